@@ -1,0 +1,127 @@
+//! Everything a host can be asked to do, and what it answers.
+//!
+//! Variants are append-only: their positions are numbers on the wire.
+
+use super::dump::{
+    LayerDumpEntry, LayerEntry, Page, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry,
+    UnderlayEntry,
+};
+use super::port::TransitPrefix;
+use super::setup::{Change, Setup};
+use super::{
+    ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, TunnelEndpoint, UnderlayRoute,
+    UnderlaySpec, V2b, V2p,
+};
+use crate::wire::Vni;
+use crate::{Direction, LayerId};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use serde::{Deserialize, Serialize};
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "commands are rare and short-lived"
+)]
+pub enum Command {
+    /// Creates a port.
+    CreatePort(PortSpec),
+    /// Deletes a port with its flows.
+    DeletePort(Name),
+    /// Lists ports, one page.
+    ListPorts(u64),
+    /// Lists a port's layers.
+    ListLayers(Name),
+    /// A layer's rules and flows, one page.
+    DumpLayer(Name, LayerId, u64),
+    /// A port's cached decisions, one page.
+    DumpUft(Name, u64),
+    /// Forgets a port's cached decisions. No connection is lost.
+    ClearUft(Name),
+    /// Forgets what a layer remembers of a port's flows.
+    ClearLft(Name, LayerId),
+    /// A port's TCP connections, one page.
+    DumpTcpFlows(Name, u64),
+    /// Adds a firewall rule; the answer has its id.
+    AddFwRule(Name, FwRule),
+    /// Removes a firewall rule by direction and id.
+    RmFwRule(Name, Direction, u32),
+    /// Replaces all firewall rules of a port at once.
+    SetFwRules(Name, Vec<FwRule>),
+    /// Adds or changes virtual to physical mappings.
+    SetV2p(Vec<V2p>),
+    /// Removes a virtual to physical mapping.
+    ClearV2p(Vni, IpAddr),
+    /// Lists virtual to physical mappings, one page.
+    DumpV2p(u64),
+    /// Adds end points to a boundary prefix.
+    SetV2b(Prefix, Vec<TunnelEndpoint>),
+    /// Removes end points from a boundary prefix; an empty list removes all.
+    ClearV2b(Prefix, Vec<TunnelEndpoint>),
+    /// Lists virtual to boundary mappings.
+    DumpV2b,
+    /// Adds a route to a port; the answer has its id.
+    AddRoute(Name, RouteSpec),
+    /// Removes a route from a port.
+    DelRoute(Name, RouteSpec),
+    /// Lists a port's routes, one page.
+    DumpRoutes(Name, u64),
+    /// Replaces a port's external addresses.
+    SetExternalIps(Name, ExternalIps),
+    /// Allows a transit prefix.
+    AllowCidr(Name, TransitPrefix),
+    /// No longer allows a transit prefix, in the directions that are set.
+    RemoveCidr(Name, TransitPrefix),
+    /// Attaches an external subnet.
+    AttachSubnet(Name, Prefix),
+    /// Detaches an external subnet.
+    DetachSubnet(Name, Prefix),
+    /// Sets the underlay.
+    SetUnderlay(UnderlaySpec),
+    /// Removes the underlay.
+    ClearUnderlay,
+    /// Shows the underlay.
+    ShowUnderlay,
+    /// Adds an underlay route.
+    AddUnderlayRoute(UnderlayRoute),
+    /// Removes an underlay route.
+    DelUnderlayRoute(UnderlayRoute),
+    /// Counters of the host, or of one port.
+    Stats(Option<Name>),
+    /// Brings the host to the state that a setup describes, all or nothing.
+    Apply(Setup),
+}
+
+/// What a command is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// It is done.
+    Done,
+    /// It is done; the new object has this id.
+    Id(u32),
+    /// It is done; so many entries were affected.
+    Count(u64),
+    /// Ports.
+    Ports(Page<PortEntry>),
+    /// Layers.
+    Layers(Vec<LayerEntry>),
+    /// A layer.
+    Layer(Page<LayerDumpEntry>),
+    /// Cached decisions.
+    Uft(Page<UftEntry>),
+    /// TCP connections.
+    Tcp(Page<TcpEntry>),
+    /// Virtual to physical mappings.
+    V2p(Page<V2p>),
+    /// Virtual to boundary mappings.
+    V2b(Vec<V2b>),
+    /// Routes.
+    Routes(Page<RouteEntry>),
+    /// The underlay.
+    Underlay(UnderlayEntry),
+    /// Counters.
+    Stats(Stats),
+    /// What applying a setup changed; empty when nothing had to.
+    Changes(Vec<Change>),
+}

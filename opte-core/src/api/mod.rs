@@ -1,0 +1,33 @@
+//! Plain data that a host is asked for and answers with.
+//!
+//! These types are the contract: `opte-ioctl` carries them as postcard, the
+//! setup file spells them as TOML, `opteadm` prints and reads their text form.
+//! Fields and variants are append-only. Nothing here is trusted: a value that
+//! exists is well-formed (a prefix length fits its family, a name is a name),
+//! whether it makes sense is checked when a command is planned.
+
+pub mod command;
+pub mod dump;
+pub mod error;
+pub mod external;
+pub mod mapping;
+pub mod name;
+pub mod port;
+pub mod prefix;
+pub mod route;
+pub mod rule;
+pub mod setup;
+mod text;
+pub mod underlay;
+
+pub use command::{Command, Response};
+pub use error::{ConfigError, ErrorCode, ObjectKind};
+pub use external::{ExternalIps, Floating, Snat};
+pub use mapping::{TunnelEndpoint, V2b, V2p};
+pub use name::{Name, PortId};
+pub use port::{DhcpOptions, PortOptions, PortSpec};
+pub use prefix::Prefix;
+pub use route::{GatewayId, RouteClass, RouteSpec, RouteTarget};
+pub use rule::{FwAction, FwRule, HostFilter, PortRange, ProtoFilter};
+pub use setup::Setup;
+pub use underlay::{LinkSpec, UnderlayRoute, UnderlaySpec};

@@ -1,0 +1,171 @@
+//! What a port is made from.
+
+use super::{ExternalIps, FwRule, Name, Prefix, RouteSpec};
+use crate::limits::PORT_FLOWS_DEFAULT;
+use crate::wire::{MacAddr, Vni};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{Ipv4Addr, Ipv6Addr};
+use serde::{Deserialize, Serialize};
+
+/// A port: one guest vNIC. In the setup file, a `[[port]]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortSpec {
+    /// Name of the port and of its device.
+    pub name: Name,
+    /// The guest's MAC address.
+    pub mac: MacAddr,
+    /// The VPC that the guest is in.
+    pub vni: Vni,
+    /// The guest's IPv4 address and gateway; none for an IPv6-only port.
+    #[serde(default)]
+    pub ipv4: Option<Ipv4Config>,
+    /// The guest's IPv6 address and gateway; none for an IPv4-only port.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Config>,
+    /// Bytes of IP packet that the guest may send and is sent.
+    #[serde(default = "default_mtu")]
+    pub mtu: u16,
+    /// MAC address of the virtual gateway.
+    #[serde(default = "default_gateway_mac")]
+    pub gateway_mac: MacAddr,
+    /// What DHCP and router advertisements tell the guest.
+    #[serde(default)]
+    pub dhcp: DhcpOptions,
+    /// Limits and timeouts.
+    #[serde(default)]
+    pub options: PortOptions,
+    /// Addresses by which the guest is seen outside of the VPC.
+    #[serde(default)]
+    pub external: ExternalIps,
+    /// More prefixes that the guest may use as its own address, without NAT.
+    #[serde(default)]
+    pub attached_subnets: Vec<Prefix>,
+    /// Prefixes that the guest may forward traffic for.
+    #[serde(default)]
+    pub transit: Vec<TransitPrefix>,
+    /// Firewall rules.
+    #[serde(default)]
+    pub rules: Vec<FwRule>,
+    /// Routes.
+    #[serde(default)]
+    pub routes: Vec<RouteSpec>,
+}
+
+const fn default_mtu() -> u16 {
+    1_500
+}
+
+const fn default_gateway_mac() -> MacAddr {
+    MacAddr::GATEWAY
+}
+
+/// A port's IPv4 side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ipv4Config {
+    /// The guest's address.
+    pub address: Ipv4Addr,
+    /// The virtual gateway's address.
+    pub gateway: Ipv4Addr,
+}
+
+/// A port's IPv6 side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ipv6Config {
+    /// The guest's address, handed out by DHCPv6.
+    pub address: Ipv6Addr,
+    /// The virtual gateway's address besides its link-local one.
+    pub gateway: Ipv6Addr,
+}
+
+/// A prefix that the guest may forward traffic for, and which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransitPrefix {
+    /// The prefix.
+    pub prefix: Prefix,
+    /// Whether frames to the prefix are delivered to the guest.
+    #[serde(default = "yes")]
+    pub inbound: bool,
+    /// Whether the guest may send frames from the prefix.
+    #[serde(default = "yes")]
+    pub outbound: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What DHCP (and router advertisements) tell the guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DhcpOptions {
+    /// The guest's host name, without domain.
+    pub hostname: Option<String>,
+    /// The guest's domain.
+    pub domain: Option<String>,
+    /// Domains to search.
+    pub search: Vec<String>,
+    /// DNS servers for IPv4.
+    pub dns4: Vec<Ipv4Addr>,
+    /// DNS servers for IPv6.
+    pub dns6: Vec<Ipv6Addr>,
+    /// NTP servers for IPv4.
+    pub ntp4: Vec<Ipv4Addr>,
+    /// NTP servers for IPv6.
+    pub ntp6: Vec<Ipv6Addr>,
+    /// Seconds that an address is leased for; a day when absent.
+    pub lease_s: Option<u32>,
+}
+
+/// Limits and timeouts of a port. Timeouts are in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PortOptions {
+    /// Flows that the port may have.
+    pub flows_max: u32,
+    /// A UDP flow that was never answered.
+    pub udp_one_way_s: u32,
+    /// A UDP flow with traffic both ways.
+    pub udp_s: u32,
+    /// An ICMP query.
+    pub icmp_s: u32,
+    /// A flow of any other protocol.
+    pub other_s: u32,
+    /// A TCP connection that isn't established yet.
+    pub tcp_opening_s: u32,
+    /// An established TCP connection.
+    pub tcp_established_s: u32,
+    /// A TCP connection with a FIN seen.
+    pub tcp_closing_s: u32,
+    /// A TCP connection after both FINs.
+    pub tcp_time_wait_s: u32,
+    /// A TCP connection after a reset.
+    pub tcp_reset_s: u32,
+    /// A cached decision without traffic; dropping it loses no state.
+    pub uft_s: u32,
+    /// Whether a TCP segment in mid-stream may create a flow.
+    pub tcp_mid_stream: bool,
+}
+
+impl Default for PortOptions {
+    fn default() -> Self {
+        Self {
+            flows_max: PORT_FLOWS_DEFAULT,
+            udp_one_way_s: 30,
+            udp_s: 180,
+            icmp_s: 60,
+            other_s: 120,
+            tcp_opening_s: 30,
+            tcp_established_s: 7_440,
+            tcp_closing_s: 240,
+            tcp_time_wait_s: 120,
+            tcp_reset_s: 10,
+            uft_s: 60,
+            tcp_mid_stream: true,
+        }
+    }
+}

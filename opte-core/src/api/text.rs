@@ -1,0 +1,88 @@
+//! Serde for types that are text for people and plain fields for machines.
+
+/// Text (`Display`, `FromStr`) in human-readable formats; `$wire` otherwise.
+///
+/// `$to` turns a reference into the wire form, `$from` a wire form into an
+/// `Option` of the value, so a value off the wire is checked like a parsed one.
+macro_rules! serde_text {
+    ($type:ty, $wire:ty, $to:expr, $from:expr, $expect:literal) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                if s.is_human_readable() {
+                    s.collect_str(self)
+                } else {
+                    let to: fn(&$type) -> $wire = $to;
+                    serde::Serialize::serialize(&to(self), s)
+                }
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                use serde::de::Error;
+                if d.is_human_readable() {
+                    let text = <alloc::string::String as serde::Deserialize>::deserialize(d)?;
+                    text.parse()
+                        .map_err(|why| D::Error::custom(alloc::format!("`{text}`: {why}")))
+                } else {
+                    let from: fn($wire) -> Option<$type> = $from;
+                    from(<$wire as serde::Deserialize>::deserialize(d)?)
+                        .ok_or_else(|| D::Error::custom($expect))
+                }
+            }
+        }
+    };
+}
+pub(crate) use serde_text;
+
+use crate::flow::{Family, Proto};
+use crate::wire::{MacAddr, Vni};
+
+serde_text!(
+    MacAddr,
+    [u8; 6],
+    |mac| mac.0,
+    |bytes| Some(MacAddr(bytes)),
+    "a MAC address"
+);
+serde_text!(
+    Proto,
+    u8,
+    |proto| proto.0,
+    |number| Some(Proto(number)),
+    "a protocol"
+);
+
+// A VNI is a number in every format.
+impl serde::Serialize for Vni {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u32(self.get())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Vni {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let number = <u32 as serde::Deserialize>::deserialize(d)?;
+        Self::new(number)
+            .ok_or_else(|| serde::de::Error::custom("a VNI is a number from 0 to 16777215"))
+    }
+}
+
+impl serde::Serialize for Family {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u8(match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        })
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Family {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match <u8 as serde::Deserialize>::deserialize(d)? {
+            4 => Ok(Self::V4),
+            6 => Ok(Self::V6),
+            _ => Err(serde::de::Error::custom("an IP version is 4 or 6")),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Flows: what they are called and what is remembered of them.
+
+pub mod tuple;
+
+pub use tuple::{Family, Proto, Tuple};

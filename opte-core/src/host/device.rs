@@ -1,0 +1,41 @@
+//! What the host needs of the shell's devices.
+
+use crate::api::{ConfigError, LinkSpec, PortId, PortSpec};
+use crate::verdict::LinkId;
+use crate::wire::MacAddr;
+
+/// What the shell knows of a link's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkDevice {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Bytes of IP packet that it can carry.
+    pub mtu: u16,
+}
+
+/// The shell's side of creating and removing ports and links.
+///
+/// A command opens every device it needs before it commits anything, and
+/// closes them again when a later one fails, so nothing is left half-made.
+/// Closing cannot fail.
+pub trait Devices {
+    /// Makes the guest's side of a port: a TAP device, a datalink.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses.
+    fn open_port(&mut self, id: PortId, spec: &PortSpec) -> Result<(), ConfigError>;
+
+    /// Removes the guest's side of a port.
+    fn close_port(&mut self, id: PortId);
+
+    /// Opens an underlay link.
+    ///
+    /// # Errors
+    ///
+    /// When the device isn't there or the operating system refuses.
+    fn open_link(&mut self, id: LinkId, spec: &LinkSpec) -> Result<LinkDevice, ConfigError>;
+
+    /// Closes an underlay link.
+    fn close_link(&mut self, id: LinkId);
+}

@@ -1,0 +1,67 @@
+//! Every bound of the engine, in one place. Reaching one has a `DropReason`
+//! (packets) or a `ConfigError` (configuration).
+
+/// Ports on one host.
+pub const PORTS_MAX: usize = 4_096;
+/// Bytes of a port's or link's name.
+pub const NAME_LEN_MAX: usize = 31;
+/// Smallest MTU of a port: what every IPv4 host takes (RFC 791).
+pub const PORT_MTU_MIN: u16 = 576;
+/// Smallest MTU of a port with IPv6 (RFC 8200 section 5).
+pub const PORT_MTU_V6_MIN: u16 = 1_280;
+/// Largest MTU of a port.
+pub const PORT_MTU_MAX: u16 = 65_000;
+/// Flows of one port unless its configuration says otherwise.
+pub const PORT_FLOWS_DEFAULT: u32 = 65_536;
+/// Most flows that one port may be given.
+pub const PORT_FLOWS_MAX: u32 = 4_194_304;
+/// Flows of a host, all ports together.
+pub const HOST_FLOWS_MAX: u32 = 8_388_608;
+/// Firewall rules of one port.
+pub const FW_RULES_MAX: usize = 16_384;
+/// Entries of one list inside a predicate (hosts, ports, protocols).
+pub const PREDICATE_LIST_MAX: usize = 256;
+/// Routes of one port.
+pub const ROUTES_MAX: usize = 1_048_576;
+/// Equal-cost targets of one route.
+pub const ROUTE_TARGETS_MAX: usize = 16;
+/// Floating addresses of one port.
+pub const FLOATING_MAX: usize = 64;
+/// Attached subnets and allowed transit prefixes of one port, each.
+pub const PORT_PREFIXES_MAX: usize = 256;
+/// Virtual to physical mappings of a host.
+pub const V2P_MAX: usize = 1_048_576;
+/// Virtual to boundary prefixes of a host.
+pub const V2B_MAX: usize = 65_536;
+/// Tunnel end points of one virtual to boundary prefix.
+pub const V2B_ENDPOINTS_MAX: usize = 64;
+/// Underlay links.
+pub const LINKS_MAX: usize = 16;
+/// Underlay routes.
+pub const UNDERLAY_ROUTES_MAX: usize = 65_536;
+/// Next hops (neighbours) that the underlay keeps.
+pub const NEIGHBOURS_MAX: usize = 4_096;
+/// Frames that wait for one next hop.
+pub const NEIGHBOUR_QUEUE_MAX: usize = 16;
+/// Bytes of all frames that wait for next hops.
+pub const NEIGHBOUR_QUEUE_BYTES_MAX: usize = 1_048_576;
+/// IPv6 extension headers that are walked.
+pub const IPV6_EXTENSIONS_MAX: usize = 8;
+/// Bytes of IPv6 extension headers that are walked.
+pub const IPV6_EXTENSION_BYTES_MAX: usize = 256;
+/// Geneve options that are walked.
+pub const GENEVE_OPTIONS_MAX: usize = 16;
+/// Bytes that the engine puts in front of a frame: Ethernet, IPv6, UDP, Geneve.
+pub const ENCAP_LEN: usize = 70;
+/// DNS servers, NTP servers and search domains of a port's DHCP, each.
+pub const DHCP_LIST_MAX: usize = 8;
+/// Bytes of a host or domain name (RFC 1035).
+pub const DOMAIN_LEN_MAX: usize = 253;
+/// Entries of one page of a dump.
+pub const PAGE_ENTRIES_MAX: u32 = 1_024;
+/// CPUs or threads with a private view of the host.
+pub const LANES_MAX: usize = 256;
+/// Bytes of a request on the control socket or ioctl.
+pub const REQUEST_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a response on the control socket or ioctl.
+pub const RESPONSE_BYTES_MAX: usize = 4 << 20;

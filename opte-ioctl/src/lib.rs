@@ -1,0 +1,2 @@
+//! The contract between `opteadm` and the drivers.
+#![no_std]

@@ -1,0 +1,3 @@
+//! opteadm.
+
+fn main() {}
