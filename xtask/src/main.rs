@@ -1,3 +1,47 @@
-//! xtask.
+//! The project's chores as one program: `cargo xtask COMMAND`.
+//!
+//! Purpose   everything that CI, a contributor or a release does, so that it
+//!           runs the same on a laptop as on a server: no scripts beside it.
+//!
+//! Flow      a command is a module with `Args` (what clap reads) and
+//!           `run(Args) -> Result<ExitCode>`. Commands that run many things
+//!           list them as [`step::Step`]s: every step runs, failures are
+//!           summed up at the end.
+//!
+//! Failure   an error is printed with its causes; exit code 1. A step that
+//!           can't run here is skipped loudly, and counts as a failure in CI.
 
-fn main() {}
+mod check;
+mod demo;
+mod step;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Chores of the OPTE project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formatting, lints, tidy, documentation, licences: fast, changes nothing
+    Check(check::Args),
+    /// Show the engine at work between network namespaces (needs root)
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:?}");
+        ExitCode::FAILURE
+    })
+}
