@@ -13,6 +13,8 @@
 
 mod check;
 mod demo;
+#[cfg(target_os = "linux")]
+mod lab;
 mod step;
 mod workspace;
 
