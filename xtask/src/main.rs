@@ -12,6 +12,7 @@
 //!           can't run here is skipped loudly, and counts as a failure in CI.
 
 mod check;
+#[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
 mod demo;
 #[cfg(target_os = "linux")]
 mod lab;
@@ -33,7 +34,7 @@ struct Cli {
 enum Command {
     /// Formatting, lints, tidy, documentation, licences: fast, changes nothing
     Check(check::Args),
-    /// Show the engine at work between network namespaces (needs root)
+    /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
 

@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -57,7 +58,7 @@ impl Links {
     }
 
     /// Makes a virtual cable between `name` here and `peer` in `there`, both
-    /// ends with this MTU and up.
+    /// ends with this MTU and down.
     ///
     /// # Errors
     ///
@@ -76,12 +77,10 @@ impl Links {
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(far))),
         ]));
         self.create(RouteNetlinkMessage::NewLink(near))
-            .with_context(|| format!("can't make the veth {name}"))?;
-        self.set_up(name)?;
-        Self::open(there)?.set_up(peer)
+            .with_context(|| format!("can't make the veth {name}"))
     }
 
-    /// Makes a bridge, up.
+    /// Makes a bridge, down.
     ///
     /// # Errors
     ///
@@ -93,8 +92,7 @@ impl Links {
                 InfoKind::Bridge,
             )]));
         self.create(RouteNetlinkMessage::NewLink(link))
-            .with_context(|| format!("can't make the bridge {name}"))?;
-        self.set_up(name)
+            .with_context(|| format!("can't make the bridge {name}"))
     }
 
     /// Plugs `name` into the bridge `bridge`.
@@ -125,6 +123,18 @@ impl Links {
     /// When it doesn't exist or the device refuses the MTU.
     pub(crate) fn set_mtu(&mut self, name: &str, mtu: u32) -> Result<()> {
         self.change(name, LinkAttribute::Mtu(mtu))
+    }
+
+    /// Keeps Linux's own IPv6 off `name`, which must be down: the device is
+    /// somebody else's.
+    ///
+    /// # Errors
+    ///
+    /// When it doesn't exist.
+    pub(crate) fn silence(&mut self, name: &str) -> Result<()> {
+        let no_address = vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)];
+        let spec = vec![AfSpecUnspec::Inet6(no_address)];
+        self.change(name, LinkAttribute::AfSpecUnspec(spec))
     }
 
     /// Sets `name` up.

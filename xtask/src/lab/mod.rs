@@ -37,6 +37,7 @@ pub(crate) mod netlink;
 pub(crate) mod packet;
 pub(crate) mod ping;
 pub(crate) mod process;
+pub(crate) mod review;
 pub(crate) mod sandbox;
 pub(crate) mod tcp;
 pub(crate) mod tun;

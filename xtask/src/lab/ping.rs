@@ -53,7 +53,7 @@ impl fmt::Display for Echoes {
 ///
 /// When there is no route or the socket can't be made. Silence is no error.
 pub(crate) fn ping(namespace: &Namespace, to: IpAddr, count: u16) -> Result<Echoes> {
-    let socket = namespace.run(|| open(to).context("can't open a raw socket"))?;
+    let socket = namespace.run(|| open(to).with_context(|| format!("can't ping {to}")))?;
     let identifier = u16::try_from(std::process::id() & 0xffff)?;
     let mut times = Vec::new();
     for sequence in 1..=count {

@@ -1,11 +1,12 @@
 //! A long-running child: logged, awaited by what it prints, killed on drop.
 
 use super::Namespace;
+use super::link::wait_until;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
-use std::io::{BufRead, BufReader, PipeReader, Write};
+use std::io::{BufRead, BufReader, PipeReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -117,6 +118,52 @@ impl Process {
         // Both fail only when the child is gone, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What a command that ended printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// Whether its exit status was zero.
+    pub(crate) success: bool,
+    /// Its standard output and error, as they came.
+    pub(crate) text: String,
+}
+
+/// Runs `command` to its end, and kills it after `limit`.
+///
+/// # Errors
+///
+/// When it can't be started or takes longer.
+pub(crate) fn output(mut command: Command, limit: Duration) -> Result<Output> {
+    let (mut output, input) = std::io::pipe()?;
+    command
+        .stdin(Stdio::null())
+        .stdout(input.try_clone()?)
+        .stderr(input);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("can't start {}", command.get_program().display()))?;
+    drop(command);
+    let reader = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What came before an error is what there is to show.
+        let _ = output.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let ended = wait_until(limit, || Ok(child.try_wait()?))?;
+    if ended.is_none() {
+        // It fails only when the child has ended just now.
+        let _ = child.kill();
+        child.wait()?;
+    }
+    let text = reader.join().unwrap_or_default();
+    match ended {
+        Some(status) => Ok(Output {
+            success: status.success(),
+            text,
+        }),
+        None => bail!("a command took longer than {limit:?}; it printed: {text}"),
     }
 }
 

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// How often the server looks whether it shall end, in milliseconds.
 const STOP_POLL_MS: u16 = 50;
+/// What every client begins with.
+const HELLO: &[u8] = b"hello\n";
 /// Bytes of one write.
 const CHUNK_LEN: usize = 128 << 10;
 
@@ -81,8 +83,63 @@ impl Exchange {
     }
 }
 
-/// Connects from `namespace` to `address` and sends: a line at least, and more
-/// for as long as `sending` says.
+/// A connection from a namespace.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+}
+
+impl Connection {
+    /// Connects from `namespace` to `address` and says hello.
+    ///
+    /// # Errors
+    ///
+    /// When the connection isn't made within `limit`.
+    pub(crate) fn open(
+        namespace: &Namespace,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> Result<Self> {
+        let mut stream = namespace.run(|| {
+            TcpStream::connect_timeout(&address, limit)
+                .with_context(|| format!("no connection to {address}"))
+        })?;
+        stream.set_read_timeout(Some(IDLE_LIMIT))?;
+        stream.set_write_timeout(Some(IDLE_LIMIT))?;
+        stream.write_all(HELLO)?;
+        Ok(Self { stream })
+    }
+
+    /// Sends as fast as it goes for as long as `sending`, closes the
+    /// connection and reads what the server tells.
+    ///
+    /// # Errors
+    ///
+    /// When the connection breaks or stalls.
+    pub(crate) fn finish(mut self, sending: Duration) -> Result<Exchange> {
+        let chunk = vec![b'x'; CHUNK_LEN];
+        let start = Instant::now();
+        while start.elapsed() < sending {
+            self.stream.write_all(&chunk)?;
+        }
+        self.stream.shutdown(Shutdown::Write)?;
+        let mut answer = String::new();
+        self.stream
+            .read_to_string(&mut answer)
+            .context("the server doesn't answer")?;
+        let time = start.elapsed();
+        let Some((seen_as, bytes)) = answer.trim_end().split_once(' ') else {
+            bail!("the server answers with `{answer}`");
+        };
+        Ok(Exchange {
+            seen_as: seen_as.parse()?,
+            bytes: bytes.parse()?,
+            time,
+        })
+    }
+}
+
+/// Connects, says hello and no more.
 ///
 /// # Errors
 ///
@@ -91,34 +148,8 @@ pub(crate) fn exchange(
     namespace: &Namespace,
     address: SocketAddr,
     limit: Duration,
-    sending: Duration,
 ) -> Result<Exchange> {
-    let mut stream = namespace.run(|| {
-        TcpStream::connect_timeout(&address, limit)
-            .with_context(|| format!("no connection to {address}"))
-    })?;
-    stream.set_read_timeout(Some(IDLE_LIMIT))?;
-    stream.set_write_timeout(Some(IDLE_LIMIT))?;
-    let chunk = vec![b'x'; CHUNK_LEN];
-    let start = Instant::now();
-    stream.write_all(b"hello\n")?;
-    while start.elapsed() < sending {
-        stream.write_all(&chunk)?;
-    }
-    stream.shutdown(Shutdown::Write)?;
-    let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .context("the server doesn't answer")?;
-    let time = start.elapsed();
-    let Some((seen_as, bytes)) = answer.trim_end().split_once(' ') else {
-        bail!("the server answers with `{answer}`");
-    };
-    Ok(Exchange {
-        seen_as: seen_as.parse()?,
-        bytes: bytes.parse()?,
-        time,
-    })
+    Connection::open(namespace, address, limit)?.finish(Duration::ZERO)
 }
 
 fn serve(listener: &TcpListener, stop: &AtomicBool) {

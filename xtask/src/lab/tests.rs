@@ -77,9 +77,11 @@ fn pair() -> Result<(Namespace, Namespace)> {
     let (a, b) = (Namespace::new("a")?, Namespace::new("b")?);
     let mut links = Links::open(&a)?;
     links.add_veth("a", (&b, "b"), MTU)?;
+    links.set_up("a")?;
     links.add_address("a", v4(1), 24)?;
     links.add_address("a", v6(1), 64)?;
     let mut links = Links::open(&b)?;
+    links.set_up("b")?;
     links.add_address("b", v4(2), 24)?;
     links.add_address("b", v6(2), 64)?;
     Ok((a, b))
@@ -95,7 +97,7 @@ fn namespaces_talk_by_a_cable_and_a_capture_sees_it() {
             ensure!(ping(&a, to, 3)?.all(), "no replies from {to}");
             let address = SocketAddr::new(to, 8_080);
             let _server = tcp::Server::start(&b, address)?;
-            let exchange = tcp::exchange(&a, address, SHORT, Duration::ZERO)?;
+            let exchange = tcp::exchange(&a, address, SHORT)?;
             let from = if to.is_ipv4() { v4(1) } else { v6(1) };
             assert_eq!((exchange.seen_as.ip(), exchange.bytes), (from, 6));
         }
