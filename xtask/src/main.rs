@@ -14,6 +14,7 @@
 mod check;
 mod demo;
 mod step;
+mod tidy;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Formatting, lints, tidy, documentation, licences: fast, changes nothing
     Check(check::Args),
+    /// The house rules that a machine can check: lengths, words, white space
+    Tidy(tidy::Args),
     /// Show the engine at work between network namespaces (needs root)
     Demo(demo::Args),
 }
@@ -38,6 +41,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check(args) => check::run(args),
+        Command::Tidy(args) => tidy::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {
