@@ -11,10 +11,15 @@
 //! Failure   an error is printed with its causes; exit code 1. A step that
 //!           can't run here is skipped loudly, and counts as a failure in CI.
 
+mod case;
 mod check;
 mod demo;
+mod install;
+mod script;
 mod step;
+mod test;
 mod tidy;
+mod tshark;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +39,12 @@ enum Command {
     Check(check::Args),
     /// The house rules that a machine can check: lengths, words, white space
     Tidy(tidy::Args),
+    /// Everything that can be tested on this machine (as root: installs tools)
+    Test(test::Args),
+    /// Run golden cases: setups, frames and every byte that must come of them
+    Cases(case::Args),
+    /// Take what the engine does now for what golden cases expect
+    Bless(case::bless::Args),
     /// Show the engine at work between network namespaces (needs root)
     Demo(demo::Args),
 }
@@ -42,6 +53,9 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check(args) => check::run(args),
         Command::Tidy(args) => tidy::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Cases(args) => case::run(args),
+        Command::Bless(args) => case::bless::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {
