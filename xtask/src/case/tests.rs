@@ -119,3 +119,17 @@ fn inputs_have_microseconds() {
     assert_eq!(fields, [1, 500_001, 3, 3]);
     assert_eq!(&packet[16..], [0xaa; 3]);
 }
+
+#[test]
+fn every_case_has_a_script_that_compiles() {
+    for case in super::list(&crate::workspace::root(), None).unwrap() {
+        let scene = case.scene().unwrap();
+        match std::fs::read_to_string(case.dir.join("frames.txt")) {
+            Ok(text) => {
+                let frames = crate::script::compile(&text, &scene);
+                assert!(!frames.expect(&case.name).is_empty(), "{}", case.name);
+            }
+            Err(_) => assert!(case.refused().is_file(), "{} has no frames", case.name),
+        }
+    }
+}
