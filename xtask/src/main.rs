@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:?}");
+        eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }

@@ -103,7 +103,7 @@ pub(crate) fn run_all(steps: Vec<Step<'_>>) -> Report {
     for Step { name, run } in steps {
         announce(name);
         let start = Instant::now();
-        let outcome = run().unwrap_or_else(|error| Outcome::fail(format!("{error:?}")));
+        let outcome = run().unwrap_or_else(|error| Outcome::fail(format!("{error:#}")));
         let took = start.elapsed();
         report.print_line(name, &outcome, took);
         report.outcomes.push((name, outcome, took));

@@ -88,6 +88,10 @@ pub(crate) fn check<'a>(
             .failures
             .extend(problems.map(|p| format!("{name}: {p}")));
     }
+    if frames == 0 {
+        // No verdict is never a pass.
+        return Ok(Outcome::fail("there are no frames to judge"));
+    }
     outcome.note = format!("{frames} frames in {files} captures");
     Ok(outcome)
 }

@@ -50,11 +50,15 @@ pub(super) fn folders(expected: &Path, found: &Path) -> Result<()> {
 /// A refused setup: the driver fails and its last words are `sentence`.
 pub(super) fn refusal(sentence: &str, replayed: &Replayed) -> Result<()> {
     if replayed.success {
-        bail!("the setup is accepted; expected was: {sentence}");
+        bail!("the setup is accepted, not refused with `{sentence}`");
     }
     let error = replayed.error.trim();
     ensure!(
-        !sentence.is_empty() && error.ends_with(sentence),
+        !sentence.is_empty(),
+        "refused.txt is empty: run `cargo xtask bless` and review what it writes"
+    );
+    ensure!(
+        error.ends_with(sentence),
         "refused with other words\n- {sentence}\n+ {error}"
     );
     Ok(())

@@ -51,7 +51,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             Ok(()) => println!("✓ {}", case.name),
             Err(error) => {
                 failed += 1;
-                println!("✗ {}\n{error:?}", case.name);
+                println!("✗ {}\n{error:#}", case.name);
             }
         }
     }
@@ -74,7 +74,7 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
     for case in cases {
         match case.check(&driver) {
             Ok(()) => outcome.passed += 1,
-            Err(error) => outcome.failures.push(format!("{}: {error:?}", case.name)),
+            Err(error) => outcome.failures.push(format!("{}: {error:#}", case.name)),
         }
     }
     Ok(outcome)
