@@ -11,12 +11,18 @@
 //! Failure   an error is printed with its causes; exit code 1. A step that
 //!           can't run here is skipped loudly, and counts as a failure in CI.
 
+mod case;
 mod check;
 #[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
 mod demo;
+mod install;
 #[cfg(target_os = "linux")]
 mod lab;
+mod script;
 mod step;
+mod test;
+mod tidy;
+mod tshark;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +40,14 @@ struct Cli {
 enum Command {
     /// Formatting, lints, tidy, documentation, licences: fast, changes nothing
     Check(check::Args),
+    /// The house rules that a machine can check: lengths, words, white space
+    Tidy(tidy::Args),
+    /// Everything that can be tested on this machine (as root: installs tools)
+    Test(test::Args),
+    /// Run golden cases: setups, frames and every byte that must come of them
+    Cases(case::Args),
+    /// Take what the engine does now for what golden cases expect
+    Bless(case::bless::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -41,10 +55,14 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check(args) => check::run(args),
+        Command::Tidy(args) => tidy::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Cases(args) => case::run(args),
+        Command::Bless(args) => case::bless::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:?}");
+        eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
 }

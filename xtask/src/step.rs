@@ -10,6 +10,7 @@
 //!           S3  with `CI=true` in the environment a skip is a failure.
 
 use anyhow::Result;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -100,13 +101,23 @@ pub(crate) fn run_all(steps: Vec<Step<'_>>) -> Report {
         ci: in_ci(),
     };
     for Step { name, run } in steps {
+        announce(name);
         let start = Instant::now();
-        let outcome = run().unwrap_or_else(|error| Outcome::fail(format!("{error:?}")));
+        let outcome = run().unwrap_or_else(|error| Outcome::fail(format!("{error:#}")));
         let took = start.elapsed();
         report.print_line(name, &outcome, took);
         report.outcomes.push((name, outcome, took));
     }
     report
+}
+
+/// Says what runs now, on a terminal: the step's line takes its place.
+fn announce(name: &str) {
+    if std::io::stdout().is_terminal() {
+        print!("· {name}\r");
+        // Nothing depends on whether this is seen.
+        drop(std::io::stdout().flush());
+    }
 }
 
 impl Report {

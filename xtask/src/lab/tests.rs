@@ -82,6 +82,8 @@ fn pair() -> Result<(Namespace, Namespace)> {
     links.add_address("a", v6(1), 64)?;
     let mut links = Links::open(&b)?;
     links.set_up("b")?;
+    links.settle("b")?;
+    Links::open(&a)?.settle("a")?;
     links.add_address("b", v4(2), 24)?;
     links.add_address("b", v6(2), 64)?;
     Ok((a, b))
@@ -227,24 +229,13 @@ fn the_boundary_joins_a_tunnel_and_the_internet() {
             skip(TEST, &format!("/dev/net/tun: {error}"));
             return Ok(());
         }
-        let (sled, underlay) = pair()?;
-        let internet = Namespace::new("internet")?;
         let external = Ipv4Addr::new(198, 51, 100, 1);
-        let (IpAddr::V6(here), IpAddr::V6(there)) = (v6(1), v6(2)) else {
-            unreachable!()
-        };
-        let mapping = Mapping {
-            external: IpAddr::V4(external),
-            ports: 7..=7,
-            vni: 5,
-            mac: [2; 6],
-            sled: here,
-        };
-        let boundary = Boundary::start((&underlay, there), (&internet, "inet"), vec![mapping])?;
-        let mut links = Links::open(&internet)?;
-        links.add_address("inet", v4(10), 24)?;
-        links.add_route((IpAddr::V4(external), 32), None, "inet")?;
-
+        let Edge {
+            sled,
+            here,
+            there,
+            boundary,
+        } = edge(external)?;
         let socket = sled.run(|| {
             let socket = UdpSocket::bind(SocketAddrV6::new(here, geneve::PORT, 0, 0))?;
             socket.set_read_timeout(Some(SHORT))?;
@@ -290,6 +281,40 @@ fn the_boundary_joins_a_tunnel_and_the_internet() {
         ensure!(settled.is_some(), "{:?}", counts());
         Ok(())
     });
+}
+
+struct Edge {
+    sled: Namespace,
+    here: Ipv6Addr,
+    there: Ipv6Addr,
+    boundary: Boundary,
+}
+
+/// A sled, a boundary that takes `external` with identifier 7 for a guest of
+/// it, and the host 10.0.0.10 on the internet.
+fn edge(external: Ipv4Addr) -> Result<Edge> {
+    let (sled, underlay) = pair()?;
+    let internet = Namespace::new("internet")?;
+    let (IpAddr::V6(here), IpAddr::V6(there)) = (v6(1), v6(2)) else {
+        unreachable!()
+    };
+    let mapping = Mapping {
+        external: IpAddr::V4(external),
+        ports: 7..=7,
+        vni: 5,
+        mac: [2; 6],
+        sled: here,
+    };
+    let boundary = Boundary::start((&underlay, there), (&internet, "inet"), vec![mapping])?;
+    let mut links = Links::open(&internet)?;
+    links.add_address("inet", v4(10), 24)?;
+    links.add_route((IpAddr::V4(external), 32), None, "inet")?;
+    Ok(Edge {
+        sled,
+        here,
+        there,
+        boundary,
+    })
 }
 
 /// An echo request to 10.0.0.10.

@@ -1,0 +1,142 @@
+//! `cargo xtask test`: everything that can be tested on this machine.
+//!
+//! The last line is `N passed, N failed, N skipped`. Tests of cargo count one
+//! each, golden cases and captures too; any other step counts as one.
+
+use crate::step::{self, Outcome, Step};
+use crate::{case, check, install, tshark, workspace};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// What `test` is told.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs every step and sums up.
+pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
+    let root = workspace::root();
+    let report = step::run_all(steps(&root));
+    let code = report.finish();
+    let (passed, failed, skipped) = report.totals();
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    Ok(code)
+}
+
+/// The steps. A new one is one line here.
+fn steps(root: &Path) -> Vec<Step<'_>> {
+    let mut steps = vec![Step::new("tools", install::check)];
+    steps.extend(check::steps(root));
+    steps.extend([
+        Step::new("tests", || cargo_test(root)),
+        Step::new("golden cases", || case::check(root)),
+        Step::new("tshark's judgement", || judge(root)),
+    ]);
+    steps
+}
+
+/// Judges what the golden cases' last run sent.
+fn judge(root: &Path) -> Result<Outcome> {
+    let captures = case::emitted(root)?;
+    tshark::check(
+        captures
+            .iter()
+            .map(|(path, scene): &(PathBuf, _)| (path.as_path(), scene)),
+    )
+}
+
+/// Every test of every crate, in code, in `tests/` and in documents.
+fn cargo_test(root: &Path) -> Result<Outcome> {
+    let done = Command::new("cargo")
+        .args(["test", "--workspace", "--no-fail-fast"])
+        .current_dir(root)
+        .output()
+        .context("cannot run cargo")?;
+    let out = String::from_utf8_lossy(&done.stdout);
+    let mut outcome = summed(&out);
+    if !done.status.success() && outcome.failures.is_empty() {
+        let error = String::from_utf8_lossy(&done.stderr);
+        outcome
+            .failures
+            .push(format!("cargo test: {}\n{error}", done.status));
+    }
+    outcome.note = format!("{} tests", outcome.passed + outcome.failures.len());
+    Ok(outcome)
+}
+
+/// Reads what the test programs printed.
+fn summed(out: &str) -> Outcome {
+    let mut outcome = Outcome::default();
+    for line in out.lines() {
+        let Some(line) = line.strip_prefix("test ") else {
+            continue;
+        };
+        if let Some(result) = line.strip_prefix("result: ") {
+            outcome.passed += count(result, " passed");
+        } else if let Some(name) = line.strip_suffix(" ... FAILED") {
+            let output = output_of(name, out);
+            outcome.failures.push(format!("{name}\n{output}"));
+        } else if let Some((name, why)) = line.split_once(" ... ignored") {
+            let why = why.trim_start_matches(", ");
+            outcome
+                .skips
+                .push(format!("{name} is marked as ignored {why}"));
+        }
+    }
+    outcome
+}
+
+/// The number in front of ` passed` in `ok. 3 passed; 0 failed; ..`.
+fn count(result: &str, what: &str) -> usize {
+    result
+        .split(['.', ';'])
+        .find_map(|part| part.trim().strip_suffix(what.trim())?.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// What a failed test printed.
+fn output_of<'a>(name: &str, out: &'a str) -> &'a str {
+    let head = format!("---- {name} stdout ----\n");
+    let text = out.split_once(&head).map_or("", |(_, text)| text);
+    let end = text.find("\n---- ").or_else(|| text.find("\nfailures:"));
+    text.get(..end.unwrap_or(text.len()))
+        .unwrap_or_default()
+        .trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "
+running 3 tests
+test a::b ... ok
+test a::bad ... FAILED
+test a::slow ... ignored, needs an hour
+
+failures:
+
+---- a::bad stdout ----
+thread panicked
+left: 1
+
+failures:
+    a::bad
+
+test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+running 2 tests
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
+";
+
+    #[test]
+    fn totals_are_summed_over_programs() {
+        let outcome = summed(OUTPUT);
+        assert_eq!(outcome.passed, 3);
+        assert_eq!(outcome.failures, ["a::bad\nthread panicked\nleft: 1"]);
+        assert_eq!(
+            outcome.skips,
+            ["a::slow is marked as ignored needs an hour"]
+        );
+    }
+}
