@@ -6,6 +6,7 @@ use super::boundary::{Boundary, Mapping, allow_no_checksum};
 use super::capture::Capture;
 use super::dhcp::{self, Lease};
 use super::geneve::{self, Geneve};
+use super::guest::Guest;
 use super::ip::{Datagram, checksum};
 use super::link::{Links, wait_until};
 use super::packet::PacketSocket;
@@ -219,6 +220,54 @@ fn serve_lease(socket: &PacketSocket) -> Result<()> {
         to_answer.pop();
     }
     Ok(())
+}
+
+#[test]
+fn a_guest_asks_for_a_router_and_takes_it() {
+    in_sandbox("a_guest_asks_for_a_router_and_takes_it", || {
+        let (a, b) = pair()?;
+        let socket = PacketSocket::open(&b, Some("b"))?;
+        let guest = Guest {
+            name: "a".into(),
+            namespace: a,
+        };
+        let (own, router) = thread::scope(|scope| {
+            let served = scope.spawn(|| answer_solicitation(&socket));
+            let found = guest.ipv6_router()?;
+            served.join().unwrap()?;
+            anyhow::Ok(found)
+        })?;
+        ensure!(own.is_unicast_link_local(), "{own}");
+        assert_eq!(router, ROUTER);
+        Ok(())
+    });
+}
+
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
+
+/// Waits for a router solicitation and advertises [`ROUTER`] to all nodes.
+fn answer_solicitation(socket: &PacketSocket) -> Result<()> {
+    let mut buffer = [0; 2_048];
+    loop {
+        let received = socket.receive(&mut buffer, SHORT)?;
+        received.context("no router solicitation")?;
+        if buffer[12..14] == [0x86, 0xdd] && buffer[20] == 58 && buffer[54] == 133 {
+            break;
+        }
+    }
+    // Type 134, hop limit 64, managed addresses, 1800 s (RFC 4861 section 4.2).
+    let mut icmp = [134, 0, 0, 0, 64, 0x80, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let ip = [
+        &[0x60, 0, 0, 0, 0, 16, 58, 255][..],
+        &ROUTER.octets(),
+        &all_nodes.octets(),
+    ]
+    .concat();
+    let sum = checksum(&[&ip[8..], &[0, 0, 0, 16, 0, 0, 0, 58], &icmp]);
+    icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+    let ethernet = [0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x86, 0xdd];
+    socket.send(&[&ethernet[..], &ip, &icmp].concat())
 }
 
 #[test]
