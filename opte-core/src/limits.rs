@@ -65,3 +65,7 @@ pub const LANES_MAX: usize = 256;
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a response on the control socket or ioctl.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Neighbour discovery options that are walked.
+pub const NDP_OPTIONS_MAX: usize = 16;
+/// DHCPv4 options that are walked.
+pub const DHCP_OPTIONS_MAX: usize = 128;
