@@ -37,6 +37,7 @@ pub mod drop;
 pub mod event;
 pub mod flow;
 pub mod frame;
+pub mod hairpin;
 pub mod host;
 pub mod limits;
 pub mod time;

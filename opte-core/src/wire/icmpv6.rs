@@ -3,6 +3,8 @@
 
 use super::icmp::Numbers;
 
+/// Type of an echo request.
+pub const ECHO_REQUEST: u8 = 128;
 /// Code of an ICMPv6 "unreachable": forbidden.
 pub const PROHIBITED: u8 = 1;
 /// Code of an ICMPv6 "unreachable": no such host.
@@ -11,7 +13,7 @@ pub const ADDRESS_UNREACHABLE: u8 = 3;
 pub const PORT_UNREACHABLE: u8 = 4;
 
 pub(super) const NUMBERS: Numbers = Numbers {
-    echo_request: 128,
+    echo_request: ECHO_REQUEST,
     echo_reply: 129,
     unreachable: 1,
     too_big: (2, 0),
