@@ -189,6 +189,22 @@ fn fragments_to_the_gateway_are_refused() {
 }
 
 #[test]
+fn a_later_fragment_has_no_header_to_be_known_by() {
+    let config = config();
+    // What would be a neighbour solicitation, and the port of a DHCP server.
+    let payload = [&[58, 0, 0, 8, 0, 0, 0, 1][..], &[135; 24]].concat();
+    let other: Ipv6Addr = "fd00::9".parse().unwrap();
+    let frame = from_guest(
+        GATEWAY_MAC,
+        &datagram(ends(IP6, other), Proto(44), 255, &payload),
+    );
+    assert_eq!(outbound(&config, &frame), Ok(None));
+    let mut frame = udp_frame(MacAddr::BROADCAST, ends(IP4, Ipv4Addr::BROADCAST), 67);
+    frame[21] = 2;
+    assert_eq!(outbound(&config, &frame), Ok(None));
+}
+
+#[test]
 fn an_atomic_fragment_is_a_packet() {
     let ends = ends(IP6, GATEWAY6);
     let payload = [&[58, 0, 0, 0, 0, 0, 0, 1][..], &ping(&ends)].concat();
