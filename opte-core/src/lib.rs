@@ -39,6 +39,7 @@ pub mod flow;
 pub mod frame;
 pub mod host;
 pub mod limits;
+pub mod rule;
 pub mod time;
 pub mod verdict;
 pub mod wire;
