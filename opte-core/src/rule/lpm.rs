@@ -4,10 +4,12 @@
 //!           for both families, at a cost that depends on the depth of the
 //!           prefixes and not on their number.
 //!
-//! Terms     root    a table indexed by the first bits of an address
-//!           node    64 slots, indexed by the next six bits
+//! Terms     node    64 slots, indexed by six bits of an address
 //!           slot    leads to a child node, or is covered by a leaf
 //!           run     neighbouring slots with the same leaf; it is stored once
+//!           root    as many nodes as there are prefixes, or fewer, indexed by
+//!                   the first bits of an address after those that all
+//!                   prefixes (but the default) have in common
 //!           skip    a node for bits in which everything below it agrees
 //!
 //! Flow      lookup: root -> node -> .. -> leaf
@@ -15,7 +17,9 @@
 //!
 //! Each slot knows its answer already (prefixes are pushed down to leaves), so
 //! a look-up never turns back. A node is two bitmaps and two base indices;
-//! the position of a child or a run is the number of bits set before it.
+//! the position of a child or a run is the number of bits set before it. The
+//! root is made of nodes rather than of pointers to nodes, because in a large
+//! table every load that depends on another one is a cache miss.
 //!
 //! Rules     T1  `nodes` is in breadth-first order: a child lies after its
 //!               parent, so a look-up ends.
@@ -25,7 +29,7 @@
 //!               d, so d is less than the bits of an address.
 //!           T4  leaf 0 is "no prefix".
 //!
-//! Failure   none. Memory is about 12 to 60 bytes per prefix.
+//! Failure   none. Memory is about 30 to 120 bytes per prefix.
 
 mod build;
 #[cfg(test)]
@@ -36,11 +40,13 @@ use crate::flow::Family;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
+use core::ops::{BitAnd, BitXor};
 
 /// An immutable longest-prefix-match table for both families.
 ///
 /// Values are copied into the table's leaves, a few times each: keep them
-/// small, an index for example.
+/// small, an index for example. A `T` in which `Option<T>` costs nothing, such
+/// as `NonZeroU32`, makes a large table smaller and so faster.
 pub struct Lpm<T> {
     v4: Trie<u32, T>,
     v6: Trie<u128, T>,
@@ -129,13 +135,19 @@ impl<T: fmt::Debug> fmt::Debug for Lpm<T> {
 }
 
 /// An address of one family as a number.
-trait Key: Copy + Ord {
+trait Key: Copy + Ord + BitAnd<Output = Self> + BitXor<Output = Self> {
+    /// The address of zeros.
+    const ZERO: Self;
+
     /// The `bits` bits (at most 31) after the first `depth` (less than the
     /// address has) as a number; bits beyond the end are zero.
     fn chunk(self, depth: u32, bits: u32) -> usize;
 
     /// How many leading bits are the same.
     fn common(self, other: Self) -> u32;
+
+    /// An address of ones, `bits` of them, and then zeros.
+    fn mask(bits: u32) -> Self;
 
     /// The address.
     fn addr(self) -> IpAddr;
@@ -146,6 +158,8 @@ trait Key: Copy + Ord {
     reason = "a chunk has at most 31 bits, which every usize holds"
 )]
 impl Key for u32 {
+    const ZERO: Self = 0;
+
     #[inline(always)]
     fn chunk(self, depth: u32, bits: u32) -> usize {
         self.wrapping_shl(depth)
@@ -155,6 +169,10 @@ impl Key for u32 {
     #[inline(always)]
     fn common(self, other: Self) -> u32 {
         (self ^ other).leading_zeros()
+    }
+
+    fn mask(bits: u32) -> Self {
+        !Self::MAX.unbounded_shr(bits)
     }
 
     fn addr(self) -> IpAddr {
@@ -167,6 +185,8 @@ impl Key for u32 {
     reason = "a chunk has at most 31 bits, which every usize holds"
 )]
 impl Key for u128 {
+    const ZERO: Self = 0;
+
     #[inline(always)]
     fn chunk(self, depth: u32, bits: u32) -> usize {
         let high = (self.wrapping_shl(depth) >> 96) as u32;
@@ -176,6 +196,10 @@ impl Key for u128 {
     #[inline(always)]
     fn common(self, other: Self) -> u32 {
         (self ^ other).leading_zeros()
+    }
+
+    fn mask(bits: u32) -> Self {
+        !Self::MAX.unbounded_shr(bits)
     }
 
     fn addr(self) -> IpAddr {
@@ -192,21 +216,19 @@ struct Entry<K, T> {
 
 /// The table of one family.
 struct Trie<K, T> {
-    /// Bits that index `root`.
+    /// What all prefixes but the default start with: the root's depth.
+    common: K,
+    common_mask: K,
+    common_bits: u32,
+    /// Bits that index the root: the first `1 << root_bits` of `nodes`.
     root_bits: u32,
-    root: Vec<Slot>,
     nodes: Vec<Node>,
     skips: Vec<Skip<K>>,
     leaves: Vec<Option<T>>,
+    /// The leaf of addresses that don't start with `common`.
+    default: u32,
     /// What the table was made from, by key and length.
     entries: Vec<Entry<K, T>>,
-}
-
-/// Where a slot of the root leads.
-#[derive(Clone, Copy)]
-enum Slot {
-    Leaf(u32),
-    Node(u32),
 }
 
 /// Bits that a node indexes its slots by.
@@ -221,8 +243,8 @@ struct Node {
     runs: u64,
     /// Position of the first child in `nodes`.
     child_base: u32,
-    /// Position before that of the first run's leaf in `leaves`; for a skip,
-    /// its position in `skips`.
+    /// Position before that of the first run's leaf in `leaves`, wrapping;
+    /// for a skip, its position in `skips`.
     leaf_base: u32,
 }
 
@@ -233,28 +255,35 @@ struct Skip<K> {
     key: K,
     /// How many leading bits of `key` count: the child's depth.
     bits: u32,
-    /// The child.
-    child: u32,
+    /// Where an address that starts with it goes on.
+    child: Below,
     /// The leaf for an address that starts differently.
     leaf: u32,
+}
+
+/// What is below a skip.
+#[derive(Clone, Copy)]
+enum Below {
+    Node(u32),
+    Leaf(u32),
 }
 
 impl<K: Key, T> Trie<K, T> {
     #[inline]
     fn lookup(&self, key: K) -> Option<&T> {
-        let mut at = match self.root.get(key.chunk(0, self.root_bits))? {
-            Slot::Leaf(leaf) => return self.leaf(*leaf),
-            Slot::Node(node) => *node,
-        };
-        let mut depth = self.root_bits;
+        if (key ^ self.common) & self.common_mask != K::ZERO {
+            return self.leaf(self.default);
+        }
+        let mut at = key.chunk(self.common_bits, self.root_bits);
+        let mut depth = self.common_bits.wrapping_add(self.root_bits);
         loop {
-            let node = self.nodes.get(index(at))?;
+            let node = self.nodes.get(at)?;
             // A chunk is below 64, so nothing wraps.
             let bit = 1_u64.wrapping_shl(low_u32(key.chunk(depth, NODE_BITS)));
             let before = bit.wrapping_sub(1);
             if node.children & bit != 0 {
                 let rank = (node.children & before).count_ones();
-                at = node.child_base.wrapping_add(rank);
+                at = index(node.child_base.wrapping_add(rank));
                 depth = depth.wrapping_add(NODE_BITS);
             } else if node.runs != 0 {
                 let rank = (node.runs & (before | bit)).count_ones();
@@ -264,7 +293,10 @@ impl<K: Key, T> Trie<K, T> {
                 if key.common(skip.key) < skip.bits {
                     return self.leaf(skip.leaf);
                 }
-                at = skip.child;
+                match skip.child {
+                    Below::Leaf(leaf) => return self.leaf(leaf),
+                    Below::Node(child) => at = index(child),
+                }
                 depth = skip.bits;
             }
         }

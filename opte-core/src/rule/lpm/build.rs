@@ -8,12 +8,15 @@
 //!
 //! Build time is linear in entries and levels after a sort.
 
-use super::{Entry, Key, NODE_BITS, Node, Skip, Slot, Trie, index};
+use super::{Below, Entry, Key, NODE_BITS, Node, Skip, Trie, index};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Bits of the root at most: 262,144 slots.
+/// Bits of the root at most: 262,144 nodes, 6 MiB.
 const ROOT_BITS_MAX: u32 = 18;
+
+/// Logarithm of the number of entries that make a table large.
+const ROOT_LARGE: u32 = 16;
 
 /// Bits that a skip must save to be worth its own look-up.
 const SKIP_BITS_MIN: u32 = 12;
@@ -49,17 +52,24 @@ impl<K: Key, T: Clone> Trie<K, T> {
             same
         });
         entries.shrink_to_fit();
+        let Some(first) = entries.first() else {
+            return Self::default();
+        };
+        let owner = u32::from(first.len == 0);
+        let whole = Job {
+            node: 0,
+            depth: 0,
+            owner,
+            start: owner,
+            end: number(entries.len()),
+        };
         let mut trie = Self {
-            root_bits: root_bits(entries.len()),
-            root: Vec::new(),
-            nodes: Vec::new(),
-            skips: Vec::new(),
-            leaves: alloc::vec![None],
             entries,
+            ..Self::default()
         };
         let mut cells = Vec::new();
         let mut jobs = VecDeque::new();
-        trie.fill_root(&mut cells, &mut jobs);
+        trie.fill_root(whole, &mut cells, &mut jobs);
         while let Some(job) = jobs.pop_front() {
             if !trie.fill_skip(&job, &mut jobs) {
                 trie.fill_node(&job, &mut cells, &mut jobs);
@@ -71,63 +81,79 @@ impl<K: Key, T: Clone> Trie<K, T> {
         trie
     }
 
-    fn fill_root(&mut self, cells: &mut Vec<Cell>, jobs: &mut VecDeque<Job>) {
-        let whole = Job {
-            node: 0,
-            depth: 0,
-            owner: 0,
-            start: 0,
-            end: number(self.entries.len()),
-        };
-        self.spread(&whole, self.root_bits, cells);
-        self.root.reserve_exact(cells.len());
-        let (mut owner, mut leaf) = (0, 0);
+    fn fill_root(&mut self, mut job: Job, cells: &mut Vec<Cell>, jobs: &mut VecDeque<Job>) {
+        if let Some((key, bits)) = self.common(&job) {
+            (self.common, self.common_bits) = (key, bits);
+            self.common_mask = K::mask(bits);
+        }
+        self.nodes.clear();
+        self.default = self.leaf_of(job.owner);
+        self.root_bits = root_bits(job.end.saturating_sub(job.start));
+        job.depth = self.common_bits;
+        self.spread(&job, self.root_bits, cells);
+        let depth = job.depth.saturating_add(self.root_bits);
+        let (mut owner, mut leaf) = (job.owner, self.default);
         for cell in cells.iter() {
             if cell.start < cell.end {
-                let node = self.add_child(cell, self.root_bits, jobs);
-                self.root.push(Slot::Node(node));
-            } else {
-                if cell.owner != owner {
-                    owner = cell.owner;
-                    leaf = self.add_leaf(owner);
-                }
-                self.root.push(Slot::Leaf(leaf));
+                self.add_child(cell, depth, jobs);
+                continue;
             }
+            if cell.owner != owner {
+                owner = cell.owner;
+                leaf = self.leaf_of(owner);
+            }
+            self.nodes.push(Node {
+                children: 0,
+                runs: 1,
+                child_base: 0,
+                leaf_base: leaf.wrapping_sub(1),
+            });
         }
     }
 
-    /// Makes a skip of the node if its prefixes have enough bits in common.
+    /// The bits that all of a job's prefixes have in common and that are
+    /// less than the shortest of them (T3).
+    fn common(&self, job: &Job) -> Option<(K, u32)> {
+        let piece = self.entries.get(index(job.start)..index(job.end))?;
+        let (first, last) = piece.first().zip(piece.last())?;
+        // If any prefix is shorter than what the first and the last key have
+        // in common, the first one is the shortest.
+        let shorter = u32::from(first.len).saturating_sub(1);
+        Some((first.key, first.key.common(last.key).min(shorter)))
+    }
+
+    /// Makes a skip of the node if its prefixes have enough bits in common,
+    /// or if it is just one that doesn't end here.
     fn fill_skip(&mut self, job: &Job, jobs: &mut VecDeque<Job>) -> bool {
-        let piece = self.entries.get(index(job.start)..index(job.end));
-        let Some((first, last)) = piece.and_then(|piece| piece.first().zip(piece.last())) else {
+        let Some((key, common)) = self.common(job) else {
             return false;
         };
-        // If any prefix is shorter than what the keys have in common, the
-        // first one is the shortest. The child's prefixes stay longer than
-        // its depth (T3).
-        let bits = first
-            .key
-            .common(last.key)
-            .min(u32::from(first.len).saturating_sub(1));
-        if bits < job.depth.saturating_add(SKIP_BITS_MIN) {
+        let only = job.end.saturating_sub(job.start) == 1;
+        let least = if only { NODE_BITS } else { SKIP_BITS_MIN };
+        if common < job.depth.saturating_add(least) {
             return false;
         }
-        let key = first.key;
-        let whole = Cell {
-            owner: job.owner,
-            start: job.start,
-            end: job.end,
+        let (bits, child) = if only {
+            let leaf = self.leaf_of(job.end);
+            (common.saturating_add(1), Below::Leaf(leaf))
+        } else {
+            let whole = Cell {
+                owner: job.owner,
+                start: job.start,
+                end: job.end,
+            };
+            (common, Below::Node(self.add_child(&whole, common, jobs)))
         };
-        let skip = Skip {
-            key,
-            bits,
-            child: self.add_child(&whole, bits, jobs),
-            leaf: self.add_leaf(job.owner),
-        };
+        let leaf = self.leaf_of(job.owner);
         if let Some(node) = self.nodes.get_mut(index(job.node)) {
             node.leaf_base = number(self.skips.len());
         }
-        self.skips.push(skip);
+        self.skips.push(Skip {
+            key,
+            bits,
+            child,
+            leaf,
+        });
         true
     }
 
@@ -138,8 +164,7 @@ impl<K: Key, T: Clone> Trie<K, T> {
             children: 0,
             runs: 0,
             child_base: number(self.nodes.len()),
-            // Leaf 0 exists (T4), so this is exact.
-            leaf_base: number(self.leaves.len()).saturating_sub(1),
+            leaf_base: number(self.leaves.len()).wrapping_sub(1),
         };
         let mut run = None;
         let mut bit = 1_u64;
@@ -194,7 +219,7 @@ impl<K: Key, T: Clone> Trie<K, T> {
         }
     }
 
-    /// Adds an empty node for a cell's entries, to be filled later.
+    /// Adds a node for a cell's entries, to be filled later.
     fn add_child(&mut self, cell: &Cell, depth: u32, jobs: &mut VecDeque<Job>) -> u32 {
         let node = number(self.nodes.len());
         self.nodes.push(Node {
@@ -213,8 +238,8 @@ impl<K: Key, T: Clone> Trie<K, T> {
         node
     }
 
-    /// The leaf of an owner, for a place that may share it.
-    fn add_leaf(&mut self, owner: u32) -> u32 {
+    /// A leaf for an owner, in no particular place.
+    fn leaf_of(&mut self, owner: u32) -> u32 {
         if owner == 0 {
             return 0;
         }
@@ -231,10 +256,35 @@ impl<K: Key, T: Clone> Trie<K, T> {
     }
 }
 
-/// Bits of the root for so many entries: about four slots per entry.
-fn root_bits(entries: usize) -> u32 {
+impl<K: Key, T> Default for Trie<K, T> {
+    /// Without a prefix: one node, all of which is covered by leaf 0.
+    fn default() -> Self {
+        Self {
+            common: K::ZERO,
+            common_mask: K::ZERO,
+            common_bits: 0,
+            root_bits: 0,
+            nodes: alloc::vec![Node {
+                children: 0,
+                runs: 1,
+                child_base: 0,
+                leaf_base: u32::MAX,
+            }],
+            skips: Vec::new(),
+            leaves: alloc::vec![None],
+            default: 0,
+            entries: Vec::new(),
+        }
+    }
+}
+
+/// Bits of the root for so many entries: a node per entry, or a little less.
+/// Large tables get all that there may be, so that an IPv4 prefix of up to 24
+/// bits ends in the root.
+fn root_bits(entries: u32) -> u32 {
     match entries.checked_ilog2() {
-        Some(log) => log.saturating_add(2).min(ROOT_BITS_MAX),
+        Some(ROOT_LARGE..) => ROOT_BITS_MAX,
+        Some(log) => log,
         None => 0,
     }
 }

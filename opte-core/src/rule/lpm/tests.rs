@@ -178,7 +178,7 @@ fn memory_follows_the_number_of_prefixes() {
         let addr = Ipv6Addr::from_bits(u128::from(rng.next()) << 64 | u128::from(rng.next()));
         (Prefix::host(addr.into()), i)
     }));
-    assert!(table.v6.nodes.len() <= 4 * 10_000);
-    assert!(table.v6.leaves.len() <= 8 * 10_000);
-    assert!(table.v6.root.len() <= 4 * 10_000 * 2);
+    assert!(table.v6.nodes.len() <= 3 * 10_000);
+    assert!(table.v6.leaves.len() <= 4 * 10_000);
+    assert!(table.v6.skips.len() <= 10_000);
 }
