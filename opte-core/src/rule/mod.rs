@@ -17,6 +17,16 @@
     )
 )]
 
+mod classifier;
+mod dimension;
 pub mod lpm;
+pub mod predicate;
+pub mod set;
+pub mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use lpm::Lpm;
+pub use predicate::Query;
+pub use set::{Rule, RuleSet};
+pub use stats::RuleStats;

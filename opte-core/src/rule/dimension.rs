@@ -1,0 +1,355 @@
+//! One thing that rules ask about, compiled.
+//!
+//! Purpose   from a number of a packet (its remote address, its destination
+//!           port, ..) to the rules whose predicate holds for it, at a cost
+//!           that doesn't depend on the number of rules.
+//!
+//! Terms     member    a prefix and a rule that names it
+//!           class     numbers for which the same predicates hold; each
+//!                     distinct prefix is one, found by longest-prefix match
+//!           group     rules that ask about the same things, see
+//!                     [`super::classifier`]; rules have positions in it
+//!           set       the rules of one group for one class: a list of
+//!                     positions, or a bitmap when that is shorter to walk
+//!           row       a class's sets, one per group that asks
+//!
+//! A prefix's rules are its own and those of every prefix around it. Members
+//! are taken in order of address and length, with a stack of the prefixes
+//! around the current one; a set that equals another is stored once.
+//!
+//! Failure   rule sets can be written whose sets don't fit into any
+//!           reasonable memory (thousands of rules for a wide prefix, and as
+//!           many for hosts inside it). When [`Bounds`] are exceeded, prefixes are cut to the greatest
+//!           length that fits. Sets are too large then, never too small: the
+//!           dimension is *coarse* and each rule found is asked directly.
+//!           So memory is at most about 24 MiB for each dimension, and time
+//!           to build at most eight passes over the members.
+
+use super::Lpm;
+use crate::api::Prefix;
+use crate::limits::{FW_RULES_MAX, PREDICATE_LIST_MAX};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::num::NonZeroU32;
+
+/// What a dimension may take.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Classes.
+    pub(super) classes: usize,
+    /// Bytes of all sets and rows.
+    pub(super) set_bytes: usize,
+    /// Members; port ranges are widened when there would be more.
+    pub(super) members: usize,
+}
+
+impl Bounds {
+    /// What every port gets. Tests use less.
+    pub(super) const PORT: Self = Self {
+        classes: 131_072,
+        set_bytes: 8 << 20,
+        members: FW_RULES_MAX * PREDICATE_LIST_MAX,
+    };
+}
+
+/// Entries of a list; a longer set is a bitmap.
+const LIST_MAX: usize = 64;
+
+/// A prefix and the number of a rule that names it.
+pub(super) type Member = (Prefix, u16);
+
+/// Where a rule is: its group's slot in the dimension and its position there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) slot: u16,
+    pub(super) position: u16,
+}
+
+/// The rules of a group that a predicate holds for.
+#[derive(Clone, Copy)]
+pub(super) enum Set<'a> {
+    /// Positions in ascending order.
+    List(&'a [u16]),
+    /// One bit per position, the first in the least significant bit.
+    Bits(&'a [u64]),
+}
+
+/// A compiled dimension.
+#[derive(Default)]
+pub(super) struct Dimension {
+    classes: Lpm<NonZeroU32>,
+    sets: Sets,
+    /// Whether sets may have rules that don't match.
+    pub(super) coarse: bool,
+}
+
+/// A class's sets; nothing when no prefix holds the number.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    sets: &'a Sets,
+    refs: &'a [SetRef],
+}
+
+impl Dimension {
+    /// Compiles `members`. `places` says where each rule is, `words` how many
+    /// words a bitmap of each slot has.
+    pub(super) fn build(
+        mut members: Vec<Member>,
+        places: &[Place],
+        words: &[usize],
+        bounds: Bounds,
+    ) -> Self {
+        members.sort_unstable();
+        let attempt = |bits| attempt(&members, places, words, bits, bounds);
+        if let Some(dimension) = attempt(128) {
+            return dimension;
+        }
+        // Bisect for the greatest length that fits. With no bits at all there
+        // is at most one class per family.
+        let (mut fits, mut fails) = (0_u8, 128_u8);
+        let mut best = attempt(fits);
+        while fails.saturating_sub(fits) > 1 {
+            let bits = fits.midpoint(fails);
+            match attempt(bits) {
+                Some(dimension) => (best, fits) = (Some(dimension), bits),
+                None => fails = bits,
+            }
+        }
+        let mut dimension = best.unwrap_or_default();
+        dimension.coarse = true;
+        dimension
+    }
+
+    /// The row of `number`.
+    #[inline]
+    pub(super) fn find(&self, number: &IpAddr) -> Row<'_> {
+        let refs = self.classes.lookup(number).and_then(|row| {
+            let width = self.sets.width;
+            let start = index(row.get()).wrapping_sub(1).wrapping_mul(width);
+            self.sets.rows.get(start..start.wrapping_add(width))
+        });
+        Row {
+            sets: &self.sets,
+            refs: refs.unwrap_or_default(),
+        }
+    }
+}
+
+impl<'a> Row<'a> {
+    /// The row of a number that there isn't.
+    pub(super) const fn none(dimension: &'a Dimension) -> Self {
+        Self {
+            sets: &dimension.sets,
+            refs: &[],
+        }
+    }
+
+    /// The set of a slot, if it isn't empty.
+    #[inline]
+    pub(super) fn set(&self, slot: u16) -> Option<Set<'a>> {
+        self.sets.get(*self.refs.get(usize::from(slot))?)
+    }
+}
+
+/// Where a set is stored: `len` positions of `lists`, or, with a negative
+/// number, so many words of `bits`. Zero is the empty set.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct SetRef {
+    start: u32,
+    len: i32,
+}
+
+/// The stored sets and rows.
+#[derive(Default)]
+struct Sets {
+    /// References in a row.
+    width: usize,
+    rows: Vec<SetRef>,
+    lists: Vec<u16>,
+    bits: Vec<u64>,
+}
+
+impl Sets {
+    #[inline]
+    fn get(&self, set: SetRef) -> Option<Set<'_>> {
+        let start = index(set.start);
+        let end = start.wrapping_add(index(set.len.unsigned_abs()));
+        match set.len {
+            0 => None,
+            1.. => self.lists.get(start..end).map(Set::List),
+            _ => self.bits.get(start..end).map(Set::Bits),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(self.rows.as_slice())
+            .saturating_add(size_of_val(self.lists.as_slice()))
+            .saturating_add(size_of_val(self.bits.as_slice()))
+    }
+}
+
+/// Stores each set and each row once.
+#[derive(Default)]
+struct Interner {
+    sets: Sets,
+    lists: BTreeMap<Vec<u16>, SetRef>,
+    bits: BTreeMap<Vec<u64>, SetRef>,
+    rows: BTreeMap<Vec<SetRef>, NonZeroU32>,
+}
+
+impl Interner {
+    /// The set `old` and `more`, whose positions ascend; `words` is the
+    /// length of a bitmap.
+    fn union(&mut self, old: SetRef, more: &[Place], words: usize) -> SetRef {
+        let list_max = words.min(LIST_MAX);
+        let new = more.iter().map(|place| place.position);
+        let mut list: Vec<u16> = Vec::new();
+        match self.sets.get(old) {
+            Some(Set::Bits(bits)) => return self.union_bits(bits.to_vec(), new),
+            Some(Set::List(old)) => list.extend(old),
+            None => {}
+        }
+        if list.len().saturating_add(more.len()) > list_max.saturating_mul(2) {
+            let bits = alloc::vec![0; words];
+            return self.union_bits(bits, list.into_iter().chain(new));
+        }
+        list.extend(new);
+        list.sort_unstable();
+        list.dedup();
+        if list.len() > list_max {
+            let bits = alloc::vec![0; words];
+            return self.union_bits(bits, list.into_iter());
+        }
+        if let Some(set) = self.lists.get(&list) {
+            return *set;
+        }
+        let set = SetRef {
+            start: number(self.sets.lists.len()),
+            len: i32::try_from(list.len()).unwrap_or(0),
+        };
+        self.sets.lists.extend(&list);
+        self.lists.insert(list, set);
+        set
+    }
+
+    fn union_bits(&mut self, mut bits: Vec<u64>, more: impl Iterator<Item = u16>) -> SetRef {
+        for position in more {
+            if let Some(word) = bits.get_mut(usize::from(position >> 6)) {
+                *word |= 1_u64.wrapping_shl(u32::from(position & 63));
+            }
+        }
+        if let Some(set) = self.bits.get(&bits) {
+            return *set;
+        }
+        let set = SetRef {
+            start: number(self.sets.bits.len()),
+            len: i32::try_from(bits.len()).unwrap_or(0).saturating_neg(),
+        };
+        self.sets.bits.extend(&bits);
+        self.bits.insert(bits, set);
+        set
+    }
+
+    fn row(&mut self, row: &[SetRef]) -> NonZeroU32 {
+        if let Some(id) = self.rows.get(row) {
+            return *id;
+        }
+        self.sets.rows.extend(row);
+        let id = NonZeroU32::MIN.saturating_add(number(self.rows.len()));
+        self.rows.insert(row.to_vec(), id);
+        id
+    }
+}
+
+/// Compiles sorted members with prefixes cut to `bits_max` (IPv4: a quarter
+/// of it), or nothing when that takes too much memory.
+fn attempt(
+    members: &[Member],
+    places: &[Place],
+    words: &[usize],
+    bits_max: u8,
+    bounds: Bounds,
+) -> Option<Dimension> {
+    let mut interner = Interner::default();
+    interner.sets.width = words.len();
+    let mut classes: Vec<(Prefix, NonZeroU32)> = Vec::new();
+    // The prefixes around the current one, outermost first, with their rows.
+    let mut around: Vec<(Prefix, Vec<SetRef>)> = Vec::new();
+    let mut own: Vec<Place> = Vec::new();
+    let mut members = members
+        .iter()
+        .map(|(prefix, rule)| (cut(prefix, bits_max), *rule))
+        .peekable();
+    while let Some((prefix, rule)) = members.next() {
+        own.clear();
+        own.extend(places.get(usize::from(rule)));
+        while let Some((_, rule)) = members.next_if(|(next, _)| *next == prefix) {
+            own.extend(places.get(usize::from(rule)));
+        }
+        own.sort_unstable();
+        own.dedup();
+        while around
+            .pop_if(|(outer, _)| !outer.contains(&prefix.addr()))
+            .is_some()
+        {}
+        let outer = around.last().map(|(_, row)| row.as_slice());
+        let mut row = match outer {
+            Some(outer) => outer.to_vec(),
+            None => alloc::vec![SetRef::default(); words.len()],
+        };
+        for more in own.chunk_by(|a, b| a.slot == b.slot) {
+            let slot = more.first().map_or(0, |place| usize::from(place.slot));
+            if let Some((set, words)) = row.get_mut(slot).zip(words.get(slot)) {
+                *set = interner.union(*set, more, *words);
+            }
+        }
+        if outer == Some(row.as_slice()) {
+            continue;
+        }
+        classes.push((prefix, interner.row(&row)));
+        around.push((prefix, row));
+        let fits = classes.len() <= bounds.classes && interner.sets.bytes() <= bounds.set_bytes;
+        if !fits && bits_max > 0 {
+            return None;
+        }
+    }
+    Some(Dimension {
+        classes: Lpm::build(classes),
+        sets: interner.sets,
+        coarse: false,
+    })
+}
+
+/// The first bits of a prefix: at most `bits_max` for IPv6, a quarter of it,
+/// rounded up, for IPv4.
+fn cut(prefix: &Prefix, bits_max: u8) -> Prefix {
+    let cut = match prefix.addr() {
+        IpAddr::V4(addr) => {
+            let bits = prefix.bits().min(bits_max.div_ceil(4));
+            let mask = !u32::MAX.unbounded_shr(u32::from(bits));
+            Prefix::new(Ipv4Addr::from_bits(addr.to_bits() & mask).into(), bits)
+        }
+        IpAddr::V6(addr) => {
+            let bits = prefix.bits().min(bits_max);
+            let mask = !u128::MAX.unbounded_shr(u32::from(bits));
+            Prefix::new(Ipv6Addr::from_bits(addr.to_bits() & mask).into(), bits)
+        }
+    };
+    // The bits after the mask are zero, so there is nothing to refuse.
+    cut.unwrap_or(*prefix)
+}
+
+#[expect(
+    clippy::as_conversions,
+    reason = "a u32 fits usize on every target with 32 bits or more"
+)]
+#[inline(always)]
+const fn index(n: u32) -> usize {
+    n as usize
+}
+
+/// A length as an index; [`Bounds`] keep it far from 2^32.
+fn number(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
