@@ -131,7 +131,7 @@ impl Group {
                     lists.all(|list| list.binary_search(position).is_ok())
                 })
                 .find_map(|position| rule(*position)),
-            None => common_bits(bits).find_map(rule),
+            None => first_common(bits, rule),
         }
     }
 }
@@ -141,20 +141,19 @@ fn has_bit(set: &[u64], position: u16) -> bool {
     word.unwrap_or(0).wrapping_shr(u32::from(position & 63)) & 1 != 0
 }
 
-/// The positions that are in all sets, as far as the shortest goes.
-fn common_bits([a, b, c, d]: [&[u64]; KINDS]) -> impl Iterator<Item = u16> {
-    let words = a.iter().zip(b).zip(c).zip(d);
-    let words = words.map(|(((a, b), c), d)| a & b & c & d);
-    words
-        .zip((0_u16..).step_by(64))
-        .filter(|(word, _)| *word != 0)
-        .flat_map(|(word, base)| {
-            let lowest_off = |word: &u64| Some(word & word.wrapping_sub(1));
-            core::iter::successors(Some(word), lowest_off)
-                .take_while(|word| *word != 0)
-                .map(move |word| {
-                    let low = u16::try_from(word.trailing_zeros()).unwrap_or(0);
-                    base.wrapping_add(low)
-                })
-        })
+/// The first of the positions in all sets for which `rule` has an answer.
+fn first_common([a, b, c, d]: [&[u64]; KINDS], rule: impl Fn(u16) -> Option<u16>) -> Option<u16> {
+    let mut base = 0_u16;
+    for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+        let mut word = a & b & c & d;
+        while word != 0 {
+            let low = u16::try_from(word.trailing_zeros()).unwrap_or(0);
+            if let Some(rule) = rule(base.wrapping_add(low)) {
+                return Some(rule);
+            }
+            word &= word.wrapping_sub(1);
+        }
+        base = base.wrapping_add(64);
+    }
+    None
 }

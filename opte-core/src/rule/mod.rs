@@ -20,6 +20,7 @@
 mod classifier;
 mod dimension;
 pub mod lpm;
+mod pool;
 pub mod predicate;
 pub mod set;
 pub mod stats;

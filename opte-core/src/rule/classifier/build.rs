@@ -140,24 +140,25 @@ impl Layout {
         rules: &[&'a FwRule],
         ranges: impl Fn(&'a FwRule) -> &'a [PortRange],
     ) -> Dimension {
-        let blocks = |spare: u32, take: &mut dyn FnMut(Member)| {
-            for (rule, number) in rules.iter().zip(0..) {
-                predicate::port_prefixes(ranges(rule), spare, |block| take((block, number)));
-            }
-        };
         // Ranges are widened until there are few enough blocks; at the widest
         // each rule has one at most.
         let mut spare = 0;
-        let count = loop {
-            let mut count = 0_usize;
-            blocks(spare, &mut |_| count = count.saturating_add(1));
-            if count <= self.bounds.members || spare >= PORT_BITS {
-                break count;
+        let mut members: Vec<Member> = Vec::new();
+        loop {
+            let widest = spare >= PORT_BITS;
+            for (rule, number) in rules.iter().zip(0..) {
+                if members.len() > self.bounds.members && !widest {
+                    break;
+                }
+                let take = |block| members.push((block, number));
+                predicate::port_prefixes(ranges(rule), spare, take);
             }
+            if members.len() <= self.bounds.members || widest {
+                break;
+            }
+            members.clear();
             spare = spare.saturating_add(1);
-        };
-        let mut members = Vec::with_capacity(count);
-        blocks(spare, &mut |member| members.push(member));
+        }
         let mut dimension = self.dimension(members);
         dimension.coarse |= spare > 0;
         dimension
