@@ -38,6 +38,7 @@ pub mod event;
 pub mod flow;
 pub mod frame;
 pub mod host;
+pub mod layer;
 pub mod limits;
 pub mod rule;
 pub mod time;
