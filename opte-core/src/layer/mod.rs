@@ -24,3 +24,4 @@
 )]
 
 pub mod firewall;
+pub mod router;
