@@ -33,6 +33,9 @@ use alloc::vec::Vec;
 /// Words of the largest bitmap.
 const WORDS_MAX: usize = FW_RULES_MAX.div_ceil(64);
 
+/// Rules are numbered by 16 bits.
+const _: () = assert!(FW_RULES_MAX <= 1 << 16);
+
 /// Stands in for the set of a kind that a group doesn't ask about.
 static ALL: [u64; WORDS_MAX] = [u64::MAX; WORDS_MAX];
 

@@ -23,11 +23,11 @@
 //!           are cut to the greatest length that fits. Sets are too large
 //!           then, never too small: the dimension is *coarse* and each rule
 //!           that is found is asked directly.
-//!           So memory is at most about 28 MiB for each dimension, and
+//!           So memory is at most about 40 MiB for each dimension, and
 //!           building takes at most nine passes over the members: seconds,
 //!           for 16,384 rules with 256 entries in each list.
 
-use super::Lpm;
+use super::lpm::{Lpm, index};
 use super::pool::Pool;
 use crate::api::Prefix;
 use crate::limits::{FW_RULES_MAX, PREDICATE_LIST_MAX};
@@ -328,13 +328,4 @@ fn cut(prefix: &Prefix, bits_max: u8) -> Prefix {
     };
     // The bits after the mask are zero, so there is nothing to refuse.
     cut.unwrap_or(*prefix)
-}
-
-#[expect(
-    clippy::as_conversions,
-    reason = "a u32 fits usize on every target with 32 bits or more"
-)]
-#[inline(always)]
-const fn index(n: u32) -> usize {
-    n as usize
 }

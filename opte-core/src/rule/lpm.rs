@@ -29,7 +29,7 @@
 //!               d, so d is less than the bits of an address.
 //!           T4  leaf 0 is "no prefix".
 //!
-//! Failure   none. Memory is about 30 to 120 bytes per prefix.
+//! Failure   none. Memory is about 50 to 200 bytes per prefix.
 
 mod build;
 #[cfg(test)]
@@ -320,7 +320,7 @@ impl<K: Key, T> Trie<K, T> {
     reason = "a u32 fits usize on every target with 32 bits or more"
 )]
 #[inline(always)]
-const fn index(n: u32) -> usize {
+pub(super) const fn index(n: u32) -> usize {
     n as usize
 }
 

@@ -1,30 +1,7 @@
 use super::*;
+use crate::rule::tests::Rng;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::vec;
-
-/// A small generator (xorshift*); equal seeds give equal tests.
-struct Rng(u64);
-
-impl Rng {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        (self.next() >> 33) % n
-    }
-
-    fn chance(&mut self, one_in: u64) -> bool {
-        self.below(one_in) == 0
-    }
-}
 
 fn prefix(text: &str) -> Prefix {
     text.parse().unwrap()
@@ -146,11 +123,11 @@ fn the_table_agrees_with_a_linear_scan() {
         for value in 0..size {
             let base = bases[rng.below(bases.len() as u64) as usize];
             let addr = near(&mut rng, base);
-            if rng.chance(3) {
+            if rng.below(3) == 0 {
                 bases.push(addr);
             }
             let bits = u64::from(Prefix::host(addr).bits());
-            let len = if rng.chance(4) {
+            let len = if rng.below(4) == 0 {
                 bits
             } else {
                 rng.below(bits + 1)
