@@ -194,9 +194,29 @@ struct Builder {
     /// What is being made, kept for its memory.
     list: Vec<u16>,
     words: Vec<u64>,
+    row: Vec<SetRef>,
 }
 
 impl Builder {
+    /// Where the row is that has the sets of the row `outer` and `own`, which
+    /// is sorted.
+    fn row(&mut self, outer: Option<u32>, own: &[Place], words: &[usize]) -> u32 {
+        let mut row = core::mem::take(&mut self.row);
+        row.clear();
+        let outer = outer.and_then(|outer| self.rows.get(outer, words.len()));
+        row.extend_from_slice(outer.unwrap_or_default());
+        row.resize(words.len(), SetRef::default());
+        for more in own.chunk_by(|a, b| a.slot == b.slot) {
+            let slot = more.first().map_or(0, |place| usize::from(place.slot));
+            if let Some((set, words)) = row.get_mut(slot).zip(words.get(slot)) {
+                *set = self.union(*set, more, *words);
+            }
+        }
+        let start = self.rows.store(&row);
+        self.row = row;
+        start
+    }
+
     /// The set of `old` and `more`; a bitmap has `words` words.
     fn union(&mut self, old: SetRef, more: &[Place], words: usize) -> SetRef {
         let list_max = words.min(LIST_MAX);
@@ -252,11 +272,11 @@ fn attempt(
         bits: Pool::new(),
         list: Vec::new(),
         words: Vec::new(),
+        row: Vec::new(),
     };
     let mut classes: Vec<(Prefix, u32)> = Vec::new();
     // The prefixes around the current one, outermost first, and their rows.
     let mut around: Vec<(Prefix, u32)> = Vec::new();
-    let mut row: Vec<SetRef> = Vec::new();
     let mut own: Vec<Place> = Vec::new();
     let mut members = members
         .iter()
@@ -271,19 +291,8 @@ fn attempt(
         own.sort_unstable();
         let addr = prefix.addr();
         while around.pop_if(|(outer, _)| !outer.contains(&addr)).is_some() {}
-        row.clear();
         let outer = around.last().map(|(_, outer)| *outer);
-        if let Some(outer) = outer.and_then(|outer| builder.rows.get(outer, words.len())) {
-            row.extend_from_slice(outer);
-        }
-        row.resize(words.len(), SetRef::default());
-        for more in own.chunk_by(|a, b| a.slot == b.slot) {
-            let slot = more.first().map_or(0, |place| usize::from(place.slot));
-            if let Some((set, words)) = row.get_mut(slot).zip(words.get(slot)) {
-                *set = builder.union(*set, more, *words);
-            }
-        }
-        let row = builder.rows.store(&row);
+        let row = builder.row(outer, &own, words);
         if outer == Some(row) {
             continue;
         }
