@@ -38,6 +38,8 @@ pub mod event;
 pub mod flow;
 pub mod frame;
 pub mod host;
+pub mod keyed;
+pub mod layer;
 pub mod limits;
 pub mod time;
 pub mod verdict;

@@ -65,3 +65,7 @@ pub const LANES_MAX: usize = 256;
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a response on the control socket or ioctl.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Milliseconds that an external port rests after its last flow while others are free.
+pub const SNAT_REST_MS: u64 = 60_000;
+/// Milliseconds that an external port rests at least, even if no other is free.
+pub const SNAT_REST_MS_MIN: u64 = 1_000;
