@@ -41,6 +41,7 @@ pub mod host;
 pub mod keyed;
 pub mod layer;
 pub mod limits;
+pub mod rule;
 pub mod time;
 pub mod verdict;
 pub mod wire;
