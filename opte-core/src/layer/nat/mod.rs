@@ -102,14 +102,13 @@ impl Transport {
     /// Every pool.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Echo];
 
-    /// What SNAT could map of a flow. An ICMP flow has a local port only if it
-    /// is an echo.
-    fn of(tuple: &Tuple) -> Option<Self> {
+    /// What SNAT could map of a flow.
+    const fn of(tuple: &Tuple) -> Option<Self> {
         match (tuple.proto, tuple.family) {
             (Proto::TCP, _) => Some(Self::Tcp),
             (Proto::UDP, _) => Some(Self::Udp),
-            (Proto::ICMP, Family::V4) | (Proto::ICMPV6, Family::V6) => {
-                (tuple.local_port != 0).then_some(Self::Echo)
+            (Proto::ICMP, Family::V4) | (Proto::ICMPV6, Family::V6) if tuple.is_echo() => {
+                Some(Self::Echo)
             }
             _ => None,
         }

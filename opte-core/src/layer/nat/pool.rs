@@ -24,6 +24,9 @@
 //!           P4  the choice among ready ports is uniform and keyed (RFC 6056
 //!               section 3.3.1), and costs the same however few are left.
 //!
+//! Memory    two bytes per port of the range, and about a hundred more per port
+//!           that is mapped or rests, which are taken as needed.
+//!
 //! Failure   no port, or no memory to remember it: none is returned and the
 //!           caller has `DropReason::SnatExhausted`.
 
