@@ -41,6 +41,8 @@ pub mod host;
 pub mod keyed;
 pub mod layer;
 pub mod limits;
+#[cfg(test)]
+mod rng;
 pub mod rule;
 pub mod time;
 pub mod verdict;

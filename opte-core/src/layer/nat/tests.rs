@@ -2,29 +2,13 @@ use super::*;
 use crate::api::ErrorCode;
 use crate::flow::tuple::from_ip;
 use crate::limits::{FLOATING_MAX, SNAT_REST_MS, SNAT_REST_MS_MIN};
+use crate::rng::Rng;
 use alloc::string::ToString;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod model;
 
 type Sut = Nat<parking_lot::RawMutex>;
-
-/// SplitMix64: small, seeded, good enough for tests.
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 const SNAT4: &str = "203.0.113.1";
 const SNAT6: &str = "2001:db8:1::1";

@@ -1,49 +1,36 @@
 //! Random commands against plain maps and linear search.
 
 use super::*;
+use crate::rng::Rng;
 
-/// SplitMix64: small, seeded, good enough for tests.
-struct Rng(u64);
+fn random_v2p(rng: &mut Rng) -> V2p {
+    let host = 1 + rng.below(12);
+    let address = match rng.below(2) {
+        0 => format!("10.0.0.{host}"),
+        _ => format!("fd00::{host}"),
+    };
+    v2p(rng.pick(&[7, 8]), &address, rng.pick(&[1, 2, 3]))
+}
 
-impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
-    }
+fn random_prefix(rng: &mut Rng) -> Prefix {
+    prefix(rng.pick(&[
+        "0.0.0.0/0",
+        "128.0.0.0/1",
+        "128.0.0.0/2",
+        "128.7.0.0/16",
+        "128.7.7.7/32",
+        "::/0",
+        "8000::/1",
+        "8000::/64",
+        "8000::7/128",
+    ]))
+}
 
-    fn v2p(&mut self) -> V2p {
-        let host = self.below(12);
-        let address = match self.below(2) {
-            0 => format!("10.0.0.{}", host + 1),
-            _ => format!("fd00::{}", host + 1),
-        };
-        v2p(7 + self.below(2) as u32, &address, 1 + self.below(3) as u16)
-    }
-
-    fn prefix(&mut self) -> Prefix {
-        let texts = [
-            "0.0.0.0/0",
-            "128.0.0.0/1",
-            "128.0.0.0/2",
-            "128.7.0.0/16",
-            "128.7.7.7/32",
-            "::/0",
-            "8000::/1",
-            "8000::/64",
-            "8000::7/128",
-        ];
-        prefix(texts[self.below(9) as usize])
-    }
-
-    fn endpoints(&mut self) -> BTreeSet<TunnelEndpoint> {
-        let len = 1 + self.below(3);
-        (0..len)
-            .map(|_| endpoint(1 + self.below(4) as u16))
-            .collect()
-    }
+fn random_endpoints(rng: &mut Rng) -> BTreeSet<TunnelEndpoint> {
+    let len = rng.pick(&[1, 2, 3]);
+    (0..len)
+        .map(|_| endpoint(rng.pick(&[1, 2, 3, 4])))
+        .collect()
 }
 
 #[derive(Clone, Default)]
@@ -73,17 +60,17 @@ impl Model {
 fn step(mappings: &Sut, model: &mut Model, rng: &mut Rng) {
     match rng.below(8) {
         0..3 => {
-            let new = rng.v2p();
+            let new = random_v2p(rng);
             let differs = model.v2p.insert((new.vni, new.address), new) != Some(new);
             assert_eq!(mappings.set_v2p(&[new]), Ok(usize::from(differs)));
         }
         3 => {
-            let V2p { vni, address, .. } = rng.v2p();
+            let V2p { vni, address, .. } = random_v2p(rng);
             let had = model.v2p.remove(&(vni, address)).is_some();
             assert_eq!(mappings.clear_v2p(vni, address).is_ok(), had);
         }
         4..6 => {
-            let (prefix, endpoints) = (rng.prefix(), rng.endpoints());
+            let (prefix, endpoints) = (random_prefix(rng), random_endpoints(rng));
             let list: Vec<_> = endpoints.iter().copied().collect();
             let group = model.v2b.entry(prefix).or_default();
             let added = endpoints.difference(group).count();
@@ -91,7 +78,7 @@ fn step(mappings: &Sut, model: &mut Model, rng: &mut Rng) {
             assert_eq!(mappings.set_v2b(prefix, &list), Ok(added));
         }
         6 => {
-            let (prefix, endpoints) = (rng.prefix(), rng.endpoints());
+            let (prefix, endpoints) = (random_prefix(rng), random_endpoints(rng));
             let list: Vec<_> = endpoints.iter().copied().collect();
             let list = if rng.below(2) == 0 { &list[..] } else { &[] };
             let got = mappings.clear_v2b(prefix, list);
@@ -108,12 +95,12 @@ fn step(mappings: &Sut, model: &mut Model, rng: &mut Rng) {
         }
         _ => {
             let mut new = model.clone();
-            let mapping = rng.v2p();
+            let mapping = random_v2p(rng);
             new.v2p.insert((mapping.vni, mapping.address), mapping);
             let keep = rng.below(4);
             new.v2p.retain(|_, _| keep == 0 || rng.below(3) > 0);
             new.v2b.retain(|_, _| keep == 0 || rng.below(3) > 0);
-            new.v2b.insert(rng.prefix(), rng.endpoints());
+            new.v2b.insert(random_prefix(rng), random_endpoints(rng));
             let v2p: Vec<_> = new.v2p.values().copied().collect();
             let plan = mappings.plan_replace(&v2p, &new.v2b()).unwrap();
             mappings.commit(plan);
