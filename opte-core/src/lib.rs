@@ -39,8 +39,11 @@ pub mod flow;
 pub mod frame;
 pub mod hairpin;
 pub mod host;
+pub mod keyed;
 pub mod layer;
 pub mod limits;
+#[cfg(test)]
+mod rng;
 pub mod rule;
 pub mod time;
 pub mod verdict;

@@ -69,3 +69,14 @@ pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
 pub const NDP_OPTIONS_MAX: usize = 16;
 /// DHCPv4 options that are walked.
 pub const DHCP_OPTIONS_MAX: usize = 128;
+/// Milliseconds that an external port rests after its last flow while others are free.
+pub const SNAT_REST_MS: u64 = 60_000;
+/// Milliseconds that an external port rests at least, even if no other is free.
+pub const SNAT_REST_MS_MIN: u64 = 1_000;
+/// Paths on the underlay: pairs of a tunnel end point and a next hop.
+pub const UNDERLAY_PATHS_MAX: usize = 65_536;
+/// Equal-cost next hops of one underlay destination.
+pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
+/// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
+/// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
+pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;

@@ -24,4 +24,5 @@
 )]
 
 pub mod firewall;
+pub mod nat;
 pub mod router;
