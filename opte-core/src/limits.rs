@@ -65,3 +65,10 @@ pub const LANES_MAX: usize = 256;
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a response on the control socket or ioctl.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Paths on the underlay: pairs of a tunnel end point and a next hop.
+pub const UNDERLAY_PATHS_MAX: usize = 65_536;
+/// Equal-cost next hops of one underlay destination.
+pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
+/// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
+/// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
+pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;

@@ -1,6 +1,7 @@
 //! The host: ports, mappings, underlay and commands.
 
 mod device;
+pub mod underlay;
 
 use crate::api::{Command, ConfigError, ErrorCode, ObjectKind, PortId, Response};
 use crate::event::Observer;

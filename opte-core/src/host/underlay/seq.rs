@@ -1,0 +1,148 @@
+//! A few words that many read and one writes, without a lock.
+//!
+//! Purpose   a packet must read a path's header, or our own address, without
+//!           writing shared memory and without ever waiting for a writer that
+//!           was interrupted half-way.
+//! Terms     head   sequence number (24 bits, odd while the words are being
+//!                  written) and a tag of 40 bits that belongs to the words
+//! Rules     S1  there is one writer at a time: it holds the underlay's lock.
+//!           S2  the writer stores an odd head, a release fence, the words,
+//!               and last the new even head with release order. A reader
+//!               loads an even head with acquire order, the words, an acquire
+//!               fence, and the head again: if a word is one of a later
+//!               store, then by the fences the second head is too, and
+//!               differs. Words are atomic, so a torn read is only ever a
+//!               wrong value that is then thrown away.
+//!           S3  a reader tries [`TRIES`] times and then says so. The caller
+//!               takes the slow way, which waits for the writer's lock; a
+//!               reader that interrupted the writer on its own CPU would
+//!               spin for ever.
+//! Failure   a reader that sleeps between its two loads of the head while
+//!           there are exactly 2^23 updates, or a multiple, can take a mix
+//!           for whole. Each update costs a neighbour discovery message and
+//!           the lock.
+
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Bits of the sequence number.
+const SEQUENCE_BITS: u32 = 24;
+const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
+/// How often a reader tries.
+const TRIES: usize = 4;
+
+/// `N` words and a tag of 40 bits, read and written as one.
+#[derive(Debug)]
+pub(super) struct Seq<const N: usize> {
+    head: AtomicU64,
+    words: [AtomicU64; N],
+}
+
+impl<const N: usize> Seq<N> {
+    /// All zero.
+    pub(super) const fn new() -> Self {
+        Self {
+            head: AtomicU64::new(0),
+            words: [const { AtomicU64::new(0) }; N],
+        }
+    }
+
+    /// The tag and the words of one and the same store; `None` when a writer
+    /// was in the way [`TRIES`] times.
+    #[inline]
+    pub(super) fn load(&self) -> Option<(u64, [u64; N])> {
+        for _ in 0..TRIES {
+            let before = self.head.load(Ordering::Acquire);
+            if before & 1 == 0 {
+                let words = self.words.each_ref().map(|w| w.load(Ordering::Relaxed));
+                fence(Ordering::Acquire);
+                if self.head.load(Ordering::Relaxed) == before {
+                    return Some((before >> SEQUENCE_BITS, words));
+                }
+            }
+            core::hint::spin_loop();
+        }
+        None
+    }
+
+    /// The tag alone. It is the latest one, or the one before while it is
+    /// being replaced.
+    #[inline]
+    pub(super) fn tag(&self) -> u64 {
+        self.head.load(Ordering::Acquire) >> SEQUENCE_BITS
+    }
+
+    /// Replaces tag (its low 40 bits) and words. Rule S1: the caller holds
+    /// the underlay's lock.
+    pub(super) fn store(&self, tag: u64, words: [u64; N]) {
+        let head = self.head.load(Ordering::Relaxed);
+        let next = |steps: u64| head.wrapping_add(steps) & SEQUENCE_MASK;
+        let busy = (head & !SEQUENCE_MASK) | next(1);
+        self.head.store(busy, Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (word, value) in self.words.iter().zip(words) {
+            word.store(value, Ordering::Relaxed);
+        }
+        let done = tag.wrapping_shl(SEQUENCE_BITS) | next(2);
+        self.head.store(done, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn what_was_stored_is_read() {
+        let seq = Seq::<3>::new();
+        assert_eq!(seq.load(), Some((0, [0; 3])));
+        seq.store(0xff_ffff_ffff, [1, 2, 3]);
+        assert_eq!(seq.load(), Some((0xff_ffff_ffff, [1, 2, 3])));
+        assert_eq!(seq.tag(), 0xff_ffff_ffff);
+    }
+
+    #[test]
+    fn the_sequence_wraps_to_an_even_number_and_leaves_the_tag_alone() {
+        let seq = Seq::<1>::new();
+        seq.head.store(
+            (7 << SEQUENCE_BITS) | (SEQUENCE_MASK - 1),
+            Ordering::Relaxed,
+        );
+        assert_eq!(seq.load(), Some((7, [0])));
+        seq.store(8, [9]);
+        assert_eq!(seq.load(), Some((8, [9])));
+    }
+
+    #[test]
+    fn a_reader_in_the_middle_of_a_store_gives_up() {
+        let seq = Seq::<1>::new();
+        seq.head.store(1, Ordering::Relaxed);
+        assert_eq!(seq.load(), None);
+    }
+
+    #[test]
+    fn readers_never_see_a_mix() {
+        let stores: u64 = if cfg!(miri) { 200 } else { 200_000 };
+        let seq = Seq::<7>::new();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut last = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        let Some((tag, words)) = seq.load() else {
+                            continue;
+                        };
+                        assert!(words.iter().all(|w| *w == tag), "{tag}: {words:?}");
+                        assert!(tag >= last, "time went backwards");
+                        last = tag;
+                    }
+                });
+            }
+            for i in 1..=stores {
+                seq.store(i, [i; 7]);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+}
