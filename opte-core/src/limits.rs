@@ -72,3 +72,7 @@ pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
 /// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
 /// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
 pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;
+/// Neighbour discovery options that are walked.
+pub const NDP_OPTIONS_MAX: usize = 16;
+/// DHCPv4 options that are walked.
+pub const DHCP_OPTIONS_MAX: usize = 128;
