@@ -14,7 +14,7 @@
 //!           every frame: `path` -> `Path::write_header` -- link --> send
 //!                                                      `- none -> `hold`
 //!           a frame that came and isn't Geneve: `rx` -> answer, learn
-//!           `tick` -> ask, give up, forget
+//!           `tick` -> `upkeep`: ask, give up, forget
 //!           configuration: `plan` -> `commit`
 //!
 //! Rules     L1  one lock guards `Control`. It is a leaf: while it is held
@@ -34,6 +34,12 @@
 //! Failure   no route: `NoUnderlayRoute`. Too many paths or neighbours:
 //!           `UnderlayFull`. A next hop that doesn't answer: another equally
 //!           good one stands in; without one `NextHopUnresolved`.
+//!
+//! Left out  duplicate address detection for our own addresses (the operator
+//!           assigns them, and announcing them shows a conflict to others),
+//!           multicast listener reports (a switch that snoops must flood
+//!           solicited-node groups), router advertisements and redirects,
+//!           path MTU discovery (every link has a configured MTU).
 #![cfg_attr(
     not(test),
     deny(
@@ -60,6 +66,7 @@ mod seq;
 mod table;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use crate::api::dump::UnderlayEntry;
 use crate::api::{ConfigError, ErrorCode, ObjectKind, UnderlayRoute, UnderlaySpec};
@@ -196,8 +203,8 @@ impl<R: RawMutex> Underlay<R> {
         spec.ok_or_else(|| ConfigError::new(ErrorCode::Missing, ObjectKind::Underlay, ""))
     }
 
-    /// The tunnel address. `None` without an underlay, and in the moment in
-    /// which the address is being changed.
+    /// The tunnel address. `None` without an underlay, and while another CPU
+    /// is in the middle of changing it.
     #[inline]
     #[must_use]
     pub fn address(&self) -> Option<Ipv6Addr> {

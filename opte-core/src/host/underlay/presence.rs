@@ -91,11 +91,15 @@ impl Presence {
     /// Our tunnel address. `None` also while it is being changed.
     #[inline]
     pub(super) fn address(&self) -> Option<Ipv6Addr> {
-        let (there, words) = self.address.load()?;
+        let (there, words) = self.address.load_patiently()?;
         (there != 0).then(|| from_words(words))
     }
 
     pub(super) fn set_address(&self, address: Option<Ipv6Addr>) {
+        // Readers lose sight of it for a moment: not for nothing.
+        if self.address() == address {
+            return;
+        }
         let there = u64::from(address.is_some());
         self.address
             .store(there, to_words(address.unwrap_or(Ipv6Addr::UNSPECIFIED)));

@@ -13,10 +13,10 @@
 //!               store, then by the fences the second head is too, and
 //!               differs. Words are atomic, so a torn read is only ever a
 //!               wrong value that is then thrown away.
-//!           S3  a reader tries [`TRIES`] times and then says so. The caller
-//!               takes the slow way, which waits for the writer's lock; a
-//!               reader that interrupted the writer on its own CPU would
-//!               spin for ever.
+//!           S3  a reader never waits: one that interrupted the writer on
+//!               its own CPU would wait for ever. It says that it has no
+//!               answer, and the caller takes the slow way, which goes
+//!               through the writer's lock.
 //! Failure   a reader that sleeps between its two loads of the head while
 //!           there are exactly 2^23 updates, or a multiple, can take a mix
 //!           for whole. Each update costs a neighbour discovery message and
@@ -27,8 +27,8 @@ use core::sync::atomic::{AtomicU64, Ordering, fence};
 /// Bits of the sequence number.
 const SEQUENCE_BITS: u32 = 24;
 const SEQUENCE_MASK: u64 = (1 << SEQUENCE_BITS) - 1;
-/// How often a reader tries.
-const TRIES: usize = 4;
+/// How often a patient reader tries.
+const TRIES: usize = 100;
 
 /// `N` words and a tag of 40 bits, read and written as one.
 #[derive(Debug)]
@@ -47,21 +47,23 @@ impl<const N: usize> Seq<N> {
     }
 
     /// The tag and the words of one and the same store; `None` when a writer
-    /// was in the way [`TRIES`] times.
+    /// is at it (S3).
     #[inline]
     pub(super) fn load(&self) -> Option<(u64, [u64; N])> {
-        for _ in 0..TRIES {
-            let before = self.head.load(Ordering::Acquire);
-            if before & 1 == 0 {
-                let words = self.words.each_ref().map(|w| w.load(Ordering::Relaxed));
-                fence(Ordering::Acquire);
-                if self.head.load(Ordering::Relaxed) == before {
-                    return Some((before >> SEQUENCE_BITS, words));
-                }
-            }
-            core::hint::spin_loop();
+        let before = self.head.load(Ordering::Acquire);
+        if before & 1 != 0 {
+            return None;
         }
-        None
+        let words = self.words.each_ref().map(|w| w.load(Ordering::Relaxed));
+        fence(Ordering::Acquire);
+        let whole = self.head.load(Ordering::Relaxed) == before;
+        whole.then_some((before >> SEQUENCE_BITS, words))
+    }
+
+    /// As [`Self::load`], [`TRIES`] times.
+    #[inline]
+    pub(super) fn load_patiently(&self) -> Option<(u64, [u64; N])> {
+        (0..TRIES).find_map(|_| self.load())
     }
 
     /// The tag alone. It is the latest one, or the one before while it is
@@ -118,6 +120,7 @@ mod tests {
         let seq = Seq::<1>::new();
         seq.head.store(1, Ordering::Relaxed);
         assert_eq!(seq.load(), None);
+        assert_eq!(seq.load_patiently(), None);
     }
 
     #[test]

@@ -185,3 +185,58 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(i: usize) -> Key {
+        Key {
+            dest: Ipv6Addr::from_bits(i as u128),
+            link: LinkId(0),
+            neighbour: Ipv6Addr::UNSPECIFIED,
+        }
+    }
+
+    #[test]
+    fn a_full_table_refuses_and_forgets_sooner() {
+        let (slab, mut table) = (Slab::new(), Table::new());
+        for i in 0..UNDERLAY_PATHS_MAX {
+            let id = table.insert(&slab, key(i), Via::Group, Instant::ZERO);
+            assert_eq!(usize::from(id.unwrap().slot()), i);
+        }
+        assert_eq!(table.idle_ms(), IDLE_FULL_MS);
+        let more = key(UNDERLAY_PATHS_MAX);
+        assert_eq!(table.insert(&slab, more, Via::Group, Instant::ZERO), None);
+        // The sweep goes round through every slot.
+        let swept: BTreeSet<u16> = (0..UNDERLAY_PATHS_MAX)
+            .filter_map(|_| table.sweep())
+            .collect();
+        assert_eq!(swept.len(), UNDERLAY_PATHS_MAX);
+
+        let old = table.find(&key(9), Instant::ZERO).unwrap();
+        table.remove(&slab, 9);
+        assert!(table.get(old).is_none());
+        let new = table
+            .insert(&slab, more, Via::Group, Instant::ZERO)
+            .unwrap();
+        assert_eq!(new.slot(), 9);
+        assert_ne!(new, old);
+    }
+
+    #[test]
+    fn paths_are_found_by_the_neighbours_that_they_depend_on() {
+        let (slab, mut table) = (Slab::new(), Table::new());
+        let via = |chosen, current| Via::Neighbour { chosen, current };
+        let id = table
+            .insert(&slab, key(1), via(3, 3), Instant::ZERO)
+            .unwrap();
+        let slot = id.slot();
+        table.set_via(slot, via(3, 4));
+        assert_eq!((table.users_of(3).len(), table.users_of(4).len()), (1, 1));
+        table.set_via(slot, via(3, 3));
+        assert_eq!((table.users_of(3).len(), table.users_of(4).len()), (1, 0));
+        table.remove(&slab, slot);
+        assert_eq!(table.users_of(3).len(), 0);
+    }
+}
