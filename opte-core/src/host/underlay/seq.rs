@@ -92,6 +92,7 @@ impl<const N: usize> Seq<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
     use std::sync::atomic::AtomicBool;
 
     #[test]
@@ -125,25 +126,28 @@ mod tests {
 
     #[test]
     fn readers_never_see_a_mix() {
-        let stores: u64 = if cfg!(miri) { 200 } else { 200_000 };
+        let stores = if cfg!(miri) { 200 } else { 200_000 };
         let seq = Seq::<7>::new();
         let done = AtomicBool::new(false);
+        let ready = Barrier::new(2);
         std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    let mut last = 0;
-                    while !done.load(Ordering::Relaxed) {
-                        let Some((tag, words)) = seq.load() else {
-                            continue;
-                        };
-                        assert!(words.iter().all(|w| *w == tag), "{tag}: {words:?}");
-                        assert!(tag >= last, "time went backwards");
-                        last = tag;
-                    }
-                });
-            }
+            scope.spawn(|| {
+                let mut last = 0;
+                ready.wait();
+                while !done.load(Ordering::Relaxed) {
+                    let Some((tag, words)) = seq.load() else {
+                        continue;
+                    };
+                    assert!(words.iter().all(|w| *w == tag), "{tag}: {words:?}");
+                    assert!(tag >= last, "time went backwards");
+                    last = tag;
+                }
+            });
+            ready.wait();
             for i in 1..=stores {
                 seq.store(i, [i; 7]);
+                // Leaves readers a moment in which they can succeed.
+                (0..i % 32).for_each(|_| core::hint::spin_loop());
             }
             done.store(true, Ordering::Relaxed);
         });
