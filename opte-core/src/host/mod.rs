@@ -2,6 +2,7 @@
 
 mod device;
 pub mod mapping;
+pub mod underlay;
 
 use crate::api::{Command, ConfigError, ErrorCode, ObjectKind, PortId, Response};
 use crate::event::Observer;
