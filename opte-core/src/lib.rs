@@ -42,9 +42,11 @@ pub mod host;
 pub mod keyed;
 pub mod layer;
 pub mod limits;
+mod port;
 #[cfg(test)]
 mod rng;
 pub mod rule;
+mod stats;
 pub mod time;
 pub mod verdict;
 pub mod wire;

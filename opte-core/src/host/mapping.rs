@@ -70,6 +70,14 @@ pub struct Stamp {
     pub generation: u32,
 }
 
+impl Stamp {
+    /// The stamp of no answer. Never looked at without one.
+    pub const NEVER: Self = Self {
+        slot: Slot(0),
+        generation: 0,
+    };
+}
+
 /// Where a guest is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolved {
@@ -127,6 +135,20 @@ impl<R: RawMutex> Mappings<R> {
         let chosen = self.key.rendezvous(flow_hash, endpoints)?;
         let slot = v2b::slot(&self.key, &group.prefix);
         Some((chosen, self.generations.stamp(slot))) // M2
+    }
+
+    /// The present state of whatever is, or isn't, mapped for an address.
+    #[must_use]
+    pub fn stamp(&self, vni: Vni, addr: &IpAddr) -> Stamp {
+        self.generations
+            .stamp(v2p::Place::of(&self.key, vni, addr).slot)
+    }
+
+    /// Makes every decision about an address be made again: something else
+    /// that it depends on has changed, such as a port of this host.
+    pub fn touch(&self, vni: Vni, addr: &IpAddr) {
+        self.generations
+            .bump(v2p::Place::of(&self.key, vni, addr).slot);
     }
 
     /// Whether an answer with this stamp is still the right one. One load.

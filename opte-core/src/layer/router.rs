@@ -62,6 +62,8 @@ pub struct RouteTable {
     /// In the order of R1.
     routes: Vec<Route>,
     shares: Lpm<Share>,
+    /// Id and position of each route, by id.
+    ids: Vec<(u32, usize)>,
 }
 
 impl RouteTable {
@@ -84,9 +86,12 @@ impl RouteTable {
             let len = u32::try_from(same_dest.len()).unwrap_or(u32::MAX);
             start = start.saturating_add(len);
         }
+        let mut ids: Vec<_> = routes.iter().map(|route| route.id).zip(0..).collect();
+        ids.sort_unstable();
         Self {
             shares: Lpm::build(shares),
             routes,
+            ids,
         }
     }
 
@@ -104,6 +109,14 @@ impl RouteTable {
                 .iter()
                 .max_by_key(|route| score(&route.spec.target, flow_hash)),
         }
+    }
+
+    /// The route with this id.
+    #[must_use]
+    pub fn get(&self, id: u32) -> Option<&Route> {
+        let at = self.ids.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        let (_, position) = self.ids.get(at)?;
+        self.routes.get(*position)
     }
 
     /// Every route, by destination, class and target.

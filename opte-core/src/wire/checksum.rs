@@ -151,6 +151,13 @@ impl Diff {
         Self::of(Sum::ZERO.u16(self.0).u16(old).bytes(new))
     }
 
+    /// The change back.
+    #[must_use]
+    #[inline]
+    pub const fn reverse(self) -> Self {
+        Self::of(Sum::ZERO.u16(!self.0))
+    }
+
     /// And what `other` says changes.
     #[must_use]
     #[inline]

@@ -363,6 +363,20 @@ impl<R: RawMutex> Underlay<R> {
         self.control.lock().show(&self.presence)
     }
 
+    /// The tunnel end point that a path leads to.
+    #[must_use]
+    pub fn sled(&self, id: PathId) -> Option<Ipv6Addr> {
+        Some(self.control.lock().paths.get(id)?.key.dest)
+    }
+
+    /// The number of the link with this name.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<LinkId> {
+        let control = self.control.lock();
+        let found = control.links.iter().find(|(_, link)| link.name == name);
+        found.map(|(id, _)| *id)
+    }
+
     fn context(&self, now: Instant, seen: &impl Observer) -> Context<'_> {
         Context {
             presence: &self.presence,

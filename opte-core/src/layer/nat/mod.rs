@@ -130,6 +130,21 @@ pub struct PoolUsage {
     pub capacity: usize,
 }
 
+impl PoolUsage {
+    /// What counters of the pool are called.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match (self.family, self.transport) {
+            (Family::V4, Transport::Tcp) => "tcp4",
+            (Family::V4, Transport::Udp) => "udp4",
+            (Family::V4, Transport::Echo) => "echo4",
+            (Family::V6, Transport::Tcp) => "tcp6",
+            (Family::V6, Transport::Udp) => "udp6",
+            (Family::V6, Transport::Echo) => "echo6",
+        }
+    }
+}
+
 /// The translation of one port.
 pub struct Nat<R> {
     key: Keyed,
@@ -314,6 +329,28 @@ impl Outside {
             transport: Some(transport),
             stamp: grant.stamp,
         }
+    }
+
+    /// The external end that a flow remembers by its outside key, the kind of
+    /// address and the stamp.
+    pub(crate) fn held(outside: &Tuple, kind: Kind, stamp: u32) -> Self {
+        let transport = match kind {
+            Kind::Snat => Transport::of(outside),
+            Kind::Floating | Kind::Ephemeral => None,
+        };
+        let (addr, port) = (outside.local_ip(), outside.local_port);
+        Self {
+            addr,
+            port,
+            kind,
+            transport,
+            stamp,
+        }
+    }
+
+    /// Which grant of the port this is.
+    pub(crate) const fn stamp(&self) -> u32 {
+        self.stamp
     }
 
     const fn grant(&self) -> Grant {
