@@ -65,3 +65,7 @@ pub const LANES_MAX: usize = 256;
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a response on the control socket or ioctl.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
+/// Bytes that the entries of one page may weigh: a response with room to spare.
+pub const PAGE_BYTES_MAX: usize = 2 << 20;
+/// Changes that the answer to a setup lists one by one.
+pub const CHANGES_MAX: usize = 4_096;
