@@ -5,8 +5,9 @@
 
 use crate::failure::Failure;
 use crate::session::{Connection, Session};
-use crate::underlay;
-use crate::{completion, external, firewall, flow, host, layer, mapping, port, router, setup};
+use crate::{
+    completion, external, firewall, flow, host, layer, mapping, port, router, setup, underlay,
+};
 use clap::{Parser, Subcommand};
 
 /// Administers OPTE: ports, their rules, routes and addresses, and the underlay

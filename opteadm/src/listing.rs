@@ -155,6 +155,8 @@ pub(crate) struct Printer<T: 'static> {
     /// Width of each column so far: it only grows, so that pages that come
     /// later are out of line at worst, never cut.
     widths: Vec<usize>,
+    /// Whether a column's words stand at its right edge, as far as is known.
+    right: Vec<bool>,
     begun: bool,
 }
 
@@ -176,6 +178,7 @@ impl<T: Serialize> Printer<T> {
         };
         Ok(Self {
             widths: vec![0; columns.len()],
+            right: vec![false; columns.len()],
             columns,
             style,
             begun: false,
@@ -188,6 +191,7 @@ impl<T: Serialize> Printer<T> {
         let columns: Vec<_> = names.iter().filter_map(named).collect();
         Self {
             widths: vec![0; columns.len()],
+            right: vec![false; columns.len()],
             columns,
             style: Style::Table,
             begun: false,
@@ -231,17 +235,18 @@ impl<T: Serialize> Printer<T> {
                 *width = (*width).max(word.chars().count());
             }
         }
-        // A column is at the right edge if it holds numbers, in all rows.
-        let right: Vec<bool> = (0..self.columns.len())
-            .map(|at| {
-                let numbers = table.iter().any(|row| row[at].is_number());
-                let texts = table.iter().any(|row| matches!(row[at], Cell::Text(_)));
-                numbers && !texts
-            })
-            .collect();
+        // Numbers stand at the right edge of their column, unless it has text.
+        for (at, right) in self.right.iter_mut().enumerate() {
+            let cells = || table.iter().filter_map(|row| row.get(at));
+            if cells().any(|cell| matches!(cell, Cell::Text(_))) {
+                *right = false;
+            } else if cells().any(Cell::is_number) {
+                *right = true;
+            }
+        }
         let heads = (!self.begun).then_some(&heads);
         for line in heads.into_iter().chain(&text) {
-            let padded = line.iter().zip(&self.widths).zip(&right);
+            let padded = line.iter().zip(&self.widths).zip(&self.right);
             let words: Vec<String> = padded
                 .map(|((word, width), right)| {
                     if *right {
