@@ -145,7 +145,9 @@ fn all(session: &mut Session, format: &Format) -> Result<(), Failure> {
     let underlay = show(session)?;
     let out = &mut session.out;
     match underlay.address {
-        Some(address) => writeln!(out, "address {address}")?,
+        Some(address) => {
+            writeln!(out, "address {address}, generation {}", underlay.generation)?;
+        }
         None => writeln!(out, "no underlay")?,
     }
     if !underlay.links.is_empty() {
@@ -170,6 +172,7 @@ fn all(session: &mut Session, format: &Format) -> Result<(), Failure> {
 /// One object; the routes are its last member, so that they needn't be held.
 fn all_as_json(session: &mut Session, format: &Format) -> Result<(), Failure> {
     let UnderlayEntry {
+        generation,
         address,
         links,
         neighbours,
@@ -177,7 +180,8 @@ fn all_as_json(session: &mut Session, format: &Format) -> Result<(), Failure> {
     let json = |value| serde_json::to_string(&value).map_err(std::io::Error::from);
     let (links, neighbours) = (serde_json::json!(links), serde_json::json!(neighbours));
     let out = &mut session.out;
-    writeln!(out, "{{\"address\": {},", json(serde_json::json!(address))?)?;
+    writeln!(out, "{{\"generation\": {generation},")?;
+    writeln!(out, "\"address\": {},", json(serde_json::json!(address))?)?;
     writeln!(out, "\"links\": {},", json(links)?)?;
     writeln!(out, "\"neighbours\": {},", json(neighbours)?)?;
     write!(out, "\"routes\": ")?;

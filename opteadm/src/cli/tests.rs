@@ -1,3 +1,5 @@
+//! The command line as it is defined, documented and refused.
+
 use super::*;
 use clap::CommandFactory as _;
 

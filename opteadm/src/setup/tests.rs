@@ -1,3 +1,5 @@
+//! The setup files that ship, and those that are refused.
+
 use super::*;
 
 fn example(name: &str) -> (PathBuf, String) {

@@ -301,6 +301,7 @@ fn routes() -> Vec<RouteEntry> {
 
 fn underlay() -> UnderlayEntry {
     UnderlayEntry {
+        generation: 6,
         address: Some(p("fd00:1::1")),
         links: vec![LinkEntry {
             name: "eth1".into(),
@@ -498,6 +499,7 @@ fn json_has_stable_names() {
         "ESTABLISHED"
     );
     let underlay = json("show-underlay --json");
+    assert_eq!(underlay["generation"], 6);
     assert_eq!(underlay["address"], "fd00:1::1");
     assert_eq!(underlay["links"][0]["name"], "eth1");
     assert_eq!(underlay["neighbours"][0]["mac"], Value::Null);
