@@ -27,7 +27,7 @@ pub(crate) struct Format {
     #[arg(long, conflicts_with_all = ["output"], help_heading = "Output")]
     pub(crate) json: bool,
 
-    /// Show these fields, or "all"
+    /// Show these fields, or "all"; a wrong one is answered with their names
     #[arg(
         short,
         long,

@@ -16,7 +16,13 @@ pub(crate) struct Connection {
     ///
     /// Without it, the kernel module's device on illumos, and elsewhere the
     /// socket on which xded listens by default.
-    #[arg(long, global = true, value_name = "PATH", env = "OPTE_SOCKET")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "OPTE_SOCKET",
+        hide_env_values = true
+    )]
     #[arg(help_heading = "Connection")]
     socket: Option<PathBuf>,
 
