@@ -59,6 +59,10 @@ pub const DHCP_LIST_MAX: usize = 8;
 pub const DOMAIN_LEN_MAX: usize = 253;
 /// Entries of one page of a dump.
 pub const PAGE_ENTRIES_MAX: u32 = 1_024;
+/// Bytes that the entries of one page may weigh: a response with room to spare.
+pub const PAGE_BYTES_MAX: usize = 2 << 20;
+/// Changes that the answer to a setup lists one by one.
+pub const CHANGES_MAX: usize = 4_096;
 /// CPUs or threads with a private view of the host.
 pub const LANES_MAX: usize = 256;
 /// Bytes of a request on the control socket or ioctl.

@@ -5,11 +5,12 @@ use super::device::{Devices, LinkDevice};
 use super::port_command::{PortChange, free_place, put, unique};
 use super::{mapping, underlay};
 use crate::Instant;
-use crate::api::setup::{Change, ChangeVerb};
+use crate::api::setup::{Applied, Change, ChangeVerb};
 use crate::api::{
     ConfigError, ErrorCode, ObjectKind, PortId, PortSpec, Response, Setup, UnderlaySpec,
 };
 use crate::event::Observer;
+use crate::limits::CHANGES_MAX;
 use crate::port::Port;
 use crate::verdict::{LinkId, Output};
 use alloc::sync::Arc;
@@ -64,7 +65,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         for link in closing {
             devices.close_link(link);
         }
-        Ok(Response::Changes(changes))
+        // The command's own commit is the next one (`Control::generation`).
+        let generation = self.host_generation().wrapping_add(1);
+        let more = changes.len().saturating_sub(CHANGES_MAX);
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        let changes = changes.into_iter().take(CHANGES_MAX).collect();
+        Ok(Response::Applied(Applied {
+            generation,
+            changes,
+            more,
+        }))
     }
 
     pub(super) fn set_underlay(

@@ -5,7 +5,6 @@ use super::{Control, Host};
 use crate::Instant;
 use crate::api::{Command, ConfigError, ErrorCode, Name, ObjectKind, Response};
 use crate::event::{Observer, observe};
-use crate::limits::PAGE_ENTRIES_MAX;
 use crate::port::Port;
 use crate::verdict::Output;
 use alloc::sync::Arc;
@@ -45,10 +44,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::DumpTcpFlows(port, cursor) => {
                 self.named(port).map(|p| self.dump_tcp(&p, *cursor, now))
             }
-            Command::DumpV2p(cursor) => Ok(Response::V2p(
-                self.mappings.dump_v2p(*cursor, PAGE_ENTRIES_MAX),
-            )),
-            Command::DumpV2b => Ok(Response::V2b(self.mappings.dump_v2b())),
+            Command::DumpV2p(cursor) => Ok(Response::V2p(self.dump_v2p(*cursor))),
+            Command::DumpV2b(cursor) => Ok(Response::V2b(self.dump_v2b(*cursor))),
+            Command::DumpUnderlayRoutes(cursor) => {
+                Ok(Response::UnderlayRoutes(self.dump_underlay_routes(*cursor)))
+            }
             Command::DumpRoutes(port, cursor) => {
                 self.named(port).map(|p| self.dump_routes(&p, *cursor))
             }

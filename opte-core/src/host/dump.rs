@@ -3,10 +3,11 @@
 use super::Host;
 use crate::api::dump::UnderlayEntry;
 use crate::api::dump::{
-    Counter, DefaultAction, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, Page, PortEntry,
-    PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry, UftAction, UftEntry,
+    Counter, DefaultAction, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, PortEntry, PortStats,
+    RouteEntry, RuleEntry, RuleText, Stats, TcpEntry, UftAction, UftEntry,
 };
-use crate::api::{FwRule, PortId, Response};
+use crate::api::page::{Page, Pager, Weight};
+use crate::api::{FwRule, PortId, Response, UnderlayRoute, V2b, V2p};
 use crate::event::Observer;
 use crate::flow::record::{Flow, NO_REWRITE, NatKind, Next, side};
 use crate::flow::{Proto, Tuple};
@@ -28,10 +29,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     pub(super) fn list_ports(&self, cursor: u64) -> Page<PortEntry> {
         let view = self.view();
         let ports = view.ports().filter(|port| u64::from(port.id.0) >= cursor);
-        page(
-            ports.map(|port| (u64::from(port.id.0), self.port_entry(port))),
-            PORTS_PAGE,
-        )
+        let entries = ports.map(|port| (u64::from(port.id.0), self.port_entry(port)));
+        page(entries, self.host_generation())
     }
 
     fn port_entry(&self, port: &Port<R>) -> PortEntry {
@@ -126,7 +125,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let rules = layer_rules(&policy, layer, now).enumerate().skip(skip);
         let rules =
             rules.map(|(at, rule)| (u64::try_from(at).unwrap_or(0), LayerDumpEntry::Rule(rule)));
-        let mut page = page(rules, PAGE_ENTRIES_MAX);
+        let mut page = page(rules, u64::from(policy.generation));
         if page.next.is_none() && matches!(layer, LayerId::Firewall | LayerId::Nat) {
             page.next = Some(FLOWS);
         }
@@ -218,7 +217,40 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 };
                 (u64::try_from(at).unwrap_or(0), entry)
             });
-        Response::Routes(page(routes, PAGE_ENTRIES_MAX))
+        Response::Routes(page(routes, u64::from(policy.generation)))
+    }
+
+    pub(super) fn dump_v2p(&self, cursor: u64) -> Page<V2p> {
+        let (entries, next) = self.mappings.dump_v2p(cursor, PAGE_ENTRIES_MAX);
+        Page {
+            entries,
+            next,
+            generation: self.host_generation(),
+        }
+    }
+
+    pub(super) fn dump_v2b(&self, cursor: u64) -> Page<V2b> {
+        page(
+            numbered(self.mappings.dump_v2b(), cursor),
+            self.host_generation(),
+        )
+    }
+
+    pub(super) fn dump_underlay_routes(&self, cursor: u64) -> Page<UnderlayRoute> {
+        let routes = self
+            .underlay
+            .spec()
+            .map(|spec| spec.routes)
+            .unwrap_or_default();
+        page(
+            numbered(routes, cursor),
+            u64::from(self.underlay.generation()),
+        )
+    }
+
+    /// Counts the host's commits.
+    pub(super) fn host_generation(&self) -> u64 {
+        self.generation.load(core::sync::atomic::Ordering::Relaxed)
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -240,7 +272,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             each.fold(0, u64::wrapping_add)
         };
         Stats {
-            generation: self.generation.load(core::sync::atomic::Ordering::Relaxed),
+            generation: self.host_generation(),
             flows: self.budget.used(),
             counters: [
                 ("ports", u64::try_from(view.ports().count()).unwrap_or(0)),
@@ -327,9 +359,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 }
 
-/// Ports are large entries; fewer of them go on a page.
-const PORTS_PAGE: u32 = 64;
-
 fn counter((name, value): (&str, u64)) -> Counter {
     Counter {
         name: String::from(name),
@@ -352,18 +381,26 @@ fn drop_counters(value: impl Fn(DropReason) -> u64) -> Vec<Counter> {
         .collect()
 }
 
-/// One page of numbered entries, the next page's cursor being the number of
-/// the first entry that didn't fit.
-fn page<T>(mut entries: impl Iterator<Item = (u64, T)>, max: u32) -> Page<T> {
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
-    let taken = entries.by_ref().take(max).map(|(_, entry)| entry).collect();
-    Page {
-        entries: taken,
-        next: entries.next().map(|(number, _)| number),
-    }
+/// Entries from the one with number `cursor` on, with their numbers.
+fn numbered<T>(entries: Vec<T>, cursor: u64) -> impl Iterator<Item = (u64, T)> {
+    let skip = usize::try_from(cursor).unwrap_or(usize::MAX);
+    (0_u64..).zip(entries).skip(skip)
 }
 
-/// One page made from flows.
+/// One page of numbered entries; the next one starts with the first that
+/// doesn't fit.
+fn page<T: Weight>(entries: impl Iterator<Item = (u64, T)>, generation: u64) -> Page<T> {
+    let mut pager = Pager::new();
+    for (number, entry) in entries {
+        if pager.push(entry).is_err() {
+            return pager.finish(Some(number), generation);
+        }
+    }
+    pager.finish(None, generation)
+}
+
+/// One page made from flows, whose entries are small: as many as there may be
+/// never weigh more than a page.
 fn flow_page<R: RawMutex, T>(
     port: &Port<R>,
     cursor: u64,
@@ -380,7 +417,12 @@ fn flow_page<R: RawMutex, T>(
         left = left.saturating_sub(u32::from(entries.len() > before));
         true
     });
-    Page { entries, next }
+    let generation = u64::from(port.policy().generation);
+    Page {
+        entries,
+        next,
+        generation,
+    }
 }
 
 fn layer_flows<R: RawMutex>(

@@ -45,7 +45,6 @@ mod v2b;
 mod v2p;
 
 use crate::ConfigError;
-use crate::api::dump::Page;
 use crate::api::{Prefix, TunnelEndpoint, V2b, V2p};
 use crate::keyed::Keyed;
 use crate::wire::{MacAddr, Vni};
@@ -199,7 +198,7 @@ impl<R: RawMutex> Mappings<R> {
 
     /// V2P mappings from `cursor` on, at most `max` of them. A mapping that is
     /// there from the first page to the last is in exactly one of them.
-    pub fn dump_v2p(&self, cursor: u64, max: u32) -> Page<V2p> {
+    pub fn dump_v2p(&self, cursor: u64, max: u32) -> (Vec<V2p>, Option<u64>) {
         v2p::page(&self.v2p, cursor, max)
     }
 

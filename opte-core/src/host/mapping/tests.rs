@@ -96,7 +96,7 @@ fn a_guest_is_found_in_its_own_vpc_only() {
     assert_eq!(mappings.resolve(vni(7), &ip("10.0.0.1")), None);
     assert!(mappings.resolve(vni(8), &ip("10.0.0.1")).is_some());
     let error = mappings.clear_v2p(vni(7), ip("10.0.0.1")).unwrap_err();
-    assert_eq!(error.to_string(), "v2p 7 10.0.0.1: there is no such object");
+    assert_eq!(error.to_string(), "v2p 7 10.0.0.1 does not exist");
 }
 
 #[test]
@@ -233,10 +233,10 @@ fn pages_have_everything_once_whatever_else_changes() {
     for max in [1, 7, 999, 1_000, 1_001, u32::MAX] {
         let (mut seen, mut cursor) = (Vec::new(), Some(0));
         while let Some(from) = cursor {
-            let page = mappings.dump_v2p(from, max);
-            assert!(!page.entries.is_empty() && page.entries.len() <= max as usize);
-            seen.extend(page.entries);
-            cursor = page.next;
+            let (entries, next) = mappings.dump_v2p(from, max);
+            assert!(!entries.is_empty() && entries.len() <= max as usize);
+            seen.extend(entries);
+            cursor = next;
         }
         let addresses: BTreeSet<_> = seen.iter().map(|m| m.address).collect();
         assert_eq!((seen.len(), addresses.len()), (1_000, 1_000), "{max}");
@@ -244,9 +244,9 @@ fn pages_have_everything_once_whatever_else_changes() {
     // Others come and go between pages.
     let (mut seen, mut cursor, mut round) = (Vec::new(), Some(0), 0);
     while let Some(from) = cursor {
-        let page = mappings.dump_v2p(from, 10);
-        seen.extend(page.entries.into_iter().map(|m| m.address));
-        cursor = page.next;
+        let (entries, next) = mappings.dump_v2p(from, 10);
+        seen.extend(entries.into_iter().map(|m| m.address));
+        cursor = next;
         mappings
             .clear_v2p(all[round].vni, all[round].address)
             .unwrap();
@@ -259,10 +259,10 @@ fn pages_have_everything_once_whatever_else_changes() {
     }
     // A cursor that nobody gave out ends the listing.
     for cursor in [64 << 32, u64::MAX] {
-        let page = mappings.dump_v2p(cursor, 10);
-        assert_eq!((page.entries, page.next), ([].into(), None));
+        let (entries, next) = mappings.dump_v2p(cursor, 10);
+        assert_eq!((entries, next), ([].into(), None));
     }
-    assert_eq!(Sut::new(1).dump_v2p(0, 0).next, None);
+    assert_eq!(Sut::new(1).dump_v2p(0, 0).1, None);
 }
 
 #[test]
@@ -315,7 +315,7 @@ fn a_refused_v2p_command_changes_nothing() {
         let before = generations(&mappings);
         let error = mappings.set_v2p(&[good, bad]).unwrap_err();
         assert_eq!(mappings.plan_replace(&[good, bad], &[]).unwrap_err(), error);
-        assert_eq!(mappings.dump_v2p(0, 9).entries, []);
+        assert_eq!(mappings.dump_v2p(0, 9).0, []);
         assert_eq!(generations(&mappings), before);
         (error.code, error.field)
     };
@@ -475,7 +475,7 @@ fn replacing_everything_touches_what_differs() {
             .chain([slot_of(&c)])
             .collect()
     );
-    assert_eq!(mappings.dump_v2p(0, 9).entries.len(), 2);
+    assert_eq!(mappings.dump_v2p(0, 9).0.len(), 2);
     assert_eq!(*mappings.writer.lock(), 2);
     let verbs = mappings.plan_replace(&[], &[]).unwrap().changes;
     assert!(verbs.iter().all(|change| change.verb == ChangeVerb::Remove) && verbs.len() == 4);

@@ -6,7 +6,6 @@
 
 use super::Slot;
 use crate::ConfigError;
-use crate::api::dump::Page;
 use crate::api::{ErrorCode, ObjectKind, V2p};
 use crate::keyed::Keyed;
 use crate::limits::{PAGE_ENTRIES_MAX, V2P_MAX};
@@ -170,7 +169,11 @@ pub(super) fn all<R: RawMutex>(shards: &[Mutex<R, Shard>]) -> Vec<V2p> {
 
 /// At most `max` mappings from `cursor` on: the shard's number in the upper
 /// half of the cursor, the place in its list in the lower.
-pub(super) fn page<R: RawMutex>(shards: &[Mutex<R, Shard>], cursor: u64, max: u32) -> Page<V2p> {
+pub(super) fn page<R: RawMutex>(
+    shards: &[Mutex<R, Shard>],
+    cursor: u64,
+    max: u32,
+) -> (Vec<V2p>, Option<u64>) {
     let max = to_index(max.clamp(1, PAGE_ENTRIES_MAX));
     let mut entries = Vec::with_capacity(max);
     let [a, b, c, d, e, f, g, h] = cursor.to_be_bytes();
@@ -184,16 +187,13 @@ pub(super) fn page<R: RawMutex>(shards: &[Mutex<R, Shard>], cursor: u64, max: u3
                 let [a, b, c, d] = number.to_be_bytes();
                 let [e, f, g, h] = at.to_be_bytes();
                 let next = Some(u64::from_be_bytes([a, b, c, d, e, f, g, h]));
-                return Page { entries, next };
+                return (entries, next);
             }
             entries.push(*mapping);
         }
         from = 0;
     }
-    Page {
-        entries,
-        next: None,
-    }
+    (entries, None)
 }
 
 /// Mappings in the order of their addresses, each once.

@@ -147,10 +147,7 @@ impl Control {
         UnderlayEntry {
             address: self.spec.as_ref().map(|spec| spec.address),
             links: links.collect(),
-            routes: self
-                .spec
-                .as_ref()
-                .map_or_else(Vec::new, |s| s.routes.clone()),
+            generation: u64::from(presence.generation()),
             neighbours: neighbours.collect(),
         }
     }

@@ -374,31 +374,31 @@ mod tests {
         let cases = [
             (
                 with(|s| s.address = "ff02::1".parse().unwrap()),
-                "underlay: address: ff02::1",
+                "underlay: address ff02::1",
             ),
             (
                 with(|s| s.address = "::".parse().unwrap()),
-                "underlay: address: ::",
+                "underlay: address ::",
             ),
             (
                 with(|s| s.address = "::1".parse().unwrap()),
-                "underlay: address: ::1",
+                "underlay: address ::1",
             ),
             (
                 with(|s| s.address = "fe80::1".parse().unwrap()),
-                "underlay: address: fe80::1",
+                "underlay: address fe80::1",
             ),
             (
                 with(|s| s.address = "::ffff:10.0.0.1".parse().unwrap()),
-                "underlay: address: ::ffff:10.0.0.1",
+                "underlay: address ::ffff:10.0.0.1",
             ),
             (with(|s| s.links[1].name = "net0".into()), "link net0: name"),
             (with(|s| s.links[1].name = String::new()), "link: name"),
             (with(|s| s.links[1].name = "a b".into()), "link a b: name"),
-            (with(|s| s.links[1].mtu = 1_349), "link net1: mtu: 1349"),
+            (with(|s| s.links[1].mtu = 1_349), "link net1: mtu 1349"),
             (
                 with(|s| s.links = vec![s.links[0].clone(); LINKS_MAX + 1]),
-                "underlay: link: 17",
+                "underlay: link 17",
             ),
             (
                 with(|s| {
@@ -409,7 +409,7 @@ mod tests {
                     };
                     s.routes = vec![route; UNDERLAY_ROUTES_MAX + 1];
                 }),
-                "underlay: route: 65537",
+                "underlay: route 65537",
             ),
             (
                 route("10.0.0.0/8", None, "net0"),
@@ -417,23 +417,23 @@ mod tests {
             ),
             (
                 route("::/0", None, "net7"),
-                "underlay route ::/0: link: net7",
+                "underlay route ::/0: link net7",
             ),
             (
                 route("::/0", Some("ff02::2"), "net0"),
-                "underlay route ::/0: via: ff02::2",
+                "underlay route ::/0: via ff02::2",
             ),
             (
                 route("::/0", Some("::1"), "net0"),
-                "underlay route ::/0: via: ::1",
+                "underlay route ::/0: via ::1",
             ),
             (
                 route("::/0", Some("fd00::1"), "net0"),
-                "underlay route ::/0: via: fd00::1",
+                "underlay route ::/0: via fd00::1",
             ),
             (
                 spec(&[("::/0", None, "net0"), ("::/0", None, "net0")]),
-                "underlay route ::/0: it exists",
+                "underlay route ::/0 exists already",
             ),
         ];
         for (spec, expected) in cases {

@@ -492,7 +492,7 @@ fn impossible_addresses_are_refused() {
     let twice = only_snat("10.0.0.5", 1, 9);
     assert_eq!(
         v4_only.plan(&name, &twice).unwrap_err().to_string(),
-        "port guest0: external.snat: 10.0.0.5: it conflicts with another setting (it is the port's own address)"
+        "port guest0: external.snat 10.0.0.5 conflicts with another setting (it is the port's own address)"
     );
     assert!(!v4_only.owns(&ip("1.1.1.1")), "a plan changes nothing");
 }

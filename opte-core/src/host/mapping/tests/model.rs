@@ -138,7 +138,7 @@ fn mappings_agree_with_the_model() {
                     assert!(!mappings.current(stamp) || (same && now.unwrap().0 == chosen));
                 }
             }
-            let listed = mappings.dump_v2p(0, 1_000).entries;
+            let listed = mappings.dump_v2p(0, 1_000).0;
             assert_eq!(listed.len(), model.v2p.len());
             for mapping in listed {
                 let key = (mapping.vni, mapping.address);
