@@ -13,8 +13,11 @@
 
 mod case;
 mod check;
+#[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
 mod demo;
 mod install;
+#[cfg(target_os = "linux")]
+mod lab;
 mod script;
 mod step;
 mod test;
@@ -45,7 +48,7 @@ enum Command {
     Cases(case::Args),
     /// Take what the engine does now for what golden cases expect
     Bless(case::bless::Args),
-    /// Show the engine at work between network namespaces (needs root)
+    /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
 

@@ -16,6 +16,7 @@
 
 pub mod ethernet;
 pub mod geneve;
+pub mod packet;
 
 pub use ethernet::MacAddr;
 pub use geneve::Vni;
