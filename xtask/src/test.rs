@@ -3,6 +3,7 @@
 //! The last line is `N passed, N failed, N skipped`. Tests of cargo count one
 //! each, golden cases and captures too; any other step counts as one.
 
+use crate::script::Scene;
 use crate::step::{self, Outcome, Step};
 use crate::{case, check, install, tshark, workspace};
 use anyhow::{Context, Result};
@@ -32,15 +33,20 @@ fn steps(root: &Path) -> Vec<Step<'_>> {
     steps.extend([
         Step::new("tests", || cargo_test(root)),
         Step::new("golden cases", || case::check(root)),
-        Step::new("tshark's judgement", || judge(root)),
         Step::new("demo", || demo(root)),
+        Step::new("tshark's judgement", || judge(root)),
     ]);
     steps
 }
 
-/// Judges what the golden cases' last run sent.
+/// Judges what the golden cases and the demo sent when they last ran.
 fn judge(root: &Path) -> Result<Outcome> {
-    let captures = case::emitted(root)?;
+    let mut captures = case::emitted(root)?;
+    let recorded = root.join("target/demo/underlay.pcapng");
+    if recorded.is_file() {
+        let setup = std::fs::read_to_string(root.join("xtask/src/demo/sled_a.toml"))?;
+        captures.push((recorded, Scene::parse(&setup)?));
+    }
     tshark::check(
         captures
             .iter()
