@@ -223,7 +223,9 @@ fn cable(fabric: &Namespace, namespace: &Namespace, port: &str) -> Result<()> {
         there.silence(NET0)?;
     }
     here.set_up(port)?;
-    there.set_up(NET0)
+    there.set_up(NET0)?;
+    here.settle(port)?;
+    there.settle(NET0)
 }
 
 /// Makes the boundary and the internet behind it.

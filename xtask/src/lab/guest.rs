@@ -42,6 +42,7 @@ impl Guest {
         let mut links = Links::open(&namespace)?;
         links.set_up("lo")?;
         links.set_up(name)?;
+        links.settle(name)?;
         Ok(Self {
             name: name.into(),
             namespace,

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How often the kernel's state is looked at while waiting for it to change.
 const POLL: Duration = Duration::from_millis(10);
 
+/// How long a device may take to carry frames.
+const CARRIER_LIMIT: Duration = Duration::from_secs(5);
+
 /// A device as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -27,8 +30,8 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     /// Its hardware address; zeroes when it has none.
     pub(crate) mac: [u8; 6],
-    /// Bytes of IP packet that it carries.
-    pub(crate) mtu: u32,
+    /// Whether it is up and has a carrier.
+    pub(crate) running: bool,
 }
 
 /// A route as the kernel describes it.
@@ -151,6 +154,17 @@ impl Links {
             .request(RouteNetlinkMessage::SetLink(link), 0)
             .with_context(|| format!("can't set {name} up"))?;
         Ok(())
+    }
+
+    /// Waits until `name` carries frames. A cable does some time after both of
+    /// its ends are up: Linux looks at carriers once a second.
+    ///
+    /// # Errors
+    ///
+    /// When it doesn't exist or carries nothing for a long time.
+    pub(crate) fn settle(&mut self, name: &str) -> Result<()> {
+        wait_until(CARRIER_LIMIT, || Ok(self.get(name)?.running.then_some(())))?
+            .with_context(|| format!("{name} has no carrier"))
     }
 
     /// Adds an address to `name`. Duplicate address detection is off: the lab
@@ -315,13 +329,11 @@ impl Links {
         let mut link = Link {
             index: message.header.index,
             mac: [0; 6],
-            mtu: 0,
+            running: message.header.flags.contains(LinkFlags::Running),
         };
         for attribute in message.attributes {
-            match attribute {
-                LinkAttribute::Address(bytes) => link.mac = bytes.try_into().unwrap_or_default(),
-                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-                _ => {}
+            if let LinkAttribute::Address(bytes) = attribute {
+                link.mac = bytes.try_into().unwrap_or_default();
             }
         }
         Ok(link)

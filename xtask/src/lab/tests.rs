@@ -6,6 +6,7 @@ use super::boundary::{Boundary, Mapping, allow_no_checksum};
 use super::capture::Capture;
 use super::dhcp::{self, Lease};
 use super::geneve::{self, Geneve};
+use super::guest::Guest;
 use super::ip::{Datagram, checksum};
 use super::link::{Links, wait_until};
 use super::packet::PacketSocket;
@@ -82,6 +83,8 @@ fn pair() -> Result<(Namespace, Namespace)> {
     links.add_address("a", v6(1), 64)?;
     let mut links = Links::open(&b)?;
     links.set_up("b")?;
+    links.settle("b")?;
+    Links::open(&a)?.settle("a")?;
     links.add_address("b", v4(2), 24)?;
     links.add_address("b", v6(2), 64)?;
     Ok((a, b))
@@ -220,6 +223,54 @@ fn serve_lease(socket: &PacketSocket) -> Result<()> {
 }
 
 #[test]
+fn a_guest_asks_for_a_router_and_takes_it() {
+    in_sandbox("a_guest_asks_for_a_router_and_takes_it", || {
+        let (a, b) = pair()?;
+        let socket = PacketSocket::open(&b, Some("b"))?;
+        let guest = Guest {
+            name: "a".into(),
+            namespace: a,
+        };
+        let (own, router) = thread::scope(|scope| {
+            let served = scope.spawn(|| answer_solicitation(&socket));
+            let found = guest.ipv6_router()?;
+            served.join().unwrap()?;
+            anyhow::Ok(found)
+        })?;
+        ensure!(own.is_unicast_link_local(), "{own}");
+        assert_eq!(router, ROUTER);
+        Ok(())
+    });
+}
+
+const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
+
+/// Waits for a router solicitation and advertises [`ROUTER`] to all nodes.
+fn answer_solicitation(socket: &PacketSocket) -> Result<()> {
+    let mut buffer = [0; 2_048];
+    loop {
+        let received = socket.receive(&mut buffer, SHORT)?;
+        received.context("no router solicitation")?;
+        if buffer[12..14] == [0x86, 0xdd] && buffer[20] == 58 && buffer[54] == 133 {
+            break;
+        }
+    }
+    // Type 134, hop limit 64, managed addresses, 1800 s (RFC 4861 section 4.2).
+    let mut icmp = [134, 0, 0, 0, 64, 0x80, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let ip = [
+        &[0x60, 0, 0, 0, 0, 16, 58, 255][..],
+        &ROUTER.octets(),
+        &all_nodes.octets(),
+    ]
+    .concat();
+    let sum = checksum(&[&ip[8..], &[0, 0, 0, 16, 0, 0, 0, 58], &icmp]);
+    icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+    let ethernet = [0x33, 0x33, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0x86, 0xdd];
+    socket.send(&[&ethernet[..], &ip, &icmp].concat())
+}
+
+#[test]
 fn the_boundary_joins_a_tunnel_and_the_internet() {
     const TEST: &str = "the_boundary_joins_a_tunnel_and_the_internet";
     in_sandbox(TEST, || {
@@ -227,24 +278,13 @@ fn the_boundary_joins_a_tunnel_and_the_internet() {
             skip(TEST, &format!("/dev/net/tun: {error}"));
             return Ok(());
         }
-        let (sled, underlay) = pair()?;
-        let internet = Namespace::new("internet")?;
         let external = Ipv4Addr::new(198, 51, 100, 1);
-        let (IpAddr::V6(here), IpAddr::V6(there)) = (v6(1), v6(2)) else {
-            unreachable!()
-        };
-        let mapping = Mapping {
-            external: IpAddr::V4(external),
-            ports: 7..=7,
-            vni: 5,
-            mac: [2; 6],
-            sled: here,
-        };
-        let boundary = Boundary::start((&underlay, there), (&internet, "inet"), vec![mapping])?;
-        let mut links = Links::open(&internet)?;
-        links.add_address("inet", v4(10), 24)?;
-        links.add_route((IpAddr::V4(external), 32), None, "inet")?;
-
+        let Edge {
+            sled,
+            here,
+            there,
+            boundary,
+        } = edge(external)?;
         let socket = sled.run(|| {
             let socket = UdpSocket::bind(SocketAddrV6::new(here, geneve::PORT, 0, 0))?;
             socket.set_read_timeout(Some(SHORT))?;
@@ -290,6 +330,40 @@ fn the_boundary_joins_a_tunnel_and_the_internet() {
         ensure!(settled.is_some(), "{:?}", counts());
         Ok(())
     });
+}
+
+struct Edge {
+    sled: Namespace,
+    here: Ipv6Addr,
+    there: Ipv6Addr,
+    boundary: Boundary,
+}
+
+/// A sled, a boundary that takes `external` with identifier 7 for a guest of
+/// it, and the host 10.0.0.10 on the internet.
+fn edge(external: Ipv4Addr) -> Result<Edge> {
+    let (sled, underlay) = pair()?;
+    let internet = Namespace::new("internet")?;
+    let (IpAddr::V6(here), IpAddr::V6(there)) = (v6(1), v6(2)) else {
+        unreachable!()
+    };
+    let mapping = Mapping {
+        external: IpAddr::V4(external),
+        ports: 7..=7,
+        vni: 5,
+        mac: [2; 6],
+        sled: here,
+    };
+    let boundary = Boundary::start((&underlay, there), (&internet, "inet"), vec![mapping])?;
+    let mut links = Links::open(&internet)?;
+    links.add_address("inet", v4(10), 24)?;
+    links.add_route((IpAddr::V4(external), 32), None, "inet")?;
+    Ok(Edge {
+        sled,
+        here,
+        there,
+        boundary,
+    })
 }
 
 /// An echo request to 10.0.0.10.
