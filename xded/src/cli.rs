@@ -19,13 +19,26 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Moves packets between guests' TAP devices and underlay links.
+    ///
+    /// Needs CAP_NET_ADMIN and CAP_NET_RAW in its user namespace. Prints one line,
+    /// `xded: ready on PATH`, when it listens. SIGTERM and SIGINT stop it.
     Run(Run),
     /// Runs capture files through the engine, without devices and privileges.
+    ///
+    /// Each INPUT is tx:PORT=FILE (frames that the guest of PORT sent) or rx:LINK=FILE
+    /// (frames that came in on underlay link LINK): a pcap or pcapng file of Ethernet
+    /// frames. All inputs are merged by capture time, which is the engine's clock;
+    /// where times are equal, the order on the command line counts.
+    ///
+    /// Link number N, counted from 0 in the order of the setup file, has the MAC
+    /// address 02:58:44:45 and N in two bytes, and the MTU of the setup file.
+    ///
+    /// DIR gets port-PORT.pcapng and link-LINK.pcapng (frames delivered and sent),
+    /// verdicts.jsonl (a line for each input frame) and counters.json.
     Replay(Replay),
 }
 
-/// Needs `CAP_NET_ADMIN` and `CAP_NET_RAW` in its user namespace. Prints one line,
-/// `xded: ready on PATH`, when it listens. SIGTERM and SIGINT stop it.
+/// Arguments of `xded run`.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// Setup file (TOML) to start with.
@@ -51,13 +64,7 @@ pub(crate) struct Run {
     pub(crate) log: String,
 }
 
-/// Each INPUT is `tx:PORT=FILE` (frames that the guest of PORT sent) or
-/// `rx:LINK=FILE` (frames that came in on underlay link LINK), a pcap or pcapng file
-/// of Ethernet frames. All inputs are merged by capture time, which is the
-/// engine's clock; where times are equal, the order on the command line counts.
-///
-/// Link number N, counted from 0 in the order of the setup file, has the MAC
-/// address 02:58:44:45:00:N (N in hexadecimal, last two bytes) and the MTU of the setup.
+/// Arguments of `xded replay`.
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
     /// Setup file (TOML).
@@ -78,7 +85,7 @@ pub(crate) struct Replay {
     #[arg(long)]
     pub(crate) no_neighbours: bool,
 
-    /// Capture files.
+    /// Capture files: tx:PORT=FILE or rx:LINK=FILE.
     #[arg(value_name = "INPUT", required = true)]
     pub(crate) inputs: Vec<InputArg>,
 }

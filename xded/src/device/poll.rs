@@ -111,6 +111,7 @@ fn decode(data: u64) -> Wake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::{Batch, Kind};
     use std::os::unix::net::UnixDatagram;
 
     #[test]
@@ -129,7 +130,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let (far, near) = UnixDatagram::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        let device = Device::new(OwnedFd::from(near), "test");
+        let device = Device::new(Kind::Tap, OwnedFd::from(near), "test");
         let source = Source::Port(PortId(5));
         poll.add(source, &device).unwrap();
         let mut wakes = Vec::new();
@@ -144,12 +145,14 @@ mod tests {
         far.send(b"frame").unwrap();
         assert_eq!(wait(), [Wake::Ready(source)]);
         assert_eq!(wait(), [Wake::Ready(source)]);
-        let mut buffer = [0; 16];
-        assert_eq!(device.receive(&mut buffer).unwrap(), 5);
+        let mut batch = Batch::new();
+        device.receive(&mut batch).unwrap();
+        assert_eq!(batch.count(), 1);
         assert_eq!(wait(), []);
         far.send(b"more").unwrap();
         device.retire();
         assert_eq!(wait(), []);
-        assert_eq!(device.receive(&mut buffer).unwrap(), 0);
+        device.receive(&mut batch).unwrap();
+        assert_eq!(batch.count(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Opens and closes devices as the engine asks.
 
-use super::{Device, Poll, Shared, Source};
+use super::{Device, Kind, Poll, Shared, Source};
 use crate::sys;
 use crate::sys::netdev::{self, NAME_SIZE};
 use opte_core::api::{ConfigError, ErrorCode, LinkSpec, Name, ObjectKind, PortId, PortSpec};
@@ -83,7 +83,7 @@ impl Registry {
         if let Some(fd) = self.handed.get(&spec.name) {
             // A copy: deleting the port and creating it again uses it again.
             let fd = fd.try_clone().map_err(|error| refuse(&error))?;
-            return Ok(Device::new(fd, name));
+            return Ok(Device::new(Kind::Tap, fd, name));
         }
         if name.len() >= NAME_SIZE {
             let most = NAME_SIZE.saturating_sub(1);
@@ -100,7 +100,7 @@ impl Registry {
             // The guest learns the MTU by DHCP and router advertisements too.
             tracing::warn!(port = name, mtu = spec.mtu, %error, "cannot set the MTU of the TAP");
         }
-        Ok(Device::new(fd, name))
+        Ok(Device::new(Kind::Tap, fd, name))
     }
 }
 
@@ -130,7 +130,7 @@ impl Devices for Registry {
             );
         }
         let fd = sys::packet::open(&attributes).map_err(refuse)?;
-        self.open(Source::Link(id), Device::new(fd, name))
+        self.open(Source::Link(id), Device::new(Kind::Packet, fd, name))
             .map_err(refuse)?;
         tracing::info!(link = name, id = id.0, "opened");
         Ok(LinkDevice {

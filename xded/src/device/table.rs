@@ -110,11 +110,12 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Kind;
     use std::fs::File;
 
     fn device(name: &str) -> Arc<Device> {
         let null = File::open("/dev/null").unwrap();
-        Arc::new(Device::new(null.into(), name))
+        Arc::new(Device::new(Kind::Tap, null.into(), name))
     }
 
     #[test]

@@ -18,6 +18,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// while the thread is busy elsewhere must fit.
 const BUFFER_BYTES: libc::c_int = 8 << 20;
 
+/// Frames that one call moves.
+pub(crate) const MESSAGES_MAX: usize = 64;
+
 /// Where a filter finds what the kernel makes of a frame (`PACKET_*`).
 const PACKET_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
 
@@ -49,6 +52,79 @@ pub(crate) fn open(device: &Attributes) -> io::Result<OwnedFd> {
     )?;
     bind(fd, device.index)?;
     Ok(socket)
+}
+
+/// Takes as many frames as are there and fit in `rooms`, one each, and returns
+/// how many; `lens` gets their lengths. Doesn't wait.
+pub(crate) fn receive<'b>(
+    fd: BorrowedFd<'_>,
+    rooms: impl Iterator<Item = &'b mut [u8]>,
+    lens: &mut [usize; MESSAGES_MAX],
+) -> io::Result<usize> {
+    let pieces = rooms.map(|room| libc::iovec {
+        iov_base: room.as_mut_ptr().cast(),
+        iov_len: room.len(),
+    });
+    let mut messages = Messages::new();
+    let count = messages.fill(pieces);
+    let (list, flags) = (messages.headers.as_mut_ptr(), libc::MSG_DONTWAIT);
+    // SAFETY: the first `count` headers point to one `iovec` each, those to
+    // rooms that are borrowed mutably for the call, and the kernel keeps none
+    // of it. A null timeout is none.
+    let got =
+        check(unsafe { libc::recvmmsg(fd.as_raw_fd(), list, count, flags, std::ptr::null_mut()) })?;
+    for (len, header) in lens.iter_mut().zip(&messages.headers) {
+        *len = usize::try_from(header.msg_len).unwrap_or_default();
+    }
+    Ok(usize::try_from(got).unwrap_or_default())
+}
+
+/// Sends frames in their order until one isn't taken, and returns how many
+/// were; an error is about the first one. Doesn't wait.
+pub(crate) fn send<'b>(
+    fd: BorrowedFd<'_>,
+    frames: impl Iterator<Item = &'b [u8]>,
+) -> io::Result<usize> {
+    let pieces = frames.map(|frame| libc::iovec {
+        // sendmmsg(2) reads only, whatever the type says.
+        iov_base: frame.as_ptr().cast_mut().cast(),
+        iov_len: frame.len(),
+    });
+    let mut messages = Messages::new();
+    let count = messages.fill(pieces);
+    let (list, flags) = (messages.headers.as_mut_ptr(), libc::MSG_DONTWAIT);
+    // SAFETY: the first `count` headers point to one `iovec` each, those to
+    // frames that are borrowed for the call, and the kernel keeps none of it.
+    let sent = check(unsafe { libc::sendmmsg(fd.as_raw_fd(), list, count, flags) })?;
+    Ok(usize::try_from(sent).unwrap_or_default())
+}
+
+/// Arguments of `recvmmsg` and `sendmmsg`: one piece of memory per message.
+struct Messages {
+    headers: [libc::mmsghdr; MESSAGES_MAX],
+    pieces: [libc::iovec; MESSAGES_MAX],
+}
+
+impl Messages {
+    fn new() -> Self {
+        // SAFETY: both are structures of integers and pointers; zeroes are
+        // values of them, messages without memory.
+        unsafe { std::mem::zeroed() }
+    }
+
+    /// Gives each message its piece, and returns how many have one. The
+    /// headers point into this structure: it stays where it is until the call.
+    fn fill(&mut self, pieces: impl Iterator<Item = libc::iovec>) -> libc::c_uint {
+        let places = self.headers.iter_mut().zip(&mut self.pieces);
+        let mut count = 0;
+        for ((header, place), piece) in places.zip(pieces) {
+            *place = piece;
+            header.msg_hdr.msg_iov = place;
+            header.msg_hdr.msg_iovlen = 1;
+            count += 1;
+        }
+        count
+    }
 }
 
 /// Sets the size of a buffer: forced where that is allowed, which is in the

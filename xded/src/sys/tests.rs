@@ -4,7 +4,7 @@
 //! namespaces, with the name of the test that is to run there.
 
 use super::{netdev, packet, retire, tap};
-use crate::device::Device;
+use crate::device::{Batch, Device, Kind};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
@@ -84,14 +84,11 @@ fn frame(ethertype: [u8; 2], payload: &[u8]) -> Vec<u8> {
 /// The frames that are there now, IPv6 of the kernel's own left out: a device
 /// that is set up makes the kernel look for routers and duplicates.
 fn received(device: &Device) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    let mut buffer = vec![0; 2_048];
-    loop {
-        match device.receive(&mut buffer) {
-            Ok(0) => return frames,
-            Ok(len) => frames.push(buffer[..len].to_vec()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) => panic!("{error}"),
+    let (mut frames, mut batch) = (Vec::new(), Batch::new());
+    while device.receive(&mut batch).is_ok() {
+        for index in 0..batch.count() {
+            let (slot, start, end) = batch.frame(index).unwrap();
+            frames.push(slot[start..end].to_vec());
         }
     }
     frames.retain(|frame| frame[6..12] != MAC);
@@ -112,7 +109,7 @@ fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
     let busy = tap::open("guest0", MAC).unwrap_err();
     assert_eq!(busy.raw_os_error(), Some(libc::EBUSY));
     // It is down: the guest can't take a frame.
-    let device = Device::new(fd.try_clone().unwrap(), "guest0");
+    let device = Device::new(Kind::Tap, fd.try_clone().unwrap(), "guest0");
     let down = device.send(&frame([8, 0], &[0; 46])).unwrap_err();
     assert_eq!(down.raw_os_error(), Some(libc::EIO));
     tap::adopt(fd.as_fd()).unwrap();
@@ -130,10 +127,10 @@ fn a_packet_socket_takes_what_comes_in_and_only_ipv6_without_a_tag() {
         return;
     }
     // The far end of the cable is a TAP's descriptor.
-    let cable = Device::new(tap::open("net0", MAC).unwrap(), "net0");
+    let cable = Device::new(Kind::Tap, tap::open("net0", MAC).unwrap(), "net0");
     set_up("net0");
     let attributes = netdev::attributes("net0").unwrap();
-    let link = Device::new(packet::open(&attributes).unwrap(), "net0");
+    let link = Device::new(Kind::Packet, packet::open(&attributes).unwrap(), "net0");
     let (wanted, other) = (frame([0x86, 0xdd], &[0x60; 46]), frame([8, 0], &[0x45; 46]));
     let tagged = frame([0x81, 0], &[&[0, 5, 0x86, 0xdd][..], &[0x60; 46]].concat());
     let mut elsewhere = wanted.clone();
@@ -149,10 +146,10 @@ fn a_packet_socket_takes_what_comes_in_and_only_ipv6_without_a_tag() {
     assert!(received(&link).is_empty());
     // The device goes: the socket says so once and is quiet then.
     drop(cable);
-    let mut buffer = [0; 64];
-    let down = link.receive(&mut buffer).unwrap_err();
+    let mut batch = Batch::new();
+    let down = link.receive(&mut batch).unwrap_err();
     assert_eq!(down.raw_os_error(), Some(libc::ENETDOWN));
-    let quiet = link.receive(&mut buffer).unwrap_err();
+    let quiet = link.receive(&mut batch).unwrap_err();
     assert_eq!(quiet.kind(), ErrorKind::WouldBlock);
     let gone = netdev::attributes("net0").unwrap_err();
     assert_eq!(gone.raw_os_error(), Some(libc::ENODEV));

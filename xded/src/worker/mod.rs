@@ -6,9 +6,13 @@
 //! Terms     turn    one wake-up: every device that is ready gets one burst
 //!           burst   up to [`BURST_FRAMES`] frames of one device; the clock is
 //!                   read once for all of them
+//!           parked  a frame of the burst that goes to a link; those of one
+//!                   link leave together
 //!
 //! Flow      Poll::wait -> View::refresh -> burst per device -> tick when due
-//!           burst: Device::receive -> Host::tx or Host::rx -> Sender
+//!           burst: Device::receive -> Host::tx or Host::rx per frame
+//!                  -> Sending::send (to a guest) or Sender::park (to a link)
+//!                  -> Sender::flush
 //!
 //! Rules     W1  nothing is allocated for a frame: the buffer, the list of
 //!               events and the list of failures are as long as they get when
@@ -29,9 +33,9 @@ mod sender;
 pub(crate) use sender::Sender;
 
 use crate::clock::Clock;
-use crate::device::{Device, Poll, Source, View, Wake};
-use crate::engine::{Engine, FRAME_MAX, HEADROOM, TICK_MS};
-use opte_core::frame::SliceFrame;
+use crate::device::{BURST_FRAMES, Batch, Device, Poll, Source, View, Wake};
+use crate::engine::{Engine, TICK_MS};
+use opte_core::frame::{Frame, SliceFrame};
 use opte_core::host::Lane;
 use opte_core::verdict::Verdict;
 use opte_core::{DropReason, Instant};
@@ -39,9 +43,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// Frames that one device gets in a turn.
-const BURST_FRAMES: usize = 64;
 
 /// One packet thread.
 pub(crate) struct Worker {
@@ -51,7 +52,7 @@ pub(crate) struct Worker {
     view: View,
     clock: Clock,
     stop: Arc<AtomicBool>,
-    buffer: Box<[u8]>,
+    batch: Batch,
     sender: Sender,
     /// When the next tick is due; `None` for a worker that doesn't tick.
     next_tick: Option<Instant>,
@@ -84,7 +85,7 @@ impl Worker {
             view: parts.view,
             clock: parts.clock,
             stop: parts.stop,
-            buffer: vec![0; HEADROOM + FRAME_MAX].into_boxed_slice(),
+            batch: Batch::new(),
             sender: Sender::new(),
         }
     }
@@ -129,30 +130,28 @@ impl Worker {
     /// Takes up to a burst of frames from one device.
     fn burst(&mut self, source: Source) {
         // The device may be closed since the event was taken.
-        let Some(device) = self.view.table().get(source).map(Arc::clone) else {
+        let Some(device) = self.view.table().get(source) else {
             return;
         };
-        let now = self.clock.now();
-        for _ in 0..BURST_FRAMES {
-            let Some(room) = self.buffer.get_mut(HEADROOM..) else {
-                return;
-            };
-            match device.receive(room) {
-                // Retired while it was read.
-                Ok(0) => return,
-                Ok(len) => self.frame(source, len, now),
-                Err(error) => {
-                    self.receive_failed(&device, &error);
-                    return;
-                }
-            }
+        if let Err(error) = device.receive(&mut self.batch) {
+            self.receive_failed(device, &error);
+            return;
         }
+        let now = self.clock.now();
+        for index in 0..self.batch.count() {
+            self.frame(source, index, now);
+        }
+        self.sender
+            .flush(self.view.table(), &self.batch, Some(source));
+        self.count_failures();
     }
 
-    /// Lets the engine decide about the frame in the buffer and acts on it.
-    fn frame(&mut self, source: Source, len: usize, now: Instant) {
-        let end = HEADROOM.saturating_add(len);
-        let mut frame = SliceFrame::new(&mut self.buffer, HEADROOM, end);
+    /// Lets the engine decide about a frame of the batch and acts on it.
+    fn frame(&mut self, source: Source, index: usize, now: Instant) {
+        let Some((memory, start, end)) = self.batch.frame(index) else {
+            return;
+        };
+        let mut frame = SliceFrame::new(memory, start, end);
         let mut output = self.sender.with(self.view.table());
         let (engine, lane) = (&self.engine, &mut self.lane);
         let verdict = match source {
@@ -160,11 +159,14 @@ impl Worker {
             Source::Link(link) => engine.rx(lane, link, &mut frame, now, &mut output),
         };
         match verdict {
-            Verdict::Link(link) => output.send(Source::Link(link), frame.bytes(), Some(source)),
+            Verdict::Link(link) => {
+                // Frames grow and shrink in front only.
+                let start = end.saturating_sub(frame.frame_len());
+                self.sender.park(link, index, start..end);
+            }
             Verdict::Port(port) => output.send(Source::Port(port), frame.bytes(), Some(source)),
             Verdict::Consumed | Verdict::Held | Verdict::Dropped(_) => {}
         }
-        self.count_failures();
     }
 
     /// Tells the engine what could not be sent.
