@@ -51,7 +51,7 @@ pub(crate) struct Run {
 
     /// Packet threads; ports and links are spread over them.
     #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u16).range(1..=opte_core::limits::LANES_MAX as i64))]
+          value_parser = clap::value_parser!(u16).range(1..opte_core::limits::LANES_MAX as i64))]
     pub(crate) threads: u16,
 
     /// Open TAP descriptor for the port of this name, as `guest0=7`; repeatable.

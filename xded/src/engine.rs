@@ -9,6 +9,9 @@ pub(crate) type Lock = parking_lot::RawMutex;
 /// The engine of `xded run`.
 pub(crate) type Engine = Host<Lock, Unobserved>;
 
+/// A thread's view of it.
+pub(crate) type Lane = opte_core::host::Lane;
+
 /// Bytes in front of a frame, for the engine to put headers in.
 pub(crate) const HEADROOM: usize = 128;
 

@@ -22,12 +22,11 @@ pub(crate) use listener::Listener;
 
 use crate::clock::Clock;
 use crate::device::{Registry, Source, View};
-use crate::engine::Engine;
+use crate::engine::{Engine, Lane};
 use crate::worker::Sender;
 use anyhow::Context;
 use opte_core::DropReason;
 use opte_core::api::{Command, ConfigError, PortId, Response};
-use opte_core::host::Lane;
 use opte_core::limits::REQUEST_BYTES_MAX;
 use opte_core::verdict::{LinkId, Output};
 use opte_ioctl::frame::{self, FrameReader};

@@ -36,14 +36,14 @@ mod tests;
 
 use crate::cli::{self, InputArg, Side};
 use crate::device::Source;
-use crate::engine::{HEADROOM, Lock, TICK_MS};
+use crate::engine::{HEADROOM, Lane, Lock, TICK_MS};
 use crate::setup;
 use anyhow::{Context, anyhow, bail};
 use capture::{Capture, Packet};
 use opte_core::Instant;
 use opte_core::api::{Command, Response};
 use opte_core::frame::SliceFrame;
-use opte_core::host::{Host, HostConfig, Lane};
+use opte_core::host::{Host, HostConfig};
 use opte_core::verdict::{Output, Verdict};
 use recorder::Recorder;
 use report::{Counters, Decision, Group, Line};

@@ -17,7 +17,7 @@ pub(crate) mod packet;
 pub(crate) mod tap;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

@@ -18,9 +18,8 @@ const FLAGS: libc::c_int = libc::IFF_TAP | libc::IFF_NO_PI;
 /// Flags that say what a read from the descriptor looks like.
 const SHAPE: libc::c_int = libc::IFF_TUN | libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
 
-/// Makes the TAP device `name` with hardware address `mac`, or attaches to a
-/// persistent one of that name.
-pub(crate) fn open(name: &str, mac: [u8; 6]) -> io::Result<OwnedFd> {
+/// Makes the TAP device `name`, or attaches to a persistent one of that name.
+pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
     let fd = rustix::fs::open(
         "/dev/net/tun",
         OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
@@ -31,7 +30,6 @@ pub(crate) fn open(name: &str, mac: [u8; 6]) -> io::Result<OwnedFd> {
     // SAFETY: TUNSETIFF reads the name and the flags of an `ifreq` and writes
     // the name.
     unsafe { ioctl(fd.as_fd(), libc::TUNSETIFF, &mut attach) }?;
-    set_mac(fd.as_fd(), mac)?;
     Ok(fd)
 }
 
@@ -58,7 +56,7 @@ pub(crate) fn adopt(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Gives the device behind `fd` the hardware address `mac`, whichever network
 /// namespace it is in.
-fn set_mac(fd: BorrowedFd<'_>, mac: [u8; 6]) -> io::Result<()> {
+pub(crate) fn set_mac(fd: BorrowedFd<'_>, mac: [u8; 6]) -> io::Result<()> {
     // SAFETY: an all-zero `ifreq` is a value (see `request`).
     let mut hardware: libc::ifreq = unsafe { std::mem::zeroed() };
     let mut address = libc::sockaddr {

@@ -15,7 +15,7 @@ const INSIDE: &str = "XDED_TEST_INSIDE_NAMESPACE";
 
 /// Whether this process is inside of namespaces of its own. If not, the test
 /// program runs `test` again in there, and the answer is `false`.
-fn inside(test: &str) -> bool {
+pub(crate) fn inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -100,13 +100,14 @@ fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
     if !inside("sys::tests::a_tap_has_the_guests_address_and_goes_with_its_descriptor") {
         return;
     }
-    let fd = tap::open("guest0", MAC).unwrap();
+    let fd = tap::open("guest0").unwrap();
+    tap::set_mac(fd.as_fd(), MAC).unwrap();
     netdev::set_mtu("guest0", 1_400).unwrap();
     let attributes = netdev::attributes("guest0").unwrap();
     assert_eq!(attributes.mac, MAC);
     assert_eq!(attributes.mtu, 1_400);
     assert_eq!(attributes.hardware, libc::ARPHRD_ETHER);
-    let busy = tap::open("guest0", MAC).unwrap_err();
+    let busy = tap::open("guest0").unwrap_err();
     assert_eq!(busy.raw_os_error(), Some(libc::EBUSY));
     // It is down: the guest can't take a frame.
     let device = Device::new(Kind::Tap, fd.try_clone().unwrap(), "guest0");
@@ -118,7 +119,7 @@ fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
     let gone = netdev::attributes("guest0").unwrap_err();
     assert_eq!(gone.raw_os_error(), Some(libc::ENODEV));
     assert!(tap::adopt(fd.as_fd()).is_err());
-    tap::open("guest0", MAC).unwrap();
+    tap::open("guest0").unwrap();
 }
 
 #[test]
@@ -127,7 +128,8 @@ fn a_packet_socket_takes_what_comes_in_and_only_ipv6_without_a_tag() {
         return;
     }
     // The far end of the cable is a TAP's descriptor.
-    let cable = Device::new(Kind::Tap, tap::open("net0", MAC).unwrap(), "net0");
+    let cable = Device::new(Kind::Tap, tap::open("net0").unwrap(), "net0");
+    tap::set_mac(cable.as_fd(), MAC).unwrap();
     set_up("net0");
     let attributes = netdev::attributes("net0").unwrap();
     let link = Device::new(Kind::Packet, packet::open(&attributes).unwrap(), "net0");

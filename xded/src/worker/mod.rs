@@ -34,9 +34,8 @@ pub(crate) use sender::Sender;
 
 use crate::clock::Clock;
 use crate::device::{BURST_FRAMES, Batch, Device, Poll, Source, View, Wake};
-use crate::engine::{Engine, TICK_MS};
+use crate::engine::{Engine, Lane, TICK_MS};
 use opte_core::frame::{Frame, SliceFrame};
-use opte_core::host::Lane;
 use opte_core::verdict::Verdict;
 use opte_core::{DropReason, Instant};
 use std::io;
