@@ -61,7 +61,7 @@ impl Capture {
     }
 
     /// The frames in the bytes of a capture file.
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
         if u64::try_from(bytes.len()).is_ok_and(|len| len > FILE_MAX) {
             return Err(format!("it has more than {FILE_MAX} bytes"));
         }

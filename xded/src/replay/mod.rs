@@ -263,8 +263,7 @@ impl Replay {
 
     /// Runs the ticks that are due until `now`.
     fn tick_until(&mut self, now: Instant) {
-        let gap_ms = now.millis_since(self.last_tick);
-        let step_ms = gap_ms.div_ceil(TICKS_PER_GAP_MAX).max(TICK_MS);
+        let step_ms = tick_step_ms(now.millis_since(self.last_tick));
         loop {
             let next = self.last_tick.plus_millis(step_ms);
             if next > now {
@@ -304,6 +303,11 @@ impl Replay {
         let ports = ports.collect::<anyhow::Result<_>>()?;
         Ok(Counters { host, ports })
     }
+}
+
+/// Milliseconds between the ticks in a gap between frames.
+fn tick_step_ms(gap_ms: u64) -> u64 {
+    gap_ms.div_ceil(TICKS_PER_GAP_MAX).max(TICK_MS)
 }
 
 /// Frames that the engine sends before there are files to write them to.
