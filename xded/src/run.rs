@@ -4,17 +4,18 @@ use crate::cli::{Run, TapArg};
 use crate::clock::Clock;
 use crate::control::{self, Control, Listener};
 use crate::device::{Poll, Registry, Shared, adopt};
-use crate::engine::{Engine, random_seed};
-use crate::worker::{Parts, Worker};
+use crate::engine::{Engine, Lane, random_seed};
+use crate::worker::{self, Worker};
 use crate::{privilege, setup, sys};
 use anyhow::{Context, anyhow, bail};
-use opte_core::api::{Command, Name, Response};
+use opte_core::api::{Command, Name, Response, Setup};
 use opte_core::host::HostConfig;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -39,52 +40,12 @@ pub(crate) fn run(args: Run) -> anyhow::Result<()> {
     let (end, ended) = mpsc::channel();
     watch_signals(end.clone())?;
 
-    let threads = usize::from(args.threads);
-    // One more view for the control threads, behind their lock.
-    let config = HostConfig {
-        seed: random_seed().context("cannot get random bytes")?,
-        lanes: threads.saturating_add(1),
-    };
-    let engine = Arc::new(Engine::new(config, opte_core::event::Unobserved));
-    let clock = Clock::start();
-    let shared = Arc::new(Shared::default());
-    let polls = (0..threads)
-        .map(|_| Poll::new().map(Arc::new))
-        .collect::<std::io::Result<Vec<_>>>()
-        .context("cannot create an epoll instance")?;
-    let registry = Registry::new(Arc::clone(&shared), polls.clone(), taps);
-    let lane = |index| engine.lane(index).context("the engine has too few lanes");
-    let control = Control::new(
-        Arc::clone(&engine),
-        lane(threads)?,
-        registry,
-        shared.view(),
-        clock,
-    );
+    let parts = Parts::new(usize::from(args.threads))?;
+    let control = parts.control(taps)?;
     if let (Some(path), Some(setup)) = (&args.setup, initial) {
-        match control.command(Command::Apply(setup)) {
-            Ok(Response::Applied(applied)) => {
-                let changes = applied.changes.len();
-                tracing::info!(setup = %path.display(), changes, more = applied.more, "applied");
-            }
-            Ok(_) => {}
-            Err(error) => bail!("{}: {error}", path.display()),
-        }
+        apply(&control, path, setup)?;
     }
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut workers = Vec::with_capacity(threads);
-    for (index, poll) in polls.iter().enumerate() {
-        let parts = Parts {
-            engine: Arc::clone(&engine),
-            poll: Arc::clone(poll),
-            view: shared.view(),
-            clock,
-            stop: Arc::clone(&stop),
-            ticks: index == 0,
-        };
-        workers.push(spawn(index, Worker::new(lane(index)?, parts), end.clone())?);
-    }
+    let workers = parts.start(&end)?;
     control::serve(Arc::clone(&listener), Arc::new(control))?;
     announce(&args)?;
 
@@ -96,16 +57,102 @@ pub(crate) fn run(args: Run) -> anyhow::Result<()> {
         Ok(End::Worker(why)) => Err(anyhow!("a packet thread ended: {why}")),
         Err(mpsc::RecvError) => Err(anyhow!("nobody is left to stop the driver")),
     };
-    stop.store(true, Ordering::Release);
-    for poll in &polls {
-        poll.wake();
-    }
-    for worker in workers {
-        // A panic is reported by the thread itself and by `End::Worker`.
-        let _ = worker.join();
-    }
+    parts.stop(workers);
     listener.remove();
     result
+}
+
+/// What the driver's threads share.
+struct Parts {
+    engine: Arc<Engine>,
+    clock: Clock,
+    shared: Arc<Shared>,
+    /// One per packet thread.
+    polls: Vec<Arc<Poll>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Parts {
+    /// For so many packet threads.
+    fn new(threads: usize) -> anyhow::Result<Self> {
+        let config = HostConfig {
+            seed: random_seed().context("cannot get random bytes")?,
+            // One more for the control threads, behind their lock.
+            lanes: threads.saturating_add(1),
+        };
+        let polls = (0..threads)
+            .map(|_| Poll::new().map(Arc::new))
+            .collect::<std::io::Result<Vec<_>>>()
+            .context("cannot create an epoll instance")?;
+        Ok(Self {
+            engine: Arc::new(Engine::new(config, opte_core::event::Unobserved)),
+            clock: Clock::start(),
+            shared: Arc::default(),
+            polls,
+            stop: Arc::default(),
+        })
+    }
+
+    /// The engine's view for a thread.
+    fn lane(&self, index: usize) -> anyhow::Result<Lane> {
+        let lane = self.engine.lane(index);
+        lane.context("the engine has too few lanes")
+    }
+
+    /// What carries out commands.
+    fn control(&self, taps: BTreeMap<Name, OwnedFd>) -> anyhow::Result<Control> {
+        let registry = Registry::new(Arc::clone(&self.shared), self.polls.clone(), taps);
+        Ok(Control::new(
+            Arc::clone(&self.engine),
+            self.lane(self.polls.len())?,
+            registry,
+            self.shared.view(),
+            self.clock,
+        ))
+    }
+
+    /// Starts the packet threads.
+    fn start(&self, end: &mpsc::Sender<End>) -> anyhow::Result<Vec<JoinHandle<()>>> {
+        let polls = self.polls.iter().enumerate();
+        let start = |(index, poll)| {
+            let parts = worker::Parts {
+                engine: Arc::clone(&self.engine),
+                poll: Arc::clone(poll),
+                view: self.shared.view(),
+                clock: self.clock,
+                stop: Arc::clone(&self.stop),
+                ticks: index == 0,
+            };
+            spawn(index, Worker::new(self.lane(index)?, parts), end.clone())
+        };
+        polls.map(start).collect()
+    }
+
+    /// Ends the packet threads.
+    fn stop(&self, workers: Vec<JoinHandle<()>>) {
+        self.stop.store(true, Ordering::Release);
+        for poll in &self.polls {
+            poll.wake();
+        }
+        for worker in workers {
+            // A panic is reported by the thread itself and by `End::Worker`.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// Applies the setup that the driver starts with.
+fn apply(control: &Control, path: &Path, setup: Setup) -> anyhow::Result<()> {
+    let shown = path.display();
+    match control.command(Command::Apply(setup)) {
+        Ok(Response::Applied(applied)) => {
+            let changes = applied.changes.len();
+            tracing::info!(setup = %shown, changes, more = applied.more, "applied");
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => bail!("{shown}: {error}"),
+    }
 }
 
 /// Says that the driver is ready. Scripts wait for this line.
