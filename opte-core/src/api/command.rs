@@ -1,13 +1,15 @@
 //! Everything a host can be asked to do, and what it answers.
 //!
-//! Variants are append-only: their positions are numbers on the wire.
+//! The numbers on the wire are in `opte-ioctl`'s tables, not in the order of
+//! variants here. A number's payload never changes: a command that needs more
+//! becomes a new variant with a new number.
 
 use super::dump::{
-    LayerDumpEntry, LayerEntry, Page, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry,
-    UnderlayEntry,
+    LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry, UnderlayEntry,
 };
+use super::page::Page;
 use super::port::TransitPrefix;
-use super::setup::{Change, Setup};
+use super::setup::{Applied, Setup};
 use super::{
     ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, TunnelEndpoint, UnderlayRoute,
     UnderlaySpec, V2b, V2p,
@@ -59,8 +61,8 @@ pub enum Command {
     SetV2b(Prefix, Vec<TunnelEndpoint>),
     /// Removes end points from a boundary prefix; an empty list removes all.
     ClearV2b(Prefix, Vec<TunnelEndpoint>),
-    /// Lists virtual to boundary mappings.
-    DumpV2b,
+    /// Lists virtual to boundary mappings, one page.
+    DumpV2b(u64),
     /// Adds a route to a port; the answer has its id.
     AddRoute(Name, RouteSpec),
     /// Removes a route from a port.
@@ -81,8 +83,10 @@ pub enum Command {
     SetUnderlay(UnderlaySpec),
     /// Removes the underlay.
     ClearUnderlay,
-    /// Shows the underlay.
+    /// Shows the underlay's address, links and neighbours.
     ShowUnderlay,
+    /// Lists underlay routes, one page.
+    DumpUnderlayRoutes(u64),
     /// Adds an underlay route.
     AddUnderlayRoute(UnderlayRoute),
     /// Removes an underlay route.
@@ -115,13 +119,15 @@ pub enum Response {
     /// Virtual to physical mappings.
     V2p(Page<V2p>),
     /// Virtual to boundary mappings.
-    V2b(Vec<V2b>),
+    V2b(Page<V2b>),
     /// Routes.
     Routes(Page<RouteEntry>),
     /// The underlay.
     Underlay(UnderlayEntry),
+    /// Underlay routes.
+    UnderlayRoutes(Page<UnderlayRoute>),
     /// Counters.
     Stats(Stats),
-    /// What applying a setup changed; empty when nothing had to.
-    Changes(Vec<Change>),
+    /// What applying a setup changed.
+    Applied(Applied),
 }

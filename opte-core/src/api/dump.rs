@@ -1,13 +1,12 @@
 //! What a host tells about itself.
 //!
-//! Listings that can be long come in pages: a request carries the cursor of
-//! the last answer (zero to start), an answer carries the next one (none at
-//! the end). What changes while a listing is read may be missing or there
-//! twice; nothing is locked between pages.
+//! Listings that can be long come as [`super::page::Page`]s of these entries.
+//! In JSON the names of fields and variants are as stable as the numbers on
+//! the wire.
 
 use super::external::ExternalIps;
 use super::port::{DhcpOptions, Ipv4Config, Ipv6Config, PortOptions, TransitPrefix};
-use super::{FwRule, Name, PortId, Prefix, RouteSpec, V2b, V2p};
+use super::{FwRule, Name, PortId, Prefix, RouteSpec};
 use crate::flow::{Family, Proto};
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, LayerId};
@@ -15,15 +14,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
-
-/// One page of a listing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page<T> {
-    /// The entries.
-    pub entries: Vec<T>,
-    /// Where the next page starts; none when this is the last.
-    pub next: Option<u64>,
-}
 
 /// A port with its configuration and counters, rules and routes aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +101,7 @@ pub struct LayerEntry {
 
 /// What a layer does when no rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum DefaultAction {
     /// Lets it pass.
     Allow,
@@ -123,6 +113,7 @@ pub enum DefaultAction {
 
 /// One line of a layer's dump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LayerDumpEntry {
     /// A rule.
     Rule(RuleEntry),
@@ -151,6 +142,7 @@ pub struct RuleEntry {
 
 /// A rule's content, as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RuleText {
     /// A firewall rule.
     Firewall(FwRule),
@@ -228,6 +220,7 @@ pub struct UftEntry {
 
 /// Where packets of a cached decision go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UftAction {
     /// To the guest.
     Deliver,
@@ -269,16 +262,7 @@ pub struct TcpEntry {
     pub expires_ms: u64,
 }
 
-/// A mapping or a set of them, with their generation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mappings {
-    /// Virtual to physical, one page.
-    pub v2p: Page<V2p>,
-    /// Virtual to boundary.
-    pub v2b: Vec<V2b>,
-}
-
-/// A route of a port with its id and counters.
+/// A route of a port with its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteEntry {
     /// The rule id of the route.
@@ -287,15 +271,15 @@ pub struct RouteEntry {
     pub route: RouteSpec,
 }
 
-/// The underlay as it is.
+/// The underlay as it is, routes aside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderlayEntry {
+    /// Counts configuration changes of the underlay.
+    pub generation: u64,
     /// The host's tunnel address.
     pub address: Option<Ipv6Addr>,
     /// Links.
     pub links: Vec<LinkEntry>,
-    /// Routes.
-    pub routes: Vec<super::UnderlayRoute>,
     /// Neighbours.
     pub neighbours: Vec<NeighbourEntry>,
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 macro_rules! error_codes {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
         /// What is wrong, as a number that never changes its meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u16)]
@@ -19,12 +19,22 @@ macro_rules! error_codes {
             /// Every code that this build knows.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// What is wrong, to follow the object and the field in a sentence.
+            /// The code's one spelling, for scripts.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                    Self::Other => "other",
+                }
+            }
+
+            /// What is wrong, as the predicate of a sentence whose subject is
+            /// the object, its field and the value.
             #[must_use]
             pub const fn explanation(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!($($doc,)+).trim_ascii(),)+
-                    Self::Other => "refused for a reason that this version doesn't know",
+                    Self::Other => "was refused for a reason that this version doesn't know",
                 }
             }
         }
@@ -41,40 +51,42 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// there is no such object
-    NotFound = 1,
-    /// it exists already
-    Exists = 2,
-    /// it is out of range
-    OutOfRange = 3,
-    /// it is not well-formed
-    Malformed = 4,
-    /// it is in use
-    InUse = 5,
-    /// there are as many as there may be
-    LimitReached = 6,
-    /// it is not of the port's or the object's address family
-    FamilyMismatch = 7,
-    /// it needs something that is not configured
-    Missing = 8,
-    /// it conflicts with another setting
-    Conflict = 9,
-    /// the command is unknown
-    UnknownCommand = 10,
-    /// the version is not supported
-    UnsupportedVersion = 11,
-    /// the request is too large
-    RequestTooLarge = 12,
-    /// the operation is not permitted
-    NotPermitted = 13,
-    /// the operating system refused it
-    System = 14,
-    /// there is not enough memory
-    OutOfMemory = 15,
-    /// it is not supported
-    Unsupported = 16,
-    /// it must be a unicast address
-    NotUnicast = 17,
+    /// does not exist
+    NotFound = 1, "not-found";
+    /// exists already
+    Exists = 2, "exists";
+    /// is out of range
+    OutOfRange = 3, "out-of-range";
+    /// is not well-formed
+    Malformed = 4, "malformed";
+    /// is in use
+    InUse = 5, "in-use";
+    /// would be more than there may be
+    LimitReached = 6, "limit-reached";
+    /// is not of the right address family
+    FamilyMismatch = 7, "family-mismatch";
+    /// needs something that is not configured
+    Missing = 8, "missing";
+    /// conflicts with another setting
+    Conflict = 9, "conflict";
+    /// is not a command that this driver knows
+    UnknownCommand = 10, "unknown-command";
+    /// is not a version that this driver speaks
+    UnsupportedVersion = 11, "unsupported-version";
+    /// is too large
+    RequestTooLarge = 12, "request-too-large";
+    /// is not permitted
+    NotPermitted = 13, "not-permitted";
+    /// was refused by the operating system
+    System = 14, "system";
+    /// needs more memory than there is
+    OutOfMemory = 15, "out-of-memory";
+    /// is not supported
+    Unsupported = 16, "unsupported";
+    /// is not a unicast address
+    NotUnicast = 17, "not-unicast";
+    /// has an answer that is too large
+    ResponseTooLarge = 18, "response-too-large";
 }
 
 impl From<ErrorCode> for u16 {
@@ -96,54 +108,90 @@ impl<'de> Deserialize<'de> for ErrorCode {
     }
 }
 
-/// The kind of object that a command was about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ObjectKind {
-    /// The host as a whole.
-    Host,
-    /// A port.
-    Port,
-    /// A firewall rule.
-    Rule,
-    /// A route of a port.
-    Route,
-    /// A virtual to physical mapping.
-    V2p,
-    /// A virtual to boundary mapping.
-    V2b,
-    /// The underlay.
-    Underlay,
-    /// An underlay link.
-    Link,
-    /// An underlay route.
-    UnderlayRoute,
-    /// A request as a whole.
-    Request,
+macro_rules! object_kinds {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
+        /// The kind of object that a command was about, as a number that never
+        /// changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum ObjectKind {
+            $($(#[doc = $doc])+ $variant = $number,)+
+            /// A kind that this build doesn't know.
+            Other = 65_535,
+        }
+
+        impl ObjectKind {
+            /// Every kind that this build knows.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// What people call it.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                    Self::Other => "object",
+                }
+            }
+        }
+
+        impl From<u16> for ObjectKind {
+            fn from(number: u16) -> Self {
+                match number {
+                    $($number => Self::$variant,)+
+                    _ => Self::Other,
+                }
+            }
+        }
+    };
 }
 
-impl ObjectKind {
-    /// What people call it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Port => "port",
-            Self::Rule => "rule",
-            Self::Route => "route",
-            Self::V2p => "v2p",
-            Self::V2b => "v2b",
-            Self::Underlay => "underlay",
-            Self::Link => "link",
-            Self::UnderlayRoute => "underlay route",
-            Self::Request => "request",
-        }
+object_kinds! {
+    /// The host as a whole.
+    Host = 1, "host";
+    /// A port.
+    Port = 2, "port";
+    /// A firewall rule.
+    Rule = 3, "rule";
+    /// A route of a port.
+    Route = 4, "route";
+    /// A virtual to physical mapping.
+    V2p = 5, "v2p";
+    /// A virtual to boundary mapping.
+    V2b = 6, "v2b";
+    /// The underlay.
+    Underlay = 7, "underlay";
+    /// An underlay link.
+    Link = 8, "link";
+    /// An underlay route.
+    UnderlayRoute = 9, "underlay route";
+    /// A request as a whole.
+    Request = 10, "request";
+}
+
+impl From<ObjectKind> for u16 {
+    fn from(kind: ObjectKind) -> Self {
+        // Every variant has an explicit number that fits.
+        kind as Self
+    }
+}
+
+// A number on the wire and in JSON, so that a newer driver's kind is no
+// decoding error for an older tool.
+impl Serialize for ObjectKind {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u16((*self).into())
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectKind {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        <u16 as Deserialize>::deserialize(d).map(Self::from)
     }
 }
 
 /// A refused command: which object, which field, which value, why.
 ///
-/// Prints as one sentence: `port guest0: mtu: 9999999 is out of range (576 to 65000)`.
+/// Prints as one sentence: `port guest0: mtu 9999999 is out of range (576 to 65000)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigError {
     /// What is wrong.
@@ -193,17 +241,16 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind.name())?;
-        for part in [&self.object, &self.field, &self.value] {
-            if !part.is_empty() {
-                let colon = if core::ptr::eq(part, &raw const self.object) {
-                    " "
-                } else {
-                    ": "
-                };
-                write!(f, "{colon}{part}")?;
-            }
+        if !self.object.is_empty() {
+            write!(f, " {}", self.object)?;
         }
-        write!(f, ": {}", self.code.explanation())?;
+        if !self.field.is_empty() {
+            write!(f, ": {}", self.field)?;
+        }
+        if !self.value.is_empty() {
+            write!(f, " {}", self.value)?;
+        }
+        write!(f, " {}", self.code.explanation())?;
         if !self.hint.is_empty() {
             write!(f, " ({})", self.hint)?;
         }
@@ -216,6 +263,7 @@ impl core::error::Error for ConfigError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn an_error_is_one_sentence() {
@@ -224,10 +272,10 @@ mod tests {
             .hint("576 to 65000");
         assert_eq!(
             error.to_string(),
-            "port guest0: mtu: 9999999: it is out of range (576 to 65000)"
+            "port guest0: mtu 9999999 is out of range (576 to 65000)"
         );
         let error = ConfigError::new(ErrorCode::NotFound, ObjectKind::Port, "guest9");
-        assert_eq!(error.to_string(), "port guest9: there is no such object");
+        assert_eq!(error.to_string(), "port guest9 does not exist");
     }
 
     #[test]
@@ -236,5 +284,15 @@ mod tests {
             assert_eq!(ErrorCode::from(u16::from(*code)), *code);
         }
         assert_eq!(ErrorCode::from(999), ErrorCode::Other);
+        for kind in ObjectKind::ALL {
+            assert_eq!(ObjectKind::from(u16::from(*kind)), *kind);
+        }
+        assert_eq!(ObjectKind::from(999), ObjectKind::Other);
+    }
+
+    #[test]
+    fn codes_have_one_spelling_each() {
+        let names: BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
     }
 }

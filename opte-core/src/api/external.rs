@@ -1,6 +1,8 @@
 //! Addresses by which a guest is seen outside of its VPC.
 
 use super::GatewayId;
+use super::list::at_most;
+use crate::limits::FLOATING_MAX;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
@@ -10,11 +12,14 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct ExternalIps {
     /// Shared addresses with a range of ports; at most one per family.
+    #[serde(deserialize_with = "at_most::<_, _, 2>")]
     pub snat: Vec<Snat>,
     /// Addresses that are the guest's alone, for outbound traffic when no
     /// floating address fits; at most one per family.
+    #[serde(deserialize_with = "at_most::<_, _, 2>")]
     pub ephemeral: Vec<IpAddr>,
     /// Addresses that are the guest's alone.
+    #[serde(deserialize_with = "at_most::<_, _, FLOATING_MAX>")]
     pub floating: Vec<Floating>,
 }
 

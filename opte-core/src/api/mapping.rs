@@ -1,7 +1,9 @@
 //! From virtual addresses to the hosts behind them.
 
 use super::Prefix;
+use super::list::at_most;
 use super::text::serde_text;
+use crate::limits::V2B_ENDPOINTS_MAX;
 use crate::wire::{MacAddr, Vni};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
@@ -29,6 +31,7 @@ pub struct V2b {
     /// The prefix outside.
     pub prefix: Prefix,
     /// The tunnel end points; one is chosen per flow.
+    #[serde(deserialize_with = "at_most::<_, _, V2B_ENDPOINTS_MAX>")]
     pub endpoints: Vec<TunnelEndpoint>,
 }
 

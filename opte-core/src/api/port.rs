@@ -1,7 +1,10 @@
 //! What a port is made from.
 
+use super::list::at_most;
 use super::{ExternalIps, FwRule, Name, Prefix, RouteSpec};
-use crate::limits::PORT_FLOWS_DEFAULT;
+use crate::limits::{
+    DHCP_LIST_MAX, FW_RULES_MAX, PORT_FLOWS_DEFAULT, PORT_PREFIXES_MAX, ROUTES_MAX,
+};
 use crate::wire::{MacAddr, Vni};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -40,16 +43,16 @@ pub struct PortSpec {
     #[serde(default)]
     pub external: ExternalIps,
     /// More prefixes that the guest may use as its own address, without NAT.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, PORT_PREFIXES_MAX>")]
     pub attached_subnets: Vec<Prefix>,
     /// Prefixes that the guest may forward traffic for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, PORT_PREFIXES_MAX>")]
     pub transit: Vec<TransitPrefix>,
     /// Firewall rules.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, FW_RULES_MAX>")]
     pub rules: Vec<FwRule>,
     /// Routes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, ROUTES_MAX>")]
     pub routes: Vec<RouteSpec>,
 }
 
@@ -108,14 +111,19 @@ pub struct DhcpOptions {
     /// The guest's domain.
     pub domain: Option<String>,
     /// Domains to search.
+    #[serde(deserialize_with = "at_most::<_, _, DHCP_LIST_MAX>")]
     pub search: Vec<String>,
     /// DNS servers for IPv4.
+    #[serde(deserialize_with = "at_most::<_, _, DHCP_LIST_MAX>")]
     pub dns4: Vec<Ipv4Addr>,
     /// DNS servers for IPv6.
+    #[serde(deserialize_with = "at_most::<_, _, DHCP_LIST_MAX>")]
     pub dns6: Vec<Ipv6Addr>,
     /// NTP servers for IPv4.
+    #[serde(deserialize_with = "at_most::<_, _, DHCP_LIST_MAX>")]
     pub ntp4: Vec<Ipv4Addr>,
     /// NTP servers for IPv6.
+    #[serde(deserialize_with = "at_most::<_, _, DHCP_LIST_MAX>")]
     pub ntp6: Vec<Ipv6Addr>,
     /// Seconds that an address is leased for; a day when absent.
     pub lease_s: Option<u32>,

@@ -1,9 +1,11 @@
 //! Firewall rules as people write them.
 
 use super::Prefix;
+use super::list::at_most;
 use super::text::serde_text;
 use crate::Direction;
 use crate::flow::Proto;
+use crate::limits::PREDICATE_LIST_MAX;
 use crate::wire::Vni;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -173,7 +175,13 @@ fn list<T: FromStr<Err = &'static str>>(text: &str) -> Result<Vec<T>, String> {
     if text == "any" {
         return Ok(Vec::new());
     }
-    text.split(',')
+    let items = text.split(',');
+    if items.clone().count() > PREDICATE_LIST_MAX {
+        return Err(alloc::format!(
+            "a list has at most {PREDICATE_LIST_MAX} entries"
+        ));
+    }
+    items
         .map(|item| {
             item.parse()
                 .map_err(|why| alloc::format!("`{item}`: {why}"))
@@ -290,9 +298,13 @@ struct WireRule {
     dir: Direction,
     priority: u16,
     action: FwAction,
+    #[serde(deserialize_with = "at_most::<_, _, PREDICATE_LIST_MAX>")]
     hosts: Vec<HostFilter>,
+    #[serde(deserialize_with = "at_most::<_, _, PREDICATE_LIST_MAX>")]
     protocols: Vec<ProtoFilter>,
+    #[serde(deserialize_with = "at_most::<_, _, PREDICATE_LIST_MAX>")]
     ports: Vec<PortRange>,
+    #[serde(deserialize_with = "at_most::<_, _, PREDICATE_LIST_MAX>")]
     source_ports: Vec<PortRange>,
 }
 

@@ -1,6 +1,8 @@
 //! The state that a host is to be in.
 
+use super::list::at_most;
 use super::{PortSpec, UnderlaySpec, V2b, V2p};
+use crate::limits::{PORTS_MAX, V2B_MAX, V2P_MAX};
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -12,12 +14,26 @@ pub struct Setup {
     /// The physical network; none for a host without one.
     pub underlay: Option<UnderlaySpec>,
     /// Virtual to physical mappings.
+    #[serde(deserialize_with = "at_most::<_, _, V2P_MAX>")]
     pub v2p: Vec<V2p>,
     /// Virtual to boundary mappings.
+    #[serde(deserialize_with = "at_most::<_, _, V2B_MAX>")]
     pub v2b: Vec<V2b>,
     /// Ports.
-    #[serde(rename = "port")]
+    #[serde(rename = "port", deserialize_with = "at_most::<_, _, PORTS_MAX>")]
     pub ports: Vec<PortSpec>,
+}
+
+/// What applying a setup changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The host's configuration generation afterwards.
+    pub generation: u64,
+    /// What changed, in the order in which it was done; the first
+    /// [`crate::limits::CHANGES_MAX`] of it. Empty when nothing had to.
+    pub changes: Vec<Change>,
+    /// How many changes more there were.
+    pub more: u64,
 }
 
 /// One thing that applying a setup changed.

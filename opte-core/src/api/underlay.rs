@@ -1,6 +1,8 @@
 //! The physical network as the operator configures it.
 
 use super::Prefix;
+use super::list::at_most;
+use crate::limits::{LINKS_MAX, UNDERLAY_ROUTES_MAX};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
@@ -14,10 +16,18 @@ pub struct UnderlaySpec {
     pub address: Ipv6Addr,
     /// The links. Frames to one tunnel end point are spread over those that
     /// have an equally good route to it.
-    #[serde(rename = "link", default)]
+    #[serde(
+        rename = "link",
+        default,
+        deserialize_with = "at_most::<_, _, LINKS_MAX>"
+    )]
     pub links: Vec<LinkSpec>,
     /// Routes.
-    #[serde(rename = "route", default)]
+    #[serde(
+        rename = "route",
+        default,
+        deserialize_with = "at_most::<_, _, UNDERLAY_ROUTES_MAX>"
+    )]
     pub routes: Vec<UnderlayRoute>,
 }
 

@@ -31,7 +31,7 @@ struct Bucket([AtomicU64; SLOTS]);
 #[derive(Debug)]
 pub(super) struct Index {
     buckets: Box<[Bucket]>,
-    mask: u64,
+    groups: u64,
 }
 
 /// A word of the index: the hash's upper half, and the flow number plus one,
@@ -43,10 +43,12 @@ const fn word(hash: u64, flow: u32) -> u64 {
 impl Index {
     /// An index for `flows` flows of two keys each.
     pub(super) fn new(flows: u32) -> Self {
-        let buckets = (u64::from(flows) / 2).next_power_of_two().max(GROUP);
+        let groups = u64::from(flows / 8).max(1);
         Self {
-            buckets: (0..buckets).map(|_| Bucket::default()).collect(),
-            mask: buckets.wrapping_sub(1),
+            buckets: (0..groups.wrapping_mul(GROUP))
+                .map(|_| Bucket::default())
+                .collect(),
+            groups,
         }
     }
 
@@ -126,9 +128,12 @@ impl Index {
     /// The buckets that a key may be in, its own first.
     #[inline]
     fn group(&self, hash: u64) -> impl Iterator<Item = &Bucket> {
-        let home = hash & self.mask;
+        // The low half of the hash, less two bits, scaled to the number of
+        // groups; two bits choose the home bucket in it.
+        let group = ((hash & 0x3fff_ffff).wrapping_mul(self.groups) >> 30).wrapping_mul(GROUP);
+        let home = (hash >> 30) & 3;
         (0..GROUP).filter_map(move |i| {
-            let at = u32::try_from(home ^ i).unwrap_or(u32::MAX);
+            let at = u32::try_from(group | (home ^ i)).unwrap_or(u32::MAX);
             self.buckets.get(position(at))
         })
     }

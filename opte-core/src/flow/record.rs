@@ -3,6 +3,11 @@
 use super::tcp;
 use super::tuple::{Proto, Tuple};
 use crate::api::PortOptions;
+use crate::host::mapping::Stamp;
+use crate::host::underlay::PathId;
+use crate::layer::nat::Kind;
+use crate::time::Coarse;
+use crate::wire::checksum::Diff;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, Instant};
 
@@ -20,6 +25,8 @@ pub struct Flow {
     pub outside_port: u16,
     /// What owns the outside address.
     pub nat: NatKind,
+    /// Which life of the external port it holds.
+    pub nat_stamp: u32,
     /// Direction of the packet that opened it.
     pub opened: Direction,
     /// Whether the far end is outside of the VPC.
@@ -33,7 +40,7 @@ pub struct Flow {
     /// ICMP type and code of the packet that opened it.
     pub icmp: (u8, u8),
     /// When it was opened.
-    pub created: Instant,
+    pub created: Coarse,
     /// When its last packet came.
     pub last: Instant,
     /// Packets: inbound, outbound.
@@ -73,13 +80,40 @@ pub enum NatKind {
 }
 
 /// What translation of the local end adds to one's complement sums, outbound.
-/// Inbound subtracts it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Of the IPv4 header.
-    pub ip: u16,
-    /// Of the transport checksum.
-    pub transport: u16,
+    /// Of what the addresses are part of: the IPv4 header, a pseudo-header.
+    pub addresses: Diff,
+    /// Of the transport checksum: of what it covers, addresses and ports.
+    pub transport: Diff,
+}
+
+impl Difference {
+    /// From one local end to another.
+    #[must_use]
+    pub fn between(from: &Tuple, to: &Tuple) -> Self {
+        let addresses = Diff::NONE.replace_addr(&from.local, &to.local);
+        let ports = Diff::NONE.replace_u16(from.local_port, to.local_port);
+        // ICMP has no pseudo-header (RFC 792); ICMPv6 has (RFC 4443 section 2.3).
+        let transport = match from.proto {
+            Proto::ICMP => ports,
+            _ => addresses.plus(ports),
+        };
+        Self {
+            addresses,
+            transport,
+        }
+    }
+
+    /// The way back.
+    #[must_use]
+    #[inline]
+    pub const fn reverse(self) -> Self {
+        Self {
+            addresses: self.addresses.reverse(),
+            transport: self.transport.reverse(),
+        }
+    }
 }
 
 /// Where outbound packets of a flow go.
@@ -91,10 +125,8 @@ pub struct Forward {
     pub mac: MacAddr,
     /// UDP source port of the tunnel.
     pub source_port: u16,
-    /// The generation slot of the mapping that this was made from.
-    pub slot: u16,
-    /// That slot's generation then.
-    pub mapping: u32,
+    /// Which state of the mapping this was made from.
+    pub mapping: Stamp,
     /// The underlay's generation then.
     pub underlay: u32,
 }
@@ -103,7 +135,7 @@ pub struct Forward {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A path over the underlay, in this VNI.
-    Path(u32, Vni),
+    Path(PathId, Vni),
     /// A port of this host.
     Port(u32),
 }
@@ -122,13 +154,14 @@ impl Flow {
         outside_local: [0; 16],
         outside_port: 0,
         nat: NatKind::None,
+        nat_stamp: 0,
         opened: Direction::Out,
         external: false,
         answered: false,
         live: false,
         tcp: tcp::Connection::NONE,
         icmp: (0, 0),
-        created: Instant::ZERO,
+        created: Coarse::ZERO,
         last: Instant::ZERO,
         packets: [0; 2],
         bytes: [0; 2],
@@ -137,15 +170,14 @@ impl Flow {
         route: 0,
         policy: [NO_REWRITE; 2],
         diff: Difference {
-            ip: 0,
-            transport: 0,
+            addresses: Diff::NONE,
+            transport: Diff::NONE,
         },
         forward: Forward {
             to: Next::Port(u32::MAX),
             mac: MacAddr::ZERO,
             source_port: 0,
-            slot: 0,
-            mapping: 0,
+            mapping: Stamp::NEVER,
             underlay: 0,
         },
     };
@@ -159,7 +191,7 @@ impl Flow {
             outside_port: inside.local_port,
             opened,
             live: true,
-            created: now,
+            created: now.into(),
             last: now,
             ..Self::VACANT
         }
@@ -248,6 +280,29 @@ impl Flow {
         );
         self.folded = now;
         new
+    }
+}
+
+impl NatKind {
+    /// The kind of external address, if there is one.
+    #[must_use]
+    pub const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::None => None,
+            Self::Floating => Some(Kind::Floating),
+            Self::Ephemeral => Some(Kind::Ephemeral),
+            Self::Snat => Some(Kind::Snat),
+        }
+    }
+}
+
+impl From<Kind> for NatKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Floating => Self::Floating,
+            Kind::Ephemeral => Self::Ephemeral,
+            Kind::Snat => Self::Snat,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::api::PortOptions;
 use crate::event::FlowEnd;
 use crate::{Direction, DropReason, Instant};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::{Mutex, MutexGuard, RawMutex};
@@ -41,6 +42,7 @@ pub struct Table<R: RawMutex> {
     secrets: RapidSecrets,
     flows: AtomicU32,
     flows_max: u32,
+    budget: Arc<Budget>,
 }
 
 /// The part of a table that is changed under one lock. Chunk `c` belongs to
@@ -88,9 +90,10 @@ impl Budget {
 }
 
 impl<R: RawMutex> Table<R> {
-    /// A table for `flows_max` flows whose hash is keyed with `seed`.
+    /// A table for `flows_max` flows whose hash is keyed with `seed`, and whose
+    /// flows count against `budget` too.
     #[must_use]
-    pub fn new(flows_max: u32, seed: u64, now: Instant) -> Self {
+    pub fn new(flows_max: u32, seed: u64, budget: Arc<Budget>, now: Instant) -> Self {
         let shards = (flows_max / 1_024).next_power_of_two().clamp(1, SHARDS_MAX);
         // Keys don't spread perfectly: a quarter more room than flows.
         let chunks = flows_max.saturating_add(flows_max / 4) / CHUNK + shards;
@@ -108,6 +111,7 @@ impl<R: RawMutex> Table<R> {
             secrets: RapidSecrets::seed(seed),
             flows: AtomicU32::new(0),
             flows_max,
+            budget,
         }
     }
 
@@ -178,19 +182,22 @@ impl<R: RawMutex> Table<R> {
         }
     }
 
-    /// Makes a flow come due by what its state allows now.
+    /// Locks a flow by its number, if it lives.
+    #[must_use]
+    pub fn get(&self, id: FlowId) -> Option<MutexGuard<'_, R, Flow>> {
+        Some(self.record(id.0)?.lock()).filter(|flow| flow.live)
+    }
+
+    /// Makes a flow come due by what its state allows now. Takes its shard's
+    /// lock, so the flow must not be locked.
     pub fn reschedule(&self, id: FlowId, options: &PortOptions) {
-        let (at, local) = self.place(id.0);
-        let mut shard = self.shard(at);
-        if let Some(record) = self.record(id.0) {
-            let due = {
-                let flow = record.lock();
-                flow.live.then(|| deadline(&flow, options))
-            };
-            if let Some(due) = due {
-                shard.wheel.schedule(local, due);
-            }
+        let (at, _) = self.place(id.0);
+        ShardGuard {
+            table: self,
+            at,
+            shard: self.shard(at),
         }
+        .reschedule(id, options);
     }
 
     /// Ends the flows that are due. `ended` is called with each, under its
@@ -199,7 +206,6 @@ impl<R: RawMutex> Table<R> {
         &self,
         now: Instant,
         options: &PortOptions,
-        budget: &Budget,
         mut ended: impl FnMut(&mut Flow, FlowEnd),
     ) {
         for at in 0..self.shard_count() {
@@ -208,7 +214,7 @@ impl<R: RawMutex> Table<R> {
                 let mut shard = self.shard(at);
                 let mut batch = BATCH;
                 while let Some(local) = shard.wheel.pop_due(seconds(now), &mut batch) {
-                    self.expire_one(&mut shard, at, local, now, options, budget, &mut ended);
+                    self.expire_one(&mut shard, at, local, now, options, &mut ended);
                 }
                 drop(shard);
                 if batch > 0 {
@@ -230,7 +236,6 @@ impl<R: RawMutex> Table<R> {
         local: u32,
         now: Instant,
         options: &PortOptions,
-        budget: &Budget,
         ended: &mut impl FnMut(&mut Flow, FlowEnd),
     ) {
         let number = self.number(at, local);
@@ -243,7 +248,7 @@ impl<R: RawMutex> Table<R> {
         };
         if due > seconds(now) {
             shard.wheel.schedule(local, due);
-        } else if let Some(mut flow) = self.take(shard, number, local, budget) {
+        } else if let Some(mut flow) = self.take(shard, number, local) {
             let tcp = flow.inside.proto == super::Proto::TCP;
             ended(
                 &mut flow,
@@ -259,7 +264,6 @@ impl<R: RawMutex> Table<R> {
     /// Ends every flow that `which` names. `ended` is called with each.
     pub fn clear(
         &self,
-        budget: &Budget,
         mut which: impl FnMut(&Flow) -> bool,
         mut ended: impl FnMut(&mut Flow),
     ) -> u64 {
@@ -277,7 +281,7 @@ impl<R: RawMutex> Table<R> {
             let mut shard = self.shard(at);
             // Not locked in between: it may be another flow by now.
             if wanted(&record.lock(), &mut which)
-                && let Some(mut flow) = self.take(&mut shard, number, local, budget)
+                && let Some(mut flow) = self.take(&mut shard, number, local)
             {
                 ended(&mut flow);
                 count = count.wrapping_add(1);
@@ -306,7 +310,7 @@ impl<R: RawMutex> Table<R> {
     }
 
     /// Ends a flow: off the index, off the wheel, number unused.
-    fn take(&self, shard: &mut Shard, number: u32, local: u32, budget: &Budget) -> Option<Flow> {
+    fn take(&self, shard: &mut Shard, number: u32, local: u32) -> Option<Flow> {
         let flow = {
             let mut record = self.record(number)?.lock();
             if !record.live {
@@ -319,7 +323,7 @@ impl<R: RawMutex> Table<R> {
         }
         shard.wheel.give_back(local);
         self.flows.fetch_sub(1, Ordering::Relaxed);
-        budget.give();
+        self.budget.give();
         Some(flow)
     }
 
@@ -376,6 +380,15 @@ impl<R: RawMutex> Table<R> {
     }
 }
 
+impl<R: RawMutex> Drop for Table<R> {
+    fn drop(&mut self) {
+        // A lane with an old view may have added flows after the last `clear`.
+        for _ in 0..self.len() {
+            self.budget.give();
+        }
+    }
+}
+
 /// A locked shard.
 #[derive(Debug)]
 pub struct ShardGuard<'t, R: RawMutex> {
@@ -419,23 +432,20 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         &mut self,
         flow: Flow,
         options: &PortOptions,
-        budget: &Budget,
         mut ended: impl FnMut(&mut Flow),
     ) -> Result<FlowId, DropReason> {
         let table = self.table;
         if table.flows.load(Ordering::Relaxed) >= table.flows_max {
-            self.evict(budget, &mut ended)
-                .ok_or(DropReason::PortFlowsFull)?;
+            self.evict(&mut ended).ok_or(DropReason::PortFlowsFull)?;
         }
-        if !budget.take() {
-            self.evict(budget, &mut ended)
-                .ok_or(DropReason::HostFlowsFull)?;
-            if !budget.take() {
+        if !table.budget.take() {
+            self.evict(&mut ended).ok_or(DropReason::HostFlowsFull)?;
+            if !table.budget.take() {
                 return Err(DropReason::HostFlowsFull);
             }
         }
-        let Some(local) = self.unused(budget, &mut ended) else {
-            budget.give();
+        let Some(local) = self.unused(&mut ended) else {
+            table.budget.give();
             return Err(DropReason::PortFlowsFull);
         };
         let number = table.number(self.at, local);
@@ -447,17 +457,26 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             }
             false => {
                 self.shard.wheel.give_back(local);
-                budget.give();
+                table.budget.give();
                 Err(DropReason::PortFlowsFull)
             }
         }
     }
 
+    /// Makes a flow of this shard come due by what its state allows now.
+    pub fn reschedule(&mut self, id: FlowId, options: &PortOptions) {
+        let (_, local) = self.table.place(id.0);
+        let due = self.table.get(id).map(|flow| deadline(&flow, options));
+        if let Some(due) = due {
+            self.shard.wheel.schedule(local, due);
+        }
+    }
+
     /// Ends a flow of this shard that was found.
-    pub fn remove(&mut self, id: FlowId, budget: &Budget) -> Option<Flow> {
+    pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
         let (at, local) = self.table.place(id.0);
         debug_assert_eq!(at, self.at, "a flow is removed under its own shard's lock");
-        self.table.take(&mut self.shard, id.0, local, budget)
+        self.table.take(&mut self.shard, id.0, local)
     }
 
     /// Writes the record, then makes it findable.
@@ -487,12 +506,12 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
 
     /// A number that isn't in use: one given back, one of a new chunk, or
     /// that of a flow that gives way.
-    fn unused(&mut self, budget: &Budget, ended: &mut impl FnMut(&mut Flow)) -> Option<u32> {
+    fn unused(&mut self, ended: &mut impl FnMut(&mut Flow)) -> Option<u32> {
         if let Some(local) = self.shard.wheel.take_unused() {
             return Some(local);
         }
         if !self.grow() {
-            self.evict(budget, ended)?;
+            self.evict(ended)?;
         }
         self.shard.wheel.take_unused()
     }
@@ -516,14 +535,14 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         new
     }
 
-    fn evict(&mut self, budget: &Budget, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
+    fn evict(&mut self, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
         let (table, at) = (self.table, self.at);
         let gives_way = |local| {
             let record = table.record(table.number(at, local));
             record.is_some_and(|record| record.lock().gives_way())
         };
         let local = self.shard.wheel.soonest(EVICT_TRIES, gives_way)?;
-        let mut flow = table.take(&mut self.shard, table.number(at, local), local, budget)?;
+        let mut flow = table.take(&mut self.shard, table.number(at, local), local)?;
         ended(&mut flow);
         Some(())
     }
@@ -541,3 +560,6 @@ fn deadline(flow: &Flow, options: &PortOptions) -> u32 {
 fn seconds(now: Instant) -> u32 {
     u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

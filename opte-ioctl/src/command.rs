@@ -1,0 +1,55 @@
+//! The table of commands.
+//!
+//! Append-only: a line that was ever in a release stays as it is. A command
+//! that needs another payload is a new variant with a new number.
+
+use crate::table::{List, PayloadError, messages, whole};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use opte_core::api::{
+    Command, ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, Setup, TransitPrefix,
+    TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2p,
+};
+use opte_core::limits::{FW_RULES_MAX, V2B_ENDPOINTS_MAX, V2P_MAX};
+use opte_core::wire::Vni;
+use opte_core::{Direction, LayerId};
+
+/// The number of the hello exchange, which is no command: `serve` answers it.
+pub const HELLO: u16 = 0;
+
+messages! { Command:
+    1 "create-port" CreatePort(spec: PortSpec),
+    2 "delete-port" DeletePort(port: Name),
+    3 "list-ports" ListPorts(cursor: u64),
+    4 "list-layers" ListLayers(port: Name),
+    5 "dump-layer" DumpLayer(port: Name, layer: LayerId, cursor: u64),
+    6 "dump-uft" DumpUft(port: Name, cursor: u64),
+    7 "clear-uft" ClearUft(port: Name),
+    8 "clear-lft" ClearLft(port: Name, layer: LayerId),
+    9 "dump-tcp-flows" DumpTcpFlows(port: Name, cursor: u64),
+    10 "add-fw-rule" AddFwRule(port: Name, rule: FwRule),
+    11 "rm-fw-rule" RmFwRule(port: Name, dir: Direction, id: u32),
+    12 "set-fw-rules" SetFwRules(port: Name, rules: List<FwRule, FW_RULES_MAX>),
+    13 "set-v2p" SetV2p(mappings: List<V2p, V2P_MAX>),
+    14 "clear-v2p" ClearV2p(vni: Vni, address: IpAddr),
+    15 "dump-v2p" DumpV2p(cursor: u64),
+    16 "set-v2b" SetV2b(prefix: Prefix, endpoints: List<TunnelEndpoint, V2B_ENDPOINTS_MAX>),
+    17 "clear-v2b" ClearV2b(prefix: Prefix, endpoints: List<TunnelEndpoint, V2B_ENDPOINTS_MAX>),
+    18 "dump-v2b" DumpV2b(cursor: u64),
+    19 "add-route" AddRoute(port: Name, route: RouteSpec),
+    20 "del-route" DelRoute(port: Name, route: RouteSpec),
+    21 "dump-routes" DumpRoutes(port: Name, cursor: u64),
+    22 "set-external-ips" SetExternalIps(port: Name, external: ExternalIps),
+    23 "allow-cidr" AllowCidr(port: Name, transit: TransitPrefix),
+    24 "remove-cidr" RemoveCidr(port: Name, transit: TransitPrefix),
+    25 "attach-subnet" AttachSubnet(port: Name, prefix: Prefix),
+    26 "detach-subnet" DetachSubnet(port: Name, prefix: Prefix),
+    27 "set-underlay" SetUnderlay(spec: UnderlaySpec),
+    28 "clear-underlay" ClearUnderlay,
+    29 "show-underlay" ShowUnderlay,
+    30 "dump-underlay-routes" DumpUnderlayRoutes(cursor: u64),
+    31 "add-underlay-route" AddUnderlayRoute(route: UnderlayRoute),
+    32 "del-underlay-route" DelUnderlayRoute(route: UnderlayRoute),
+    33 "stats" Stats(port: Option<Name>),
+    34 "apply" Apply(setup: Setup),
+}

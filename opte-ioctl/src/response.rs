@@ -1,0 +1,33 @@
+//! The table of responses.
+//!
+//! Append-only, like the table of commands. Which response a command gets
+//! follows from the command's number.
+
+use crate::table::{PayloadError, messages, whole};
+use alloc::vec::Vec;
+use opte_core::api::dump::{
+    LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry, UnderlayEntry,
+};
+use opte_core::api::{Applied, Page, Response, UnderlayRoute, V2b, V2p};
+
+/// The number of the answer to hello, and of a refusal, which has no other
+/// payload than its `ConfigError`.
+pub const HELLO: u16 = 0;
+
+messages! { Response:
+    1 "done" Done,
+    2 "id" Id(id: u32),
+    3 "count" Count(count: u64),
+    4 "ports" Ports(page: Page<PortEntry>),
+    5 "layers" Layers(layers: Vec<LayerEntry>),
+    6 "layer" Layer(page: Page<LayerDumpEntry>),
+    7 "uft" Uft(page: Page<UftEntry>),
+    8 "tcp" Tcp(page: Page<TcpEntry>),
+    9 "v2p" V2p(page: Page<V2p>),
+    10 "v2b" V2b(page: Page<V2b>),
+    11 "routes" Routes(page: Page<RouteEntry>),
+    12 "underlay" Underlay(underlay: UnderlayEntry),
+    13 "underlay-routes" UnderlayRoutes(page: Page<UnderlayRoute>),
+    14 "stats" Stats(stats: Stats),
+    15 "applied" Applied(applied: Applied),
+}

@@ -1,0 +1,445 @@
+//! One or more representative values of every message.
+
+use opte_core::api::dump::{
+    Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, LinkEntry,
+    NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry,
+    UftAction, UftEntry, UnderlayEntry,
+};
+use opte_core::api::{
+    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule, Ipv4Config,
+    Ipv6Config, LinkSpec, Name, Page, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec,
+    Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
+};
+use opte_core::flow::{Family, Proto};
+use opte_core::wire::{MacAddr, Vni};
+use opte_core::{Direction, LayerId};
+use std::fmt::Debug;
+use std::str::FromStr;
+
+fn p<T: FromStr<Err: Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn name() -> Name {
+    p("guest_1")
+}
+
+fn rule() -> FwRule {
+    p(
+        "dir=out priority=300 action=allow hosts=10.0.0.0/8,fd00::/16,vni=7 \
+       protocols=tcp,icmp:8/0,89 ports=22,8000-8100 source_ports=1024-65535",
+    )
+}
+
+fn v2p() -> V2p {
+    V2p {
+        vni: p("100"),
+        address: p("10.0.0.2"),
+        mac: p("A8:40:25:F0:00:02"),
+        sled: p("fd00:2::1"),
+    }
+}
+
+fn v2b() -> V2b {
+    V2b {
+        prefix: p("0.0.0.0/0"),
+        endpoints: vec![p("fd00:99::1,99"), p("fd00:99::2")],
+    }
+}
+
+fn external() -> ExternalIps {
+    ExternalIps {
+        snat: vec![Snat {
+            address: p("192.0.2.1"),
+            first_port: 16_384,
+            last_port: 32_767,
+        }],
+        ephemeral: vec![p("192.0.2.2"), p("2001:db8::2")],
+        floating: vec![
+            Floating {
+                address: p("192.0.2.3"),
+                gateway: None,
+            },
+            Floating {
+                address: p("2001:db8::3"),
+                gateway: Some(p("01234567-89ab-cdef-0123-456789abcdef")),
+            },
+        ],
+    }
+}
+
+fn transit() -> TransitPrefix {
+    TransitPrefix {
+        prefix: p("172.16.0.0/12"),
+        inbound: true,
+        outbound: false,
+    }
+}
+
+fn dhcp() -> DhcpOptions {
+    DhcpOptions {
+        hostname: Some("g1".into()),
+        domain: Some("example.org".into()),
+        search: vec!["a.example".into(), "b.example".into()],
+        dns4: vec![p("9.9.9.9")],
+        dns6: vec![p("2620:fe::9")],
+        ntp4: vec![p("10.0.0.123")],
+        ntp6: vec![p("fd00::123")],
+        lease_s: Some(3_600),
+    }
+}
+
+/// A port with the fewest fields that one can have.
+fn small_port() -> PortSpec {
+    PortSpec {
+        name: p("g1"),
+        mac: p("A8:40:25:F0:00:01"),
+        vni: p("100"),
+        ipv4: Some(Ipv4Config {
+            address: p("10.0.0.1"),
+            gateway: p("10.0.0.254"),
+        }),
+        ipv6: None,
+        mtu: 1_500,
+        gateway_mac: MacAddr::GATEWAY,
+        dhcp: DhcpOptions::default(),
+        options: PortOptions::default(),
+        external: ExternalIps::default(),
+        attached_subnets: vec![],
+        transit: vec![],
+        rules: vec![],
+        routes: vec![],
+    }
+}
+
+fn full_port() -> PortSpec {
+    PortSpec {
+        name: name(),
+        ipv6: Some(Ipv6Config {
+            address: p("fd00::1"),
+            gateway: p("fd00::fe"),
+        }),
+        mtu: 8_900,
+        dhcp: dhcp(),
+        external: external(),
+        attached_subnets: vec![p("198.51.100.0/24")],
+        transit: vec![transit()],
+        rules: vec![rule()],
+        routes: routes(),
+        ..small_port()
+    }
+}
+
+fn routes() -> Vec<RouteSpec> {
+    [
+        "0.0.0.0/0 ig system",
+        "::/0 ig=01234567-89ab-cdef-0123-456789abcdef custom",
+        "10.0.0.0/16 sub4=10.0.0.0/16 system",
+        "10.1.0.0/16 ip4=10.0.0.9 custom",
+        "10.2.0.0/16 drop custom",
+    ]
+    .map(p)
+    .into()
+}
+
+fn underlay_route() -> UnderlayRoute {
+    UnderlayRoute {
+        dest: p("fd00:2::/64"),
+        via: Some(p("fe80::2")),
+        link: "eth1".into(),
+    }
+}
+
+fn underlay() -> UnderlaySpec {
+    UnderlaySpec {
+        address: p("fd00:1::1"),
+        links: vec![LinkSpec {
+            name: "eth1".into(),
+            mtu: 9_000,
+        }],
+        routes: vec![
+            underlay_route(),
+            UnderlayRoute {
+                via: None,
+                ..underlay_route()
+            },
+        ],
+    }
+}
+
+fn page<T>(entries: Vec<T>) -> Page<T> {
+    Page {
+        entries,
+        next: Some(1_024),
+        generation: 9,
+    }
+}
+
+fn key(local_port: u16) -> FlowKey {
+    FlowKey {
+        family: Family::V4,
+        proto: Proto::TCP,
+        local: p("10.0.0.1"),
+        local_port,
+        remote: p("10.0.0.2"),
+        remote_port: 443,
+    }
+}
+
+/// Commands, each with a name.
+pub(crate) fn commands() -> Vec<(&'static str, Command)> {
+    let setup = Setup {
+        underlay: Some(underlay()),
+        v2p: vec![v2p()],
+        v2b: vec![v2b()],
+        ports: vec![small_port()],
+    };
+    vec![
+        ("small", Command::CreatePort(small_port())),
+        ("full", Command::CreatePort(full_port())),
+        ("one", Command::DeletePort(name())),
+        ("start", Command::ListPorts(0)),
+        ("further", Command::ListPorts(u64::MAX)),
+        ("one", Command::ListLayers(name())),
+        ("one", Command::DumpLayer(name(), LayerId::Firewall, 70_000)),
+        ("one", Command::DumpUft(name(), 1)),
+        ("one", Command::ClearUft(name())),
+        ("one", Command::ClearLft(name(), LayerId::Nat)),
+        ("one", Command::DumpTcpFlows(name(), 2)),
+        ("one", Command::AddFwRule(name(), rule())),
+        ("one", Command::RmFwRule(name(), Direction::In, 300)),
+        (
+            "two",
+            Command::SetFwRules(name(), vec![rule(), p("dir=in priority=1 action=deny")]),
+        ),
+        ("none", Command::SetFwRules(name(), vec![])),
+        ("one", Command::SetV2p(vec![v2p()])),
+        ("one", Command::ClearV2p(p("100"), p("fd00::2"))),
+        ("one", Command::DumpV2p(3)),
+        ("two", Command::SetV2b(v2b().prefix, v2b().endpoints)),
+        ("all", Command::ClearV2b(v2b().prefix, vec![])),
+        ("one", Command::DumpV2b(4)),
+        ("gateway", Command::AddRoute(name(), routes()[1])),
+        ("subnet", Command::AddRoute(name(), routes()[2])),
+        ("next-hop", Command::AddRoute(name(), routes()[3])),
+        ("drop", Command::DelRoute(name(), routes()[4])),
+        ("one", Command::DumpRoutes(name(), 5)),
+        ("all", Command::SetExternalIps(name(), external())),
+        ("one", Command::AllowCidr(name(), transit())),
+        ("one", Command::RemoveCidr(name(), transit())),
+        (
+            "one",
+            Command::AttachSubnet(name(), p::<Prefix>("fd01::/48")),
+        ),
+        (
+            "one",
+            Command::DetachSubnet(name(), p::<Prefix>("fd01::/48")),
+        ),
+        ("one", Command::SetUnderlay(underlay())),
+        ("one", Command::ClearUnderlay),
+        ("one", Command::ShowUnderlay),
+        ("one", Command::DumpUnderlayRoutes(6)),
+        ("one", Command::AddUnderlayRoute(underlay_route())),
+        ("one", Command::DelUnderlayRoute(underlay_route())),
+        ("host", Command::Stats(None)),
+        ("port", Command::Stats(Some(name()))),
+        ("one", Command::Apply(setup)),
+        ("empty", Command::Apply(Setup::default())),
+    ]
+}
+
+fn port_entry() -> PortEntry {
+    let stats = DirStats {
+        packets: 1,
+        bytes: 1_000,
+        hits: 2,
+        misses: 3,
+        hairpins: 4,
+        drops: 5,
+    };
+    PortEntry {
+        id: PortId(7),
+        name: name(),
+        mac: p("A8:40:25:F0:00:01"),
+        vni: Vni::new(Vni::MAX).unwrap(),
+        ipv4: full_port().ipv4,
+        ipv6: full_port().ipv6,
+        mtu: 1_500,
+        gateway_mac: MacAddr::GATEWAY,
+        dhcp: dhcp(),
+        options: PortOptions::default(),
+        external: external(),
+        attached_subnets: vec![p("198.51.100.0/24")],
+        transit: vec![transit()],
+        generation: 12,
+        flows: 65_536,
+        stats: PortStats {
+            inbound: stats,
+            outbound: DirStats::default(),
+        },
+    }
+}
+
+fn layer_entries() -> Vec<LayerDumpEntry> {
+    let rule_entry = |predicates| RuleEntry {
+        id: 3,
+        dir: Direction::Out,
+        priority: Some(300),
+        predicates,
+        packets: 10,
+        bytes: 1 << 40,
+        idle_ms: Some(1_500),
+    };
+    vec![
+        LayerDumpEntry::Rule(rule_entry(RuleText::Firewall(rule()))),
+        LayerDumpEntry::Rule(RuleEntry {
+            priority: None,
+            idle_ms: None,
+            ..rule_entry(RuleText::Route(routes()[0]))
+        }),
+        LayerDumpEntry::Rule(rule_entry(RuleText::BuiltIn("arp".into(), "reply".into()))),
+        LayerDumpEntry::Flow(LayerFlow {
+            key: key(1),
+            outside: Some(key(20_000)),
+            opened: Direction::Out,
+            rule: 3,
+            idle_ms: 20,
+        }),
+    ]
+}
+
+fn uft_entries() -> Vec<UftEntry> {
+    [
+        UftAction::Deliver,
+        UftAction::Local(PortId(2)),
+        UftAction::Encapsulate {
+            sled: p("fd00:2::1"),
+            vni: p("100"),
+            mac: p("A8:40:25:F0:00:02"),
+            source_port: 50_000,
+        },
+    ]
+    .map(|action| UftEntry {
+        dir: Direction::In,
+        before: key(1),
+        after: key(2),
+        action,
+        packets: 1,
+        bytes: 64,
+        idle_ms: 5,
+        current: true,
+    })
+    .into()
+}
+
+fn underlay_entry() -> UnderlayEntry {
+    UnderlayEntry {
+        generation: 6,
+        address: Some(p("fd00:1::1")),
+        links: vec![LinkEntry {
+            name: "eth1".into(),
+            mac: p("02:00:00:00:00:01"),
+            link_local: p("fe80::1"),
+            mtu: 9_000,
+            rx_packets: 1,
+            rx_bytes: 2,
+            tx_packets: 3,
+            tx_bytes: 4,
+        }],
+        neighbours: vec![NeighbourEntry {
+            address: p("fe80::2"),
+            link: "eth1".into(),
+            mac: None,
+            state: "INCOMPLETE".into(),
+            queued: 1,
+        }],
+    }
+}
+
+/// Responses, each with a name.
+pub(crate) fn responses() -> Vec<(&'static str, Response)> {
+    let mut responses = short_responses();
+    responses.extend(pages());
+    responses.sort_by_key(|(_, response)| opte_ioctl::response::number(response));
+    responses
+}
+
+/// Responses in one piece.
+fn short_responses() -> Vec<(&'static str, Response)> {
+    let counter = |name: &str| Counter {
+        name: name.into(),
+        value: 1_000,
+    };
+    let change = |verb, object: &str| Change {
+        verb,
+        object: object.into(),
+    };
+    let layer = LayerEntry {
+        layer: LayerId::Firewall,
+        default_in: DefaultAction::Deny,
+        default_out: DefaultAction::StatefulAllow,
+        rules_in: 1,
+        rules_out: 2,
+        flows: 3,
+        default_hits_in: 4,
+        default_hits_out: 5,
+    };
+    let stats = Stats {
+        generation: 1,
+        flows: 2,
+        counters: vec![counter("rx")],
+        drops: vec![counter("no_route")],
+    };
+    let applied = Applied {
+        generation: 8,
+        changes: vec![
+            change(ChangeVerb::Add, "port g1"),
+            change(ChangeVerb::Remove, "port g2"),
+            change(ChangeVerb::Change, "port g3"),
+        ],
+        more: 1,
+    };
+    vec![
+        ("one", Response::Done),
+        ("one", Response::Id(300)),
+        ("one", Response::Count(1 << 33)),
+        ("one", Response::Layers(vec![layer])),
+        ("one", Response::Underlay(underlay_entry())),
+        ("none", Response::Underlay(UnderlayEntry::default())),
+        ("one", Response::Stats(stats)),
+        ("three", Response::Applied(applied)),
+    ]
+}
+
+/// Responses that come in pages.
+fn pages() -> Vec<(&'static str, Response)> {
+    let tcp = TcpEntry {
+        key: key(1),
+        opened: Direction::In,
+        state: "ESTABLISHED".into(),
+        packets_out: 1,
+        packets_in: 2,
+        bytes_out: 3,
+        bytes_in: 4,
+        idle_ms: 5,
+        expires_ms: 6,
+    };
+    let route = RouteEntry {
+        id: 4,
+        route: routes()[0],
+    };
+    let last = Page {
+        next: None,
+        ..page(vec![underlay_route()])
+    };
+    vec![
+        ("one", Response::Ports(page(vec![port_entry()]))),
+        ("every-kind", Response::Layer(page(layer_entries()))),
+        ("every-kind", Response::Uft(page(uft_entries()))),
+        ("one", Response::Tcp(page(vec![tcp]))),
+        ("one", Response::V2p(page(vec![v2p()]))),
+        ("one", Response::V2b(page(vec![v2b()]))),
+        ("one", Response::Routes(page(vec![route]))),
+        ("last-page", Response::UnderlayRoutes(last)),
+    ]
+}

@@ -1,0 +1,208 @@
+//! Control: commands from `opteadm` over a Unix socket.
+//!
+//! Purpose   carries out the same messages as the kernel driver's ioctls.
+//!
+//! Flow      Listener -> one thread per client: request -> Control::command
+//!           -> Host::command (with the Registry as its `Devices`) -> response
+//!
+//! Rules     C1  packets never wait for a client: no packet thread reads or
+//!               writes this socket, and no lock is held while one does.
+//!           C2  commands are carried out one at a time; between two, nothing
+//!               is locked.
+//!           C3  a client gets [`CLIENT_PATIENCE`] for each read and write, a
+//!               request has at most `REQUEST_BYTES_MAX`, and there are at most
+//!               [`CLIENTS_MAX`] clients.
+//!
+//! Failure   a refused command is an answer. A client that breaks the framing
+//!           or is too slow loses its connection, nobody else notices.
+
+mod listener;
+
+pub(crate) use listener::Listener;
+
+use crate::clock::Clock;
+use crate::device::{Registry, Source, View};
+use crate::engine::{Engine, Lane};
+use crate::worker::Sender;
+use anyhow::Context;
+use opte_core::DropReason;
+use opte_core::api::{Command, ConfigError, PortId, Response};
+use opte_core::limits::REQUEST_BYTES_MAX;
+use opte_core::verdict::{LinkId, Output};
+use opte_ioctl::frame::{self, FrameReader};
+use opte_ioctl::{Driver, serve as serve_request};
+use parking_lot::Mutex;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Who answers.
+const DRIVER: Driver = Driver {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+};
+/// Bytes taken from a client by one read.
+const READ_BYTES: usize = 64 << 10;
+/// Clients at one time.
+const CLIENTS_MAX: usize = 16;
+/// How long a client may keep a read or a write waiting.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
+/// Pause after a failed accept; out of descriptors, for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Carries out commands.
+pub(crate) struct Control {
+    engine: Arc<Engine>,
+    clock: Clock,
+    parts: Mutex<Parts>,
+}
+
+/// What one command at a time needs.
+struct Parts {
+    lane: Lane,
+    registry: Registry,
+    output: ControlOutput,
+}
+
+impl Control {
+    /// With the engine's view `lane`, the devices, and sight of them.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        lane: Lane,
+        registry: Registry,
+        view: View,
+        clock: Clock,
+    ) -> Self {
+        let output = ControlOutput {
+            view,
+            sender: Sender::new(),
+        };
+        Self {
+            engine,
+            clock,
+            parts: Mutex::new(Parts {
+                lane,
+                registry,
+                output,
+            }),
+        }
+    }
+
+    /// Carries out a command.
+    pub(crate) fn command(&self, command: Command) -> Result<Response, ConfigError> {
+        let parts = &mut *self.parts.lock();
+        let now = self.clock.now();
+        let result = self
+            .engine
+            .command(command, now, &mut parts.registry, &mut parts.output);
+        for port in parts.output.sender.take_failed() {
+            self.engine
+                .undelivered(&mut parts.lane, port, DropReason::DeviceFull);
+        }
+        result
+    }
+}
+
+/// Sends what a command makes, also to devices that the command has opened.
+struct ControlOutput {
+    view: View,
+    sender: Sender,
+}
+
+impl ControlOutput {
+    fn send(&mut self, to: Source, frame: &[u8]) {
+        self.view.refresh();
+        self.sender.with(self.view.table()).send(to, frame, None);
+    }
+}
+
+impl Output for ControlOutput {
+    fn to_port(&mut self, port: PortId, frame: &[u8]) {
+        self.send(Source::Port(port), frame);
+    }
+
+    fn to_link(&mut self, link: LinkId, frame: &[u8]) {
+        self.send(Source::Link(link), frame);
+    }
+}
+
+/// Takes clients on a thread of its own, until the process ends.
+pub(crate) fn serve(listener: Arc<Listener>, control: Arc<Control>) -> anyhow::Result<()> {
+    let clients = Arc::new(AtomicUsize::new(0));
+    thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            loop {
+                match listener.socket().accept() {
+                    Ok((stream, _)) => admit(stream, &control, &clients),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a client");
+                        thread::sleep(ACCEPT_PAUSE);
+                    }
+                }
+            }
+        })
+        .context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Gives a client its thread, or turns it away.
+fn admit(stream: UnixStream, control: &Arc<Control>, clients: &Arc<AtomicUsize>) {
+    /// One of the places for clients, given back when it is dropped.
+    struct Place(Arc<AtomicUsize>);
+    impl Drop for Place {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let taken = clients.fetch_add(1, Ordering::Relaxed);
+    let place = Place(Arc::clone(clients));
+    if taken >= CLIENTS_MAX {
+        tracing::warn!(limit = CLIENTS_MAX, "too many clients; one was turned away");
+        return;
+    }
+    let control = Arc::clone(control);
+    let started = thread::Builder::new().name("client".into()).spawn(move || {
+        let _place = place;
+        if let Err(error) = client(&stream, &control) {
+            tracing::debug!(%error, "a client is gone");
+        }
+    });
+    if let Err(error) = started {
+        tracing::warn!(%error, "cannot start a thread for a client");
+    }
+}
+
+/// Answers one client's requests, one after the other, until it hangs up.
+fn client(mut stream: &UnixStream, control: &Control) -> io::Result<()> {
+    stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
+    stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
+    let mut reader = FrameReader::new(REQUEST_BYTES_MAX);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let len = stream.read(&mut buffer)?;
+        if len == 0 {
+            return Ok(());
+        }
+        let mut input = buffer.get(..len).unwrap_or_default();
+        loop {
+            let response = match reader.next_frame(&mut input) {
+                Ok(None) => break,
+                Ok(Some(request)) => serve_request(&request, |it| control.command(it), &DRIVER),
+                Err(too_large) => {
+                    let refusal = frame::emit(&too_large.refusal()).map_err(io::Error::other)?;
+                    stream.write_all(&refusal)?;
+                    return Err(io::Error::other(too_large));
+                }
+            };
+            let response = frame::emit(&response).map_err(io::Error::other)?;
+            stream.write_all(&response)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! TAP devices: the guest's side of a port.
+//!
+//! A TAP that the driver makes lives as long as its descriptor. Whoever holds
+//! the device (a network namespace that it was moved to, a VM) *is* the guest,
+//! so its hardware address is the guest's.
+
+use super::netdev::{ioctl, request};
+use rustix::fs::{Mode, OFlags};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What every descriptor must be: Ethernet frames, nothing in front of them.
+///
+/// `IFF_VNET_HDR` (checksum and segmentation left to the other side) is what
+/// would be added here; `Device::receive` then has a header to strip.
+const FLAGS: libc::c_int = libc::IFF_TAP | libc::IFF_NO_PI;
+
+/// Flags that say what a read from the descriptor looks like.
+const SHAPE: libc::c_int = libc::IFF_TUN | libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+
+/// Makes the TAP device `name`, or attaches to a persistent one of that name.
+pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
+    let fd = rustix::fs::open(
+        "/dev/net/tun",
+        OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let mut attach = request(name)?;
+    attach.ifr_ifru.ifru_flags = short(FLAGS);
+    // SAFETY: TUNSETIFF reads the name and the flags of an `ifreq` and writes
+    // the name.
+    unsafe { ioctl(fd.as_fd(), libc::TUNSETIFF, &mut attach) }?;
+    Ok(fd)
+}
+
+/// Checks that a descriptor from somebody else is a TAP of the shape that the
+/// driver reads, and makes it non-blocking.
+pub(crate) fn adopt(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: an all-zero `ifreq` is a value (see `request`).
+    let mut answer: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes the name and the flags of an `ifreq`; a
+    // descriptor that is no TUN/TAP refuses it.
+    unsafe { ioctl(fd, libc::TUNGETIFF, &mut answer) }
+        .map_err(|_| io::Error::other("it is not an attached TAP device"))?;
+    // SAFETY: TUNGETIFF has written the flags.
+    let flags = libc::c_int::from(unsafe { answer.ifr_ifru.ifru_flags });
+    if flags & SHAPE != FLAGS {
+        return Err(io::Error::other(
+            "it must be a TAP device with IFF_NO_PI and without IFF_VNET_HDR",
+        ));
+    }
+    let status = rustix::fs::fcntl_getfl(fd)?;
+    rustix::fs::fcntl_setfl(fd, status | OFlags::NONBLOCK)?;
+    Ok(())
+}
+
+/// Gives the device behind `fd` the hardware address `mac`, whichever network
+/// namespace it is in.
+pub(crate) fn set_mac(fd: BorrowedFd<'_>, mac: [u8; 6]) -> io::Result<()> {
+    // SAFETY: an all-zero `ifreq` is a value (see `request`).
+    let mut hardware: libc::ifreq = unsafe { std::mem::zeroed() };
+    let mut address = libc::sockaddr {
+        sa_family: libc::ARPHRD_ETHER,
+        sa_data: [0; 14],
+    };
+    for (to, from) in address.sa_data.iter_mut().zip(mac) {
+        *to = from.cast_signed();
+    }
+    hardware.ifr_ifru.ifru_hwaddr = address;
+    // SAFETY: on a TUN/TAP descriptor, SIOCSIFHWADDR reads the address.
+    unsafe { ioctl(fd, libc::SIOCSIFHWADDR, &mut hardware) }
+}
+
+/// The flags as the `short` of an `ifreq`; the ones used here fit.
+fn short(flags: libc::c_int) -> libc::c_short {
+    libc::c_short::try_from(flags).unwrap_or_default()
+}

@@ -1,0 +1,149 @@
+//! Sends what the engine decides and makes, and remembers what failed.
+
+use crate::device::{BURST_FRAMES, Batch, Source, Table};
+use opte_core::api::PortId;
+use opte_core::limits::PORTS_MAX;
+use opte_core::verdict::{LinkId, Output};
+use std::io;
+use std::ops::Range;
+
+/// Failures of one burst that are remembered: as many as when one frame goes
+/// to every port and nobody takes it.
+const FAILED_MAX: usize = PORTS_MAX;
+
+/// A worker's sending side; lives as long as the worker.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    failed: Vec<PortId>,
+    parked: Vec<Parked>,
+}
+
+/// A frame of the batch that waits for its burst to end.
+#[derive(Clone, Debug)]
+struct Parked {
+    link: LinkId,
+    /// Which frame of the batch, and where its bytes are.
+    index: usize,
+    place: Range<usize>,
+}
+
+/// The sending side for one call into the engine.
+#[derive(Debug)]
+pub(crate) struct Sending<'a> {
+    table: &'a Table,
+    failed: &'a mut Vec<PortId>,
+}
+
+impl Sender {
+    /// Nothing sent, nothing failed.
+    pub(crate) fn new() -> Self {
+        Self {
+            failed: Vec::with_capacity(FAILED_MAX),
+            parked: Vec::with_capacity(BURST_FRAMES),
+        }
+    }
+
+    /// Sends to the devices of `table`.
+    pub(crate) fn with<'a>(&'a mut self, table: &'a Table) -> Sending<'a> {
+        Sending {
+            table,
+            failed: &mut self.failed,
+        }
+    }
+
+    /// Frame `index` of the batch goes to `link` at the next [`Sender::flush`].
+    pub(crate) fn park(&mut self, link: LinkId, index: usize, place: Range<usize>) {
+        self.parked.push(Parked { link, index, place });
+    }
+
+    /// Sends what is parked; all of it came `from` one source.
+    pub(crate) fn flush(&mut self, table: &Table, batch: &Batch, from: Option<Source>) {
+        // The index keeps the frames of a link in their order.
+        self.parked
+            .sort_unstable_by_key(|parked| (parked.link, parked.index));
+        let mut sending = Sending {
+            table,
+            failed: &mut self.failed,
+        };
+        for group in self.parked.chunk_by(|one, other| one.link == other.link) {
+            let Some(link) = group.first().map(|parked| parked.link) else {
+                continue;
+            };
+            let frames = group
+                .iter()
+                .map(|parked| batch.bytes(parked.index, parked.place.start, parked.place.end));
+            sending.send_all(Source::Link(link), frames, from);
+        }
+        self.parked.clear();
+    }
+
+    /// The ports whose frames failed since the last call.
+    pub(crate) fn take_failed(&mut self) -> impl Iterator<Item = PortId> {
+        self.failed.drain(..)
+    }
+}
+
+impl Sending<'_> {
+    /// Sends a frame. What isn't taken at once is lost: a guest that doesn't
+    /// read must not slow down anybody else. The loss is booked to the port
+    /// it was for, or else the one it came `from`.
+    pub(crate) fn send(&mut self, to: Source, frame: &[u8], from: Option<Source>) {
+        self.send_all(to, std::iter::once(frame), from);
+    }
+
+    /// As [`Sending::send`], for frames that go to one device.
+    fn send_all<'f>(
+        &mut self,
+        to: Source,
+        frames: impl Iterator<Item = &'f [u8]> + Clone,
+        from: Option<Source>,
+    ) {
+        let port = match (to, from) {
+            (Source::Port(port), _) | (_, Some(Source::Port(port))) => Some(port),
+            _ => None,
+        };
+        let mut lost = |why: Option<io::Error>| {
+            // EIO is a TAP that is down, EAGAIN and ENOBUFS are full queues;
+            // no device at all is a port or link that is being deleted.
+            tracing::trace!(?to, ?why, "not delivered");
+            if let Some(port) = port
+                && self.failed.len() < FAILED_MAX
+            {
+                self.failed.push(port);
+            }
+        };
+        match self.table.get(to) {
+            Some(device) => device.send_all(frames, |error| lost(Some(error))),
+            None => frames.for_each(|_| lost(None)),
+        }
+    }
+}
+
+impl Output for Sending<'_> {
+    fn to_port(&mut self, port: PortId, frame: &[u8]) {
+        self.send(Source::Port(port), frame, None);
+    }
+
+    fn to_link(&mut self, link: LinkId, frame: &[u8]) {
+        self.send(Source::Link(link), frame, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_booked_to_the_port_it_was_for_or_came_from() {
+        let table = Table::default();
+        let mut sender = Sender::new();
+        let mut output = sender.with(&table);
+        let (one, two) = (PortId(1), PortId(2));
+        output.to_port(one, b"frame");
+        output.to_link(LinkId(0), b"frame");
+        output.send(Source::Link(LinkId(0)), b"frame", Some(Source::Port(two)));
+        output.send(Source::Port(one), b"frame", Some(Source::Port(two)));
+        assert_eq!(sender.take_failed().collect::<Vec<_>>(), [one, two, one]);
+        assert_eq!(sender.take_failed().count(), 0);
+    }
+}

@@ -1,0 +1,177 @@
+//! `xded run` as a program: start, second start, kill, stop.
+//!
+//! The driver runs in user and network namespaces of its own, which
+//! `unshare(1)` makes; where that isn't allowed, the tests say so and pass.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const XDED: &str = env!("CARGO_BIN_EXE_xded");
+
+/// A command that runs in new namespaces, as root if `root`.
+fn namespaced(root: bool, arguments: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--net"]);
+    if root {
+        command.arg("--map-root-user");
+    }
+    command.arg("--").args(arguments);
+    command
+}
+
+/// Whether such a command can run here.
+fn allowed(test: &str) -> bool {
+    let probe = namespaced(true, &["true"]).output();
+    let done = probe.is_ok_and(|output| output.status.success());
+    if !done {
+        eprintln!("SKIPPED {test}: this system allows no user namespaces");
+    }
+    done
+}
+
+/// A folder for one test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("xded-{test}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("xded.sock")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A driver that said it is ready.
+struct Driver {
+    child: Child,
+}
+
+impl Driver {
+    fn start(socket: &Path) -> Self {
+        let path = socket.to_str().unwrap();
+        let mut child = namespaced(true, &[XDED, "run", "--socket", path, "--threads", "2"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        if line != format!("xded: ready on {path}\n") {
+            let mut log = String::new();
+            child.stderr.unwrap().read_to_string(&mut log).unwrap();
+            panic!("{line:?}, {log}");
+        }
+        Self { child }
+    }
+
+    /// Ends the driver with a signal and returns its exit code and log.
+    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        // Without --fork, unshare(1) becomes the driver: the same process.
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+        let code = self.child.wait().unwrap().code();
+        let mut log = String::new();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut log).unwrap();
+        (code, log)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(root: bool, arguments: &[&str]) -> Output {
+    let whole = [&[XDED, "run"], arguments].concat();
+    namespaced(root, &whole).output().unwrap()
+}
+
+fn error(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn a_driver_keeps_its_place_until_it_ends() {
+    if !allowed("a_driver_keeps_its_place_until_it_ends") {
+        return;
+    }
+    let folder = Folder::new("place");
+    let socket = folder.socket();
+    let path = socket.to_str().unwrap();
+    let first = Driver::start(&socket);
+    UnixStream::connect(&socket).unwrap();
+    let refused = error(&run(true, &["--socket", path]));
+    assert_eq!(
+        refused,
+        format!("xded: a driver already listens on {path}\n")
+    );
+    // A kill leaves the socket's file; the next start isn't stopped by it.
+    let (code, _) = first.end("-KILL");
+    assert_eq!(code, None);
+    assert!(socket.exists());
+    let second = Driver::start(&socket);
+    UnixStream::connect(&socket).unwrap();
+    let (code, log) = second.end("-TERM");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!socket.exists());
+    let third = Driver::start(&socket);
+    let (code, log) = third.end("-INT");
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
+}
+
+#[test]
+fn what_stops_the_start_is_one_sentence() {
+    if !allowed("what_stops_the_start_is_one_sentence") {
+        return;
+    }
+    let folder = Folder::new("sentence");
+    let (socket, setup) = (folder.socket(), folder.0.join("setup.toml"));
+    std::fs::write(&setup, "[[port]]\nname = \"guest0\"\nmac = \"no\"\n").unwrap();
+    let (path, setup) = (socket.to_str().unwrap(), setup.to_str().unwrap());
+    for (root, arguments, words) in [
+        (
+            false,
+            &["--socket", path][..],
+            &["missing: CAP_NET_ADMIN, CAP_NET_RAW"][..],
+        ),
+        (
+            true,
+            &["--socket", path, "--setup", setup],
+            &["setup.toml: line 3: port guest0: mac: "],
+        ),
+        (true, &["--socket", "/nowhere/s"], &["/nowhere"]),
+        (
+            true,
+            &["--socket", path, "--tap", "guest0=99"],
+            &["--tap guest0=99: "],
+        ),
+        (true, &["--socket", path, "--log", "=="], &["--log =="]),
+    ] {
+        let text = error(&run(root, arguments));
+        assert!(text.starts_with("xded: "), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        for word in words {
+            assert!(text.contains(word), "{text}");
+        }
+        assert!(!socket.exists());
+    }
+}
