@@ -135,6 +135,10 @@ drop_reasons! {
     DeviceFull => c"device_full",
     /// The port is being removed or was never started.
     PortDown => c"port_down",
+    /// The underlay keeps as many paths or next hops as it may.
+    UnderlayFull => c"underlay_full",
+    /// Traffic to the gateway's own address for a service that it doesn't have.
+    GatewayNotAnswered => c"gateway_not_answered",
 }
 
 impl DropReason {

@@ -396,8 +396,4 @@ macro_rules! observe {
         }
     };
 }
-#[expect(
-    unused_imports,
-    reason = "the data path that fires events is not here yet"
-)]
 pub(crate) use observe;

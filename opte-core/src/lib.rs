@@ -37,8 +37,16 @@ pub mod drop;
 pub mod event;
 pub mod flow;
 pub mod frame;
+pub mod hairpin;
 pub mod host;
+pub mod keyed;
+pub mod layer;
 pub mod limits;
+mod port;
+#[cfg(test)]
+mod rng;
+pub mod rule;
+mod stats;
 pub mod time;
 pub mod verdict;
 pub mod wire;

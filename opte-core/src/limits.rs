@@ -59,13 +59,28 @@ pub const DHCP_LIST_MAX: usize = 8;
 pub const DOMAIN_LEN_MAX: usize = 253;
 /// Entries of one page of a dump.
 pub const PAGE_ENTRIES_MAX: u32 = 1_024;
+/// Bytes that the entries of one page may weigh: a response with room to spare.
+pub const PAGE_BYTES_MAX: usize = 2 << 20;
+/// Changes that the answer to a setup lists one by one.
+pub const CHANGES_MAX: usize = 4_096;
 /// CPUs or threads with a private view of the host.
 pub const LANES_MAX: usize = 256;
 /// Bytes of a request on the control socket or ioctl.
 pub const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a response on the control socket or ioctl.
 pub const RESPONSE_BYTES_MAX: usize = 4 << 20;
-/// Bytes that the entries of one page may weigh: a response with room to spare.
-pub const PAGE_BYTES_MAX: usize = 2 << 20;
-/// Changes that the answer to a setup lists one by one.
-pub const CHANGES_MAX: usize = 4_096;
+/// Neighbour discovery options that are walked.
+pub const NDP_OPTIONS_MAX: usize = 16;
+/// DHCPv4 options that are walked.
+pub const DHCP_OPTIONS_MAX: usize = 128;
+/// Milliseconds that an external port rests after its last flow while others are free.
+pub const SNAT_REST_MS: u64 = 60_000;
+/// Milliseconds that an external port rests at least, even if no other is free.
+pub const SNAT_REST_MS_MIN: u64 = 1_000;
+/// Paths on the underlay: pairs of a tunnel end point and a next hop.
+pub const UNDERLAY_PATHS_MAX: usize = 65_536;
+/// Equal-cost next hops of one underlay destination.
+pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
+/// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
+/// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
+pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;

@@ -1,5 +1,30 @@
 //! Time as the engine sees it: handed in by the shell, never read here.
 
+/// A point in time to a sixteenth of a second, in half the space. Good for
+/// eight years of the shell's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Coarse(u32);
+
+impl Coarse {
+    /// The start of the clock.
+    pub const ZERO: Self = Self(0);
+}
+
+impl From<Instant> for Coarse {
+    fn from(instant: Instant) -> Self {
+        Self(u32::try_from(instant.as_millis() / COARSE_MS).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<Coarse> for Instant {
+    fn from(coarse: Coarse) -> Self {
+        Self::from_millis(u64::from(coarse.0).saturating_mul(COARSE_MS))
+    }
+}
+
+/// Nearly a sixteenth of a second.
+const COARSE_MS: u64 = 62;
+
 /// A point on the shell's monotonic clock, in nanoseconds since an arbitrary start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);

@@ -2,7 +2,7 @@
 //!
 //! Purpose   carries `opte_core::api` commands and answers as bytes, so that a
 //!           tool and a driver of different versions understand each other or
-//!           say exactly why they don't. Every shell answers with [`serve`].
+//!           say exactly why they don't. Every shell answers with [`serve()`].
 //!
 //! Terms     envelope     a fixed header (magic, versions, number, flags, id,
 //!                        length) and a payload, see [`envelope`]

@@ -117,7 +117,7 @@ fn decode_twice(number: u16, payload: &[u8]) {
 
 #[test]
 fn changed_bytes_do_no_harm() {
-    for seed in 0..20 {
+    for seed in 0..if cfg!(miri) { 1 } else { 20 } {
         let mut rng = Rng(seed);
         for (number, payload) in requests().into_iter().chain(responses()) {
             for _ in 0..50 {
@@ -157,7 +157,7 @@ fn a_changed_header_does_no_harm() {
 
 #[test]
 fn random_bytes_do_no_harm() {
-    for seed in 0..2_000 {
+    for seed in 0..if cfg!(miri) { 20 } else { 2_000 } {
         let mut rng = Rng(seed);
         let len = rng.below(200);
         let bytes: Vec<u8> = (0..len).map(|_| rng.next() as u8).collect();

@@ -10,7 +10,7 @@ pub(crate) type Lock = parking_lot::RawMutex;
 pub(crate) type Engine = Host<Lock, Unobserved>;
 
 /// A thread's view of it.
-pub(crate) type Lane = opte_core::host::Lane;
+pub(crate) type Lane = opte_core::host::Lane<Lock>;
 
 /// Bytes in front of a frame, for the engine to put headers in.
 pub(crate) const HEADROOM: usize = 128;

@@ -1,3 +1,68 @@
-//! xtask.
+//! The project's chores as one program: `cargo xtask COMMAND`.
+//!
+//! Purpose   everything that CI, a contributor or a release does, so that it
+//!           runs the same on a laptop as on a server: no scripts beside it.
+//!
+//! Flow      a command is a module with `Args` (what clap reads) and
+//!           `run(Args) -> Result<ExitCode>`. Commands that run many things
+//!           list them as [`step::Step`]s: every step runs, failures are
+//!           summed up at the end.
+//!
+//! Failure   an error is printed with its causes; exit code 1. A step that
+//!           can't run here is skipped loudly, and counts as a failure in CI.
 
-fn main() {}
+mod case;
+mod check;
+#[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
+mod demo;
+mod install;
+#[cfg(target_os = "linux")]
+mod lab;
+mod script;
+mod step;
+mod test;
+mod tidy;
+mod tshark;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Chores of the OPTE project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formatting, lints, tidy, documentation, licences: fast, changes nothing
+    Check(check::Args),
+    /// The house rules that a machine can check: lengths, words, white space
+    Tidy(tidy::Args),
+    /// Everything that can be tested on this machine (as root: installs tools)
+    Test(test::Args),
+    /// Run golden cases: setups, frames and every byte that must come of them
+    Cases(case::Args),
+    /// Take what the engine does now for what golden cases expect
+    Bless(case::bless::Args),
+    /// Show the engine at work between network namespaces (no root, nothing to install)
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Check(args) => check::run(args),
+        Command::Tidy(args) => tidy::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Cases(args) => case::run(args),
+        Command::Bless(args) => case::bless::run(args),
+        Command::Demo(args) => demo::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -274,6 +274,8 @@ pub struct RouteEntry {
 /// The underlay as it is, routes aside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderlayEntry {
+    /// Counts configuration changes of the underlay.
+    pub generation: u64,
     /// The host's tunnel address.
     pub address: Option<Ipv6Addr>,
     /// Links.

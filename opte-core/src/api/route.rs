@@ -183,7 +183,7 @@ impl fmt::Display for RouteClass {
 /// targets share the flows between them.
 ///
 /// As text: `DEST TARGET CLASS`, as `10.0.0.0/16 sub4=10.0.0.0/16 system`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteSpec {
     /// The destination.
     pub dest: Prefix,

@@ -21,9 +21,7 @@ macro_rules! serde_text {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 use serde::de::Error;
                 if d.is_human_readable() {
-                    let text = <alloc::string::String as serde::Deserialize>::deserialize(d)?;
-                    text.parse()
-                        .map_err(|why| D::Error::custom(alloc::format!("`{text}`: {why}")))
+                    d.deserialize_str($crate::api::text::Text::new($expect))
                 } else {
                     let from: fn($wire) -> Option<$type> = $from;
                     from(<$wire as serde::Deserialize>::deserialize(d)?)
@@ -37,6 +35,35 @@ pub(crate) use serde_text;
 
 use crate::flow::{Family, Proto};
 use crate::wire::{MacAddr, Vni};
+use core::{fmt, marker::PhantomData, str::FromStr};
+
+/// Parses text where it is read, so that a file's reader can say where it is.
+pub(crate) struct Text<T> {
+    expect: &'static str,
+    parsed: PhantomData<T>,
+}
+
+impl<T> Text<T> {
+    pub(crate) const fn new(expect: &'static str) -> Self {
+        Self {
+            expect,
+            parsed: PhantomData,
+        }
+    }
+}
+
+impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expect)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse()
+            .map_err(|why| E::custom(alloc::format!("`{text}`: {why}")))
+    }
+}
 
 serde_text!(
     MacAddr,

@@ -103,10 +103,11 @@ impl Family {
 
 /// The key of a flow.
 ///
-/// For TCP, UDP and SCTP the ports are the header's. For ICMP echo, both
-/// ports carry the echo identifier, so that requests and replies share a key
-/// and translation may rewrite the local one. For other ICMP messages the
-/// ports hold type and code; for any other protocol they are zero.
+/// For TCP, UDP and SCTP the ports are the header's. For ICMP echo the local
+/// port is the echo identifier and the remote port zero, so that requests and
+/// replies share a key and translation may rewrite the identifier. For other
+/// ICMP messages the local port is zero and the remote port holds type and
+/// code (never zero together); for any other protocol both are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Tuple {
@@ -114,9 +115,9 @@ pub struct Tuple {
     pub local: [u8; 16],
     /// The far end's address, in the same form.
     pub remote: [u8; 16],
-    /// The guest's port or the echo identifier.
+    /// The guest's port, or the echo identifier.
     pub local_port: u16,
-    /// The far end's port or the echo identifier.
+    /// The far end's port, or type and code of an ICMP message that isn't echo.
     pub remote_port: u16,
     /// The IP protocol.
     pub proto: Proto,
@@ -135,6 +136,12 @@ impl Tuple {
     #[must_use]
     pub const fn remote_ip(&self) -> IpAddr {
         to_ip(self.family, self.remote)
+    }
+
+    /// Whether this is an ICMP or ICMPv6 echo exchange.
+    #[must_use]
+    pub const fn is_echo(&self) -> bool {
+        self.proto.is_icmp() && self.remote_port == 0
     }
 
     /// The same flow with another local end.

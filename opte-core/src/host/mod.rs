@@ -1,14 +1,52 @@
 //! The host: ports, mappings, underlay and commands.
+//!
+//! Purpose   everything that a shell would otherwise do itself: finding a
+//!           frame's port, delivery to a guest next door, encapsulation,
+//!           neighbour discovery, commands and dumps.
+//! Flow      tx: port (out) -> path -> link, or port (in) -> guest
+//!           rx: outer headers -> port (in) -> guest, or the underlay itself
+//!           command: plan -> devices -> commit
+//! Rules     H1  a frame takes no lock of the host: a lane has its own view,
+//!               which it renews when the generation says so.
+//!           H2  commands exclude each other (`control`). Lock order: control,
+//!               underlay, mappings, port, shard, flow or external ports.
+//!           H3  a command commits after all that can fail has succeeded.
 
+pub(crate) mod advertise;
+mod apply;
+mod command;
 mod device;
+mod dump;
+mod encap;
+mod lane;
+pub mod mapping;
+mod port_command;
+pub mod underlay;
+pub(crate) mod view;
 
-use crate::api::{Command, ConfigError, ErrorCode, ObjectKind, PortId, Response};
-use crate::event::Observer;
+use crate::api::PortId;
+use crate::api::mapping::BOUNDARY_VNI;
+use crate::event::{FlowEnd, Observer, observe};
+use crate::flow::record::Next;
+use crate::flow::table::Budget;
 use crate::frame::Frame;
+use crate::keyed::Keyed;
+use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
+use crate::port::{Done, Dropped, Env};
+use crate::stats::HostCounters;
 use crate::verdict::{LinkId, Output, Verdict};
-use crate::{DropReason, Instant};
+use crate::wire::outer;
+use crate::{Direction, DropReason, Instant, LayerId};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub use device::{Devices, LinkDevice};
-use lock_api::RawMutex;
+pub use lane::Lane;
+use lock_api::{Mutex, RawMutex};
+use mapping::Mappings;
+use underlay::{Accept, Underlay};
+use view::View;
 
 /// What a host is started with.
 #[derive(Clone, Copy, Debug)]
@@ -19,83 +57,279 @@ pub struct HostConfig {
     pub lanes: usize,
 }
 
-/// One CPU's or thread's private view of a host: cached configuration and
-/// counters that nobody else writes. Needed for every frame, so that frames
-/// on different CPUs share no written memory.
-#[derive(Debug)]
-pub struct Lane {
-    _index: usize,
-}
-
 /// All of OPTE on one machine.
 #[derive(Debug)]
-pub struct Host<R, O> {
-    _observer: O,
-    _raw: core::marker::PhantomData<R>,
+pub struct Host<R: RawMutex, O> {
+    seed: u64,
+    observer: O,
+    lanes: Box<[AtomicBool]>,
+    counters: Box<[HostCounters]>,
+    view: Mutex<R, Arc<View<R>>>,
+    /// `view.generation`, to look at without the lock.
+    view_generation: AtomicU64,
+    mappings: Mappings<R>,
+    underlay: Underlay<R>,
+    budget: Arc<Budget>,
+    /// Chooses among equals, and the tunnels' source ports.
+    choice: Keyed,
+    control: Mutex<R, Control>,
+    /// `control.generation`, to look at without the lock.
+    generation: AtomicU64,
+}
+
+/// What only commands touch.
+#[derive(Debug, Default)]
+struct Control {
+    /// Counts commits.
+    generation: u64,
 }
 
 impl<R: RawMutex, O: Observer> Host<R, O> {
     /// A host without ports, mappings and underlay.
-    pub fn new(_config: HostConfig, observer: O) -> Self {
+    pub fn new(config: HostConfig, observer: O) -> Self {
+        let lanes = config.lanes.clamp(1, LANES_MAX);
+        let key = Keyed::new(config.seed, "view");
         Self {
-            _observer: observer,
-            _raw: core::marker::PhantomData,
+            seed: config.seed,
+            observer,
+            lanes: (0..lanes).map(|_| AtomicBool::new(false)).collect(),
+            counters: (0..lanes).map(|_| HostCounters::default()).collect(),
+            view: Mutex::new(Arc::new(View::new(1, Vec::new(), key))),
+            view_generation: AtomicU64::new(1),
+            mappings: Mappings::new(config.seed),
+            underlay: Underlay::new(config.seed),
+            budget: Arc::new(Budget::new(HOST_FLOWS_MAX)),
+            choice: Keyed::new(config.seed, "choice"),
+            control: Mutex::new(Control::default()),
+            generation: AtomicU64::new(0),
         }
     }
 
-    /// The lane of CPU or thread `index`, once each; `None` beyond
-    /// `HostConfig::lanes` or when it is taken.
-    pub fn lane(&self, index: usize) -> Option<Lane> {
-        Some(Lane { _index: index })
+    /// Who watches.
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    /// The lane of CPU or thread `index`, once each; `None` when it is taken
+    /// or there is none.
+    pub fn lane(&self, index: usize) -> Option<Lane<R>> {
+        let taken = self.lanes.get(index)?.swap(true, Ordering::Relaxed);
+        (!taken).then(|| Lane {
+            index,
+            view: self.view(),
+        })
     }
 
     /// Decides about a frame from a guest.
+    #[inline]
     pub fn tx(
         &self,
-        _lane: &mut Lane,
-        _port: PortId,
-        _frame: &mut impl Frame,
-        _now: Instant,
-        _out: &mut impl Output,
+        lane: &mut Lane<R>,
+        port: PortId,
+        frame: &mut impl Frame,
+        now: Instant,
+        out: &mut impl Output,
     ) -> Verdict {
-        Verdict::Dropped(DropReason::PortDown)
+        self.renew(lane);
+        let env = self.env(lane, now);
+        let Some(port) = env.view.port(port) else {
+            return self.refuse(&env, Direction::Out, DropReason::PortDown);
+        };
+        let (forward, packet) = match port.process(&env, Direction::Out, false, frame) {
+            Ok(Done::Forward(forward, packet)) => (forward, packet),
+            Ok(Done::Reply(reply)) => {
+                out.to_port(port.id, &reply);
+                return Verdict::Consumed;
+            }
+            Err(dropped) => return Verdict::Dropped(dropped.reason),
+        };
+        let sent = match forward.to {
+            Next::Path(path, vni) => self.encapsulate(&env, frame, path, vni, &forward, out),
+            Next::Port(to) => {
+                let Some(to) = env.view.port(PortId(to)) else {
+                    let gone = Dropped::by(LayerId::Overlay, DropReason::NoPort);
+                    port.dropped(
+                        &env,
+                        Direction::Out,
+                        &Dropped {
+                            key: Some(packet.tuple),
+                            ..gone
+                        },
+                    );
+                    return Verdict::Dropped(gone.reason);
+                };
+                let key = &packet.tuple;
+                observe!(
+                    env.observer,
+                    GuestLoopback {
+                        from: port.id,
+                        to: to.id,
+                        key
+                    }
+                );
+                return self.deliver(&env, to, false, frame);
+            }
+        };
+        sent.unwrap_or_else(|reason| {
+            let dropped = Dropped::by(LayerId::Overlay, reason);
+            port.dropped(
+                &env,
+                Direction::Out,
+                &Dropped {
+                    key: Some(packet.tuple),
+                    ..dropped
+                },
+            );
+            Verdict::Dropped(reason)
+        })
     }
 
     /// Decides about a frame from an underlay link.
+    #[inline]
     pub fn rx(
         &self,
-        _lane: &mut Lane,
-        _link: LinkId,
-        _frame: &mut impl Frame,
-        _now: Instant,
-        _out: &mut impl Output,
+        lane: &mut Lane<R>,
+        link: LinkId,
+        frame: &mut impl Frame,
+        now: Instant,
+        out: &mut impl Output,
     ) -> Verdict {
-        Verdict::Dropped(DropReason::NoLink)
+        self.renew(lane);
+        let env = self.env(lane, now);
+        let len = frame.frame_len();
+        let outer = match outer::parse(frame.head(), len) {
+            Ok(Some(outer)) if self.underlay.is_ours(link, outer.mac, &outer.address) => outer,
+            Ok(_) => return self.underlay_frame(&env, link, frame, out),
+            Err(reason) => return self.refuse(&env, Direction::In, reason),
+        };
+        self.count_link(env.lane, link, Direction::In, len);
+        frame.pop(outer.len);
+        let external = outer.external || outer.vni.get() == BOUNDARY_VNI;
+        let to = crate::wire::packet::macs(frame.head())
+            .and_then(|(dst, _)| env.view.port_with_mac(dst))
+            .filter(|port| port.vni == outer.vni || outer.vni.get() == BOUNDARY_VNI);
+        match to {
+            Some(port) => self.deliver(&env, port, external, frame),
+            None => self.refuse(&env, Direction::In, DropReason::NoPort),
+        }
     }
 
     /// Counts a frame that the shell could not deliver after a verdict.
-    pub fn undelivered(&self, _lane: &mut Lane, _port: PortId, _reason: DropReason) {}
+    pub fn undelivered(&self, lane: &mut Lane<R>, port: PortId, reason: DropReason) {
+        let env = self.env(lane, Instant::ZERO);
+        match env.view.port(port) {
+            Some(port) => port.dropped(&env, Direction::In, &reason.into()),
+            None => self.refused(&env, Direction::In, reason),
+        }
+    }
 
     /// Does what time asks for: expiry, neighbour discovery, router
-    /// advertisements. Call it about every 100 ms; each call's work is bounded.
-    pub fn tick(&self, _lane: &mut Lane, _now: Instant, _out: &mut impl Output) {}
+    /// advertisements. Call it about every 100 ms, from one lane at a time;
+    /// each call's work is bounded.
+    pub fn tick(&self, lane: &mut Lane<R>, now: Instant, out: &mut impl Output) {
+        self.renew(lane);
+        let env = self.env(lane, now);
+        for port in env.view.ports() {
+            let policy = port.policy();
+            port.table
+                .expire(now, &policy.spec.options, |flow, why: FlowEnd| {
+                    port.ended(&env, flow, why);
+                });
+            self.advertise(&env, port, &policy, out);
+        }
+        self.underlay.tick(now, out, &self.observer);
+    }
 
-    /// Carries out a command: all of it or, with an error, nothing.
-    ///
-    /// # Errors
-    ///
-    /// Which object, which field and why.
-    pub fn command(
+    /// Takes a frame through its port, towards the guest.
+    fn deliver(
         &self,
-        _command: Command,
-        _now: Instant,
-        _devices: &mut impl Devices,
-        _out: &mut impl Output,
-    ) -> Result<Response, ConfigError> {
-        Err(ConfigError::new(
-            ErrorCode::Unsupported,
-            ObjectKind::Host,
-            "",
-        ))
+        env: &Env<'_, R, O>,
+        port: &crate::port::Port<R>,
+        external: bool,
+        frame: &mut impl Frame,
+    ) -> Verdict {
+        match port.process(env, Direction::In, external, frame) {
+            Ok(_) => Verdict::Port(port.id),
+            Err(dropped) => Verdict::Dropped(dropped.reason),
+        }
+    }
+
+    /// A frame that belongs to the underlay itself, or to nobody.
+    fn underlay_frame(
+        &self,
+        env: &Env<'_, R, O>,
+        link: LinkId,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
+        match self
+            .underlay
+            .rx(link, frame.head(), env.now, out, env.observer)
+        {
+            Accept::Consumed => Verdict::Consumed,
+            Accept::Drop(reason) => self.refuse(env, Direction::In, reason),
+        }
+    }
+
+    /// Drops a frame that reached no port.
+    fn refuse(&self, env: &Env<'_, R, O>, dir: Direction, reason: DropReason) -> Verdict {
+        self.refused(env, dir, reason);
+        Verdict::Dropped(reason)
+    }
+
+    /// Counts such a drop and says so.
+    fn refused(&self, env: &Env<'_, R, O>, dir: Direction, reason: DropReason) {
+        if let Some(counters) = self.counters.get(env.lane) {
+            counters.drop(reason);
+        }
+        observe!(
+            env.observer,
+            Drop {
+                port: None,
+                dir,
+                layer: None,
+                rule: 0,
+                reason,
+                key: None
+            }
+        );
+    }
+
+    /// Counts a guest's frame on a link.
+    #[inline]
+    fn count_link(&self, lane: usize, link: LinkId, dir: Direction, len: usize) {
+        if let Some(counters) = self.counters.get(lane) {
+            counters.link(link, dir, u64::try_from(len).unwrap_or(0));
+        }
+    }
+
+    /// Renews a lane's view if there is a newer one (rule H1).
+    #[inline]
+    fn renew(&self, lane: &mut Lane<R>) {
+        if lane.view.generation != self.view_generation.load(Ordering::Acquire) {
+            lane.view = self.view();
+        }
+    }
+
+    fn view(&self) -> Arc<View<R>> {
+        Arc::clone(&self.view.lock())
+    }
+
+    #[inline]
+    fn env<'h>(&'h self, lane: &'h Lane<R>, now: Instant) -> Env<'h, R, O> {
+        self.env_of(&lane.view, lane.index, now)
+    }
+
+    #[inline]
+    fn env_of<'h>(&'h self, view: &'h View<R>, lane: usize, now: Instant) -> Env<'h, R, O> {
+        Env {
+            view,
+            mappings: &self.mappings,
+            underlay: &self.underlay,
+            choice: &self.choice,
+            observer: &self.observer,
+            lane,
+            now,
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Headers on the wire, one per file.
 //!
 //! Each file has a strict reader (`parse`: every length checked, holding the
-//! value is the proof) and a writer (`emit`). Nothing here keeps state.
+//! value is the proof) and a writer (`emit`). Where a header may be all that
+//! is at hand of a long packet, `read` checks what can be seen of it and
+//! `parse` the whole. Nothing here keeps state.
 #![cfg_attr(
     not(test),
     deny(
@@ -14,8 +16,26 @@
     )
 )]
 
+pub mod arp;
+pub mod checksum;
+pub mod dhcpv4;
 pub mod ethernet;
 pub mod geneve;
+pub mod icmp;
+pub mod icmpv6;
+pub mod ip;
+pub mod ipv4;
+pub mod ipv6;
+pub mod name;
+pub mod ndp;
+pub mod outer;
+pub mod packet;
+pub mod tcp;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod udp;
+pub mod writer;
 
 pub use ethernet::MacAddr;
 pub use geneve::Vni;
+pub use writer::Writer;

@@ -63,13 +63,13 @@ impl DeviceClient {
             response_len: 0,
         };
         let (fd, command): (c_int, c_int) = (self.device.as_raw_fd(), COMMAND);
-        // SAFETY: `transfer`, the request and the room for the response
-        // outlive the call; the module reads `request_len` bytes, writes at
-        // most `response_room` bytes and keeps no address.
         #[expect(
             unsafe_code,
             reason = "ioctl(2) has no safe form in the standard library"
         )]
+        // SAFETY: `transfer`, the request and the room for the response
+        // outlive the call; the module reads `request_len` bytes, writes at
+        // most `response_room` bytes and keeps no address.
         let result = unsafe { sys::ioctl(fd, command, &raw mut transfer) };
         if result < 0 {
             return Err(io::Error::last_os_error());

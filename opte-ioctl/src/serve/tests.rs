@@ -1,3 +1,5 @@
+//! What the driver's side answers, and when it calls its handler.
+
 use super::*;
 use crate::envelope::HEADER_LEN;
 use alloc::string::ToString;

@@ -334,6 +334,7 @@ fn uft_entries() -> Vec<UftEntry> {
 
 fn underlay_entry() -> UnderlayEntry {
     UnderlayEntry {
+        generation: 6,
         address: Some(p("fd00:1::1")),
         links: vec![LinkEntry {
             name: "eth1".into(),
@@ -357,6 +358,14 @@ fn underlay_entry() -> UnderlayEntry {
 
 /// Responses, each with a name.
 pub(crate) fn responses() -> Vec<(&'static str, Response)> {
+    let mut responses = short_responses();
+    responses.extend(pages());
+    responses.sort_by_key(|(_, response)| opte_ioctl::response::number(response));
+    responses
+}
+
+/// Responses in one piece.
+fn short_responses() -> Vec<(&'static str, Response)> {
     let counter = |name: &str| Counter {
         name: name.into(),
         value: 1_000,
@@ -365,6 +374,45 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         verb,
         object: object.into(),
     };
+    let layer = LayerEntry {
+        layer: LayerId::Firewall,
+        default_in: DefaultAction::Deny,
+        default_out: DefaultAction::StatefulAllow,
+        rules_in: 1,
+        rules_out: 2,
+        flows: 3,
+        default_hits_in: 4,
+        default_hits_out: 5,
+    };
+    let stats = Stats {
+        generation: 1,
+        flows: 2,
+        counters: vec![counter("rx")],
+        drops: vec![counter("no_route")],
+    };
+    let applied = Applied {
+        generation: 8,
+        changes: vec![
+            change(ChangeVerb::Add, "port g1"),
+            change(ChangeVerb::Remove, "port g2"),
+            change(ChangeVerb::Change, "port g3"),
+        ],
+        more: 1,
+    };
+    vec![
+        ("one", Response::Done),
+        ("one", Response::Id(300)),
+        ("one", Response::Count(1 << 33)),
+        ("one", Response::Layers(vec![layer])),
+        ("one", Response::Underlay(underlay_entry())),
+        ("none", Response::Underlay(UnderlayEntry::default())),
+        ("one", Response::Stats(stats)),
+        ("three", Response::Applied(applied)),
+    ]
+}
+
+/// Responses that come in pages.
+fn pages() -> Vec<(&'static str, Response)> {
     let tcp = TcpEntry {
         key: key(1),
         opened: Direction::In,
@@ -376,65 +424,22 @@ pub(crate) fn responses() -> Vec<(&'static str, Response)> {
         idle_ms: 5,
         expires_ms: 6,
     };
+    let route = RouteEntry {
+        id: 4,
+        route: routes()[0],
+    };
+    let last = Page {
+        next: None,
+        ..page(vec![underlay_route()])
+    };
     vec![
-        ("one", Response::Done),
-        ("one", Response::Id(300)),
-        ("one", Response::Count(1 << 33)),
         ("one", Response::Ports(page(vec![port_entry()]))),
-        (
-            "one",
-            Response::Layers(vec![LayerEntry {
-                layer: LayerId::Firewall,
-                default_in: DefaultAction::Deny,
-                default_out: DefaultAction::StatefulAllow,
-                rules_in: 1,
-                rules_out: 2,
-                flows: 3,
-                default_hits_in: 4,
-                default_hits_out: 5,
-            }]),
-        ),
         ("every-kind", Response::Layer(page(layer_entries()))),
         ("every-kind", Response::Uft(page(uft_entries()))),
         ("one", Response::Tcp(page(vec![tcp]))),
         ("one", Response::V2p(page(vec![v2p()]))),
         ("one", Response::V2b(page(vec![v2b()]))),
-        (
-            "one",
-            Response::Routes(page(vec![RouteEntry {
-                id: 4,
-                route: routes()[0],
-            }])),
-        ),
-        ("one", Response::Underlay(underlay_entry())),
-        ("none", Response::Underlay(UnderlayEntry::default())),
-        (
-            "last-page",
-            Response::UnderlayRoutes(Page {
-                next: None,
-                ..page(vec![underlay_route()])
-            }),
-        ),
-        (
-            "one",
-            Response::Stats(Stats {
-                generation: 1,
-                flows: 2,
-                counters: vec![counter("rx")],
-                drops: vec![counter("no_route")],
-            }),
-        ),
-        (
-            "three",
-            Response::Applied(Applied {
-                generation: 8,
-                changes: vec![
-                    change(ChangeVerb::Add, "port g1"),
-                    change(ChangeVerb::Remove, "port g2"),
-                    change(ChangeVerb::Change, "port g3"),
-                ],
-                more: 1,
-            }),
-        ),
+        ("one", Response::Routes(page(vec![route]))),
+        ("last-page", Response::UnderlayRoutes(last)),
     ]
 }

@@ -1,0 +1,317 @@
+//! What is remembered of one flow.
+
+use super::tcp;
+use super::tuple::{Proto, Tuple};
+use crate::api::PortOptions;
+use crate::host::mapping::Stamp;
+use crate::host::underlay::PathId;
+use crate::layer::nat::Kind;
+use crate::time::Coarse;
+use crate::wire::checksum::Diff;
+use crate::wire::{MacAddr, Vni};
+use crate::{Direction, Instant};
+
+/// A flow: connection state, and the cached rewrite of each direction.
+///
+/// All of it is one record, so that a packet touches three or four
+/// neighbouring cache lines; `flow::tests` holds its size.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// The flow as the guest's packets name it.
+    pub inside: Tuple,
+    /// The guest's address as the far end sees it; `inside.local` without translation.
+    pub outside_local: [u8; 16],
+    /// The guest's port as the far end sees it.
+    pub outside_port: u16,
+    /// What owns the outside address.
+    pub nat: NatKind,
+    /// Which life of the external port it holds.
+    pub nat_stamp: u32,
+    /// Direction of the packet that opened it.
+    pub opened: Direction,
+    /// Whether the far end is outside of the VPC.
+    pub external: bool,
+    /// Whether packets have gone both ways.
+    pub answered: bool,
+    /// Whether the record holds a flow at all.
+    pub live: bool,
+    /// The TCP connection, when it is one.
+    pub tcp: tcp::Connection,
+    /// ICMP type and code of the packet that opened it.
+    pub icmp: (u8, u8),
+    /// When it was opened.
+    pub created: Coarse,
+    /// When its last packet came.
+    pub last: Instant,
+    /// Packets: inbound, outbound.
+    pub packets: [u64; 2],
+    /// Bytes of frames as the guest sees them: inbound, outbound.
+    pub bytes: [u64; 2],
+    /// Packets and bytes already added to the rules' counters.
+    pub folded: (u64, u64),
+    /// The firewall rule that allowed it; zero for the default.
+    pub fw_rule: u32,
+    /// The route that it follows; zero for none.
+    pub route: u32,
+    /// The port's policy generation that each direction's rewrite was made
+    /// from: inbound, outbound. [`NO_REWRITE`] when there is none.
+    pub policy: [u32; 2],
+    /// Checksum differences of translation; zero without.
+    pub diff: Difference,
+    /// Where outbound packets go.
+    pub forward: Forward,
+}
+
+/// No generation: the rewrite has to be made. Generations start above it.
+pub const NO_REWRITE: u32 = 0;
+
+/// What owns the outside address of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum NatKind {
+    /// No translation.
+    None = 0,
+    /// A floating address.
+    Floating = 1,
+    /// The ephemeral address.
+    Ephemeral = 2,
+    /// A port of a shared address.
+    Snat = 3,
+}
+
+/// What translation of the local end adds to one's complement sums, outbound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Of what the addresses are part of: the IPv4 header, a pseudo-header.
+    pub addresses: Diff,
+    /// Of the transport checksum: of what it covers, addresses and ports.
+    pub transport: Diff,
+}
+
+impl Difference {
+    /// From one local end to another.
+    #[must_use]
+    pub fn between(from: &Tuple, to: &Tuple) -> Self {
+        let addresses = Diff::NONE.replace_addr(&from.local, &to.local);
+        let ports = Diff::NONE.replace_u16(from.local_port, to.local_port);
+        // ICMP has no pseudo-header (RFC 792); ICMPv6 has (RFC 4443 section 2.3).
+        let transport = match from.proto {
+            Proto::ICMP => ports,
+            _ => addresses.plus(ports),
+        };
+        Self {
+            addresses,
+            transport,
+        }
+    }
+
+    /// The way back.
+    #[must_use]
+    #[inline]
+    pub const fn reverse(self) -> Self {
+        Self {
+            addresses: self.addresses.reverse(),
+            transport: self.transport.reverse(),
+        }
+    }
+}
+
+/// Where outbound packets of a flow go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// How they get there.
+    pub to: Next,
+    /// Destination MAC address of the inner frame.
+    pub mac: MacAddr,
+    /// UDP source port of the tunnel.
+    pub source_port: u16,
+    /// Which state of the mapping this was made from.
+    pub mapping: Stamp,
+    /// The underlay's generation then.
+    pub underlay: u32,
+}
+
+/// The next hop of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A path over the underlay, in this VNI.
+    Path(PathId, Vni),
+    /// A port of this host.
+    Port(u32),
+}
+
+impl Flow {
+    /// A record that holds no flow.
+    pub(super) const VACANT: Self = Self {
+        inside: Tuple {
+            local: [0; 16],
+            remote: [0; 16],
+            local_port: 0,
+            remote_port: 0,
+            proto: Proto(0),
+            family: super::Family::V4,
+        },
+        outside_local: [0; 16],
+        outside_port: 0,
+        nat: NatKind::None,
+        nat_stamp: 0,
+        opened: Direction::Out,
+        external: false,
+        answered: false,
+        live: false,
+        tcp: tcp::Connection::NONE,
+        icmp: (0, 0),
+        created: Coarse::ZERO,
+        last: Instant::ZERO,
+        packets: [0; 2],
+        bytes: [0; 2],
+        folded: (0, 0),
+        fw_rule: 0,
+        route: 0,
+        policy: [NO_REWRITE; 2],
+        diff: Difference {
+            addresses: Diff::NONE,
+            transport: Diff::NONE,
+        },
+        forward: Forward {
+            to: Next::Port(u32::MAX),
+            mac: MacAddr::ZERO,
+            source_port: 0,
+            mapping: Stamp::NEVER,
+            underlay: 0,
+        },
+    };
+
+    /// A new flow without translation and without rewrites.
+    #[must_use]
+    pub fn new(inside: Tuple, opened: Direction, now: Instant) -> Self {
+        Self {
+            inside,
+            outside_local: inside.local,
+            outside_port: inside.local_port,
+            opened,
+            live: true,
+            created: now.into(),
+            last: now,
+            ..Self::VACANT
+        }
+    }
+
+    /// The flow as the far end's packets name it.
+    #[must_use]
+    pub const fn outside(&self) -> Tuple {
+        Tuple {
+            local: self.outside_local,
+            local_port: self.outside_port,
+            ..self.inside
+        }
+    }
+
+    /// Whether `key`, of a packet going `dir`, names this flow.
+    #[inline]
+    #[must_use]
+    pub fn is_named(&self, dir: Direction, key: &Tuple) -> bool {
+        self.live
+            && match dir {
+                Direction::Out => *key == self.inside,
+                Direction::In => {
+                    key.local == self.outside_local
+                        && key.local_port == self.outside_port
+                        && key.remote == self.inside.remote
+                        && key.remote_port == self.inside.remote_port
+                        && key.proto == self.inside.proto
+                        && key.family == self.inside.family
+                }
+            }
+    }
+
+    /// Seconds that it may be without a packet.
+    #[must_use]
+    pub const fn timeout_s(&self, options: &PortOptions) -> u32 {
+        use tcp::State;
+        match self.inside.proto {
+            Proto::TCP => match self.tcp.state() {
+                State::Closed | State::Listen | State::SynSent | State::SynReceived => {
+                    options.tcp_opening_s
+                }
+                State::Established => options.tcp_established_s,
+                State::FinWait1
+                | State::FinWait2
+                | State::CloseWait
+                | State::Closing
+                | State::LastAck => options.tcp_closing_s,
+                State::TimeWait => options.tcp_time_wait_s,
+                State::Reset => options.tcp_reset_s,
+            },
+            Proto::UDP if self.answered => options.udp_s,
+            Proto::UDP => options.udp_one_way_s,
+            Proto::ICMP | Proto::ICMPV6 => options.icmp_s,
+            _ => options.other_s,
+        }
+    }
+
+    /// Whether it gives way to a new flow when the table is full: half open,
+    /// finished, or never answered.
+    #[must_use]
+    pub const fn gives_way(&self) -> bool {
+        use tcp::State;
+        match self.inside.proto {
+            Proto::TCP => matches!(
+                self.tcp.state(),
+                State::Closed
+                    | State::Listen
+                    | State::SynSent
+                    | State::SynReceived
+                    | State::TimeWait
+                    | State::Reset
+            ),
+            _ => !self.answered,
+        }
+    }
+
+    /// The packets and bytes that the rules' counters don't have yet.
+    pub fn fold(&mut self) -> (u64, u64) {
+        let [p0, p1] = self.packets;
+        let [b0, b1] = self.bytes;
+        let now = (p0.wrapping_add(p1), b0.wrapping_add(b1));
+        let new = (
+            now.0.wrapping_sub(self.folded.0),
+            now.1.wrapping_sub(self.folded.1),
+        );
+        self.folded = now;
+        new
+    }
+}
+
+impl NatKind {
+    /// The kind of external address, if there is one.
+    #[must_use]
+    pub const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::None => None,
+            Self::Floating => Some(Kind::Floating),
+            Self::Ephemeral => Some(Kind::Ephemeral),
+            Self::Snat => Some(Kind::Snat),
+        }
+    }
+}
+
+impl From<Kind> for NatKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Floating => Self::Floating,
+            Kind::Ephemeral => Self::Ephemeral,
+            Kind::Snat => Self::Snat,
+        }
+    }
+}
+
+/// Position of a direction in a pair: inbound first.
+#[inline]
+#[must_use]
+pub const fn side(dir: Direction) -> usize {
+    match dir {
+        Direction::In => 0,
+        Direction::Out => 1,
+    }
+}

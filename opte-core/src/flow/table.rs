@@ -1,0 +1,565 @@
+//! All flows of one port.
+
+use super::index::Index;
+use super::position;
+use super::record::Flow;
+use super::tuple::Tuple;
+use super::wheel::Wheel;
+use crate::api::PortOptions;
+use crate::event::FlowEnd;
+use crate::{Direction, DropReason, Instant};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+use lock_api::{Mutex, MutexGuard, RawMutex};
+use once_cell::race::OnceBox;
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_nano_inline};
+
+/// Records are allocated so many at a time, never freed one by one.
+const CHUNK: u32 = 64;
+/// Shards of a table large enough for them.
+const SHARDS_MAX: u32 = 64;
+/// Flows that are worked on under one hold of a shard's lock.
+const BATCH: u32 = 32;
+/// Work per shard and tick, in flows.
+const TICK_BUDGET: u32 = 4_096;
+/// Flows that are looked at to find one that gives way.
+const EVICT_TRIES: u32 = 16;
+
+/// A flow's number in its table: stable while the flow lives, then reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowId(u32);
+
+type Chunk<R> = Box<[Mutex<R, Flow>]>;
+
+/// The flow table of one port.
+#[derive(Debug)]
+pub struct Table<R: RawMutex> {
+    index: Index,
+    chunks: Box<[OnceBox<Chunk<R>>]>,
+    shards: Box<[Mutex<R, Shard>]>,
+    secrets: RapidSecrets,
+    flows: AtomicU32,
+    flows_max: u32,
+    budget: Arc<Budget>,
+}
+
+/// The part of a table that is changed under one lock. Chunk `c` belongs to
+/// shard `c % shards`.
+#[derive(Debug)]
+struct Shard {
+    wheel: Wheel,
+    chunks: u32,
+}
+
+/// A budget of flows that several tables share.
+#[derive(Debug)]
+pub struct Budget {
+    used: AtomicU32,
+    max: u32,
+}
+
+impl Budget {
+    /// A budget of `max` flows.
+    #[must_use]
+    pub const fn new(max: u32) -> Self {
+        Self {
+            used: AtomicU32::new(0),
+            max,
+        }
+    }
+
+    /// Flows now.
+    #[must_use]
+    pub fn used(&self) -> u32 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> bool {
+        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.max;
+        if !taken {
+            self.give();
+        }
+        taken
+    }
+
+    fn give(&self) {
+        self.used.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<R: RawMutex> Table<R> {
+    /// A table for `flows_max` flows whose hash is keyed with `seed`, and whose
+    /// flows count against `budget` too.
+    #[must_use]
+    pub fn new(flows_max: u32, seed: u64, budget: Arc<Budget>, now: Instant) -> Self {
+        let shards = (flows_max / 1_024).next_power_of_two().clamp(1, SHARDS_MAX);
+        // Keys don't spread perfectly: a quarter more room than flows.
+        let chunks = flows_max.saturating_add(flows_max / 4) / CHUNK + shards;
+        let second = seconds(now);
+        let shard = |_| {
+            Mutex::new(Shard {
+                wheel: Wheel::new(second),
+                chunks: 0,
+            })
+        };
+        Self {
+            index: Index::new(flows_max),
+            chunks: (0..chunks).map(|_| OnceBox::new()).collect(),
+            shards: (0..shards).map(shard).collect(),
+            secrets: RapidSecrets::seed(seed),
+            flows: AtomicU32::new(0),
+            flows_max,
+            budget,
+        }
+    }
+
+    /// Flows now.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.flows.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no flow.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keyed hash of a flow key.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &Tuple) -> u64 {
+        let mut bytes = [0_u8; 40];
+        let (local, rest) = bytes.split_at_mut(16);
+        let (remote, rest) = rest.split_at_mut(16);
+        local.copy_from_slice(&key.local);
+        remote.copy_from_slice(&key.remote);
+        let [l0, l1] = key.local_port.to_be_bytes();
+        let [r0, r1] = key.remote_port.to_be_bytes();
+        rest.copy_from_slice(&[l0, l1, r0, r1, key.proto.0, key.family as u8, 0, 0]);
+        rapidhash_v3_nano_inline::<true, true>(&bytes, &self.secrets)
+    }
+
+    /// The flow that a packet going `dir` with `key` belongs to, locked.
+    ///
+    /// May miss a flow that another CPU is just inserting or moving; the slow
+    /// path looks again under the shard's lock.
+    #[inline]
+    #[must_use]
+    pub fn find(
+        &self,
+        dir: Direction,
+        key: &Tuple,
+        hash: u64,
+    ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
+        self.index
+            .find(hash, |number| self.locked_if_named(number, dir, key))
+    }
+
+    #[inline]
+    fn locked_if_named(
+        &self,
+        number: u32,
+        dir: Direction,
+        key: &Tuple,
+    ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
+        let flow = self.record(number)?.lock();
+        flow.is_named(dir, key).then_some((FlowId(number), flow))
+    }
+
+    /// Locks the shard that flows with this inside key are in, to look for
+    /// the flow again and to insert it. Insertions of one key exclude each other.
+    pub fn lock(&self, inside_hash: u64) -> ShardGuard<'_, R> {
+        let shards = self.shards.len() as u64;
+        // The index uses the low bits and the high half; take others.
+        let at = u32::try_from((inside_hash >> 20) % shards).unwrap_or(0);
+        ShardGuard {
+            table: self,
+            at,
+            shard: self.shard(at),
+        }
+    }
+
+    /// Locks a flow by its number, if it lives.
+    #[must_use]
+    pub fn get(&self, id: FlowId) -> Option<MutexGuard<'_, R, Flow>> {
+        Some(self.record(id.0)?.lock()).filter(|flow| flow.live)
+    }
+
+    /// Makes a flow come due by what its state allows now. Takes its shard's
+    /// lock, so the flow must not be locked.
+    pub fn reschedule(&self, id: FlowId, options: &PortOptions) {
+        let (at, _) = self.place(id.0);
+        ShardGuard {
+            table: self,
+            at,
+            shard: self.shard(at),
+        }
+        .reschedule(id, options);
+    }
+
+    /// Ends the flows that are due. `ended` is called with each, under its
+    /// shard's lock. Bounded work per call, in short holds of a lock.
+    pub fn expire(
+        &self,
+        now: Instant,
+        options: &PortOptions,
+        mut ended: impl FnMut(&mut Flow, FlowEnd),
+    ) {
+        for at in 0..self.shard_count() {
+            let mut left = TICK_BUDGET;
+            while left > 0 {
+                let mut shard = self.shard(at);
+                let mut batch = BATCH;
+                while let Some(local) = shard.wheel.pop_due(seconds(now), &mut batch) {
+                    self.expire_one(&mut shard, at, local, now, options, &mut ended);
+                }
+                drop(shard);
+                if batch > 0 {
+                    break;
+                }
+                left = left.saturating_sub(BATCH);
+            }
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the loop body of `expire`, apart for its length"
+    )]
+    fn expire_one(
+        &self,
+        shard: &mut Shard,
+        at: u32,
+        local: u32,
+        now: Instant,
+        options: &PortOptions,
+        ended: &mut impl FnMut(&mut Flow, FlowEnd),
+    ) {
+        let number = self.number(at, local);
+        let Some(record) = self.record(number) else {
+            return;
+        };
+        let (due, over) = {
+            let flow = record.lock();
+            (deadline(&flow, options), flow.tcp.state().is_over())
+        };
+        if due > seconds(now) {
+            shard.wheel.schedule(local, due);
+        } else if let Some(mut flow) = self.take(shard, number, local) {
+            let tcp = flow.inside.proto == super::Proto::TCP;
+            ended(
+                &mut flow,
+                if tcp && over {
+                    FlowEnd::Closed
+                } else {
+                    FlowEnd::Idle
+                },
+            );
+        }
+    }
+
+    /// Ends every flow that `which` names. `ended` is called with each.
+    pub fn clear(
+        &self,
+        mut which: impl FnMut(&Flow) -> bool,
+        mut ended: impl FnMut(&mut Flow),
+    ) -> u64 {
+        let mut count = 0_u64;
+        for number in 0..self.capacity() {
+            let Some(record) = self.record(number) else {
+                continue;
+            };
+            let wanted =
+                |flow: &Flow, which: &mut dyn FnMut(&Flow) -> bool| flow.live && which(flow);
+            if !wanted(&record.lock(), &mut which) {
+                continue;
+            }
+            let (at, local) = self.place(number);
+            let mut shard = self.shard(at);
+            // Not locked in between: it may be another flow by now.
+            if wanted(&record.lock(), &mut which)
+                && let Some(mut flow) = self.take(&mut shard, number, local)
+            {
+                ended(&mut flow);
+                count = count.wrapping_add(1);
+            }
+        }
+        count
+    }
+
+    /// Calls `each` with live flows, locked one at a time, from number
+    /// `cursor` on, until it says stop; returns where to go on.
+    pub fn scan(&self, cursor: u64, mut each: impl FnMut(&mut Flow) -> bool) -> Option<u64> {
+        let mut number = u32::try_from(cursor).ok()?;
+        while number < self.capacity() {
+            let Some(record) = self.record(number) else {
+                // The rest of a chunk that isn't there isn't there either.
+                number = (number / CHUNK).saturating_add(1).saturating_mul(CHUNK);
+                continue;
+            };
+            let mut flow = record.lock();
+            if flow.live && !each(&mut flow) {
+                return Some(u64::from(number));
+            }
+            number = number.saturating_add(1);
+        }
+        None
+    }
+
+    /// Ends a flow: off the index, off the wheel, number unused.
+    fn take(&self, shard: &mut Shard, number: u32, local: u32) -> Option<Flow> {
+        let flow = {
+            let mut record = self.record(number)?.lock();
+            if !record.live {
+                return None;
+            }
+            core::mem::replace(&mut *record, Flow::VACANT)
+        };
+        for hash in self.hashes(&flow).into_iter().flatten() {
+            self.index.remove(hash, number);
+        }
+        shard.wheel.give_back(local);
+        self.flows.fetch_sub(1, Ordering::Relaxed);
+        self.budget.give();
+        Some(flow)
+    }
+
+    /// Hashes of a flow's keys: one without translation, else two.
+    fn hashes(&self, flow: &Flow) -> [Option<u64>; 2] {
+        let outside = flow.outside();
+        let second = (outside != flow.inside).then(|| self.hash(&outside));
+        [Some(self.hash(&flow.inside)), second]
+    }
+
+    #[inline]
+    fn record(&self, number: u32) -> Option<&Mutex<R, Flow>> {
+        let chunk = self.chunks.get(position(number / CHUNK))?.get()?;
+        chunk.get(position(number % CHUNK))
+    }
+
+    fn capacity(&self) -> u32 {
+        u32::try_from(self.chunks.len())
+            .unwrap_or(u32::MAX)
+            .saturating_mul(CHUNK)
+    }
+
+    fn shard_count(&self) -> u32 {
+        u32::try_from(self.shards.len()).unwrap_or(1).max(1)
+    }
+
+    fn shard(&self, at: u32) -> MutexGuard<'_, R, Shard> {
+        // There is at least one shard, and `at` is always below their number.
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "shards are fixed; numbers come from `% shards`"
+        )]
+        self.shards[position(at) % self.shards.len()].lock()
+    }
+
+    /// Shard of a flow number, and its number there.
+    fn place(&self, number: u32) -> (u32, u32) {
+        let shards = self.shard_count();
+        let chunk = number / CHUNK;
+        (
+            chunk % shards,
+            (chunk / shards)
+                .wrapping_mul(CHUNK)
+                .wrapping_add(number % CHUNK),
+        )
+    }
+
+    /// The reverse of [`Table::place`].
+    fn number(&self, at: u32, local: u32) -> u32 {
+        let chunk = (local / CHUNK)
+            .wrapping_mul(self.shard_count())
+            .wrapping_add(at);
+        chunk.wrapping_mul(CHUNK).wrapping_add(local % CHUNK)
+    }
+}
+
+impl<R: RawMutex> Drop for Table<R> {
+    fn drop(&mut self) {
+        // A lane with an old view may have added flows after the last `clear`.
+        for _ in 0..self.len() {
+            self.budget.give();
+        }
+    }
+}
+
+/// A locked shard.
+#[derive(Debug)]
+pub struct ShardGuard<'t, R: RawMutex> {
+    table: &'t Table<R>,
+    at: u32,
+    shard: MutexGuard<'t, R, Shard>,
+}
+
+impl<'t, R: RawMutex> ShardGuard<'t, R> {
+    /// As [`Table::find`], and never misses. The key must be of this shard:
+    /// an inside key, or one of a flow whose inside key is.
+    pub fn find(
+        &mut self,
+        dir: Direction,
+        key: &Tuple,
+        hash: u64,
+    ) -> Option<(FlowId, MutexGuard<'t, R, Flow>)> {
+        let table = self.table;
+        let found = table
+            .index
+            .find_everywhere(hash, |number| table.locked_if_named(number, dir, key))?;
+        // A key that overflowed goes back to where the fast path finds it.
+        if table
+            .index
+            .find(hash, |number| (number == found.0.0).then_some(()))
+            .is_none()
+        {
+            table.index.remove(hash, found.0.0);
+            table.index.insert(hash, found.0.0);
+        }
+        Some(found)
+    }
+
+    /// Adds a flow. In a full table a flow that is half open or finished gives
+    /// way; `ended` is called with it.
+    ///
+    /// # Errors
+    ///
+    /// When the port or the host has as many flows as it may have.
+    pub fn insert(
+        &mut self,
+        flow: Flow,
+        options: &PortOptions,
+        mut ended: impl FnMut(&mut Flow),
+    ) -> Result<FlowId, DropReason> {
+        let table = self.table;
+        if table.flows.load(Ordering::Relaxed) >= table.flows_max {
+            self.evict(&mut ended).ok_or(DropReason::PortFlowsFull)?;
+        }
+        if !table.budget.take() {
+            self.evict(&mut ended).ok_or(DropReason::HostFlowsFull)?;
+            if !table.budget.take() {
+                return Err(DropReason::HostFlowsFull);
+            }
+        }
+        let Some(local) = self.unused(&mut ended) else {
+            table.budget.give();
+            return Err(DropReason::PortFlowsFull);
+        };
+        let number = table.number(self.at, local);
+        match self.publish(number, flow) {
+            true => {
+                self.shard.wheel.schedule(local, deadline(&flow, options));
+                table.flows.fetch_add(1, Ordering::Relaxed);
+                Ok(FlowId(number))
+            }
+            false => {
+                self.shard.wheel.give_back(local);
+                table.budget.give();
+                Err(DropReason::PortFlowsFull)
+            }
+        }
+    }
+
+    /// Makes a flow of this shard come due by what its state allows now.
+    pub fn reschedule(&mut self, id: FlowId, options: &PortOptions) {
+        let (_, local) = self.table.place(id.0);
+        let due = self.table.get(id).map(|flow| deadline(&flow, options));
+        if let Some(due) = due {
+            self.shard.wheel.schedule(local, due);
+        }
+    }
+
+    /// Ends a flow of this shard that was found.
+    pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
+        let (at, local) = self.table.place(id.0);
+        debug_assert_eq!(at, self.at, "a flow is removed under its own shard's lock");
+        self.table.take(&mut self.shard, id.0, local)
+    }
+
+    /// Writes the record, then makes it findable.
+    fn publish(&self, number: u32, flow: Flow) -> bool {
+        let table = self.table;
+        let Some(record) = table.record(number) else {
+            return false;
+        };
+        *record.lock() = flow;
+        let mut done = 0;
+        let hashes = table.hashes(&flow);
+        for hash in hashes.into_iter().flatten() {
+            if !table.index.insert(hash, number) {
+                break;
+            }
+            done += 1;
+        }
+        if done == hashes.iter().flatten().count() {
+            return true;
+        }
+        for hash in hashes.into_iter().flatten().take(done) {
+            table.index.remove(hash, number);
+        }
+        *record.lock() = Flow::VACANT;
+        false
+    }
+
+    /// A number that isn't in use: one given back, one of a new chunk, or
+    /// that of a flow that gives way.
+    fn unused(&mut self, ended: &mut impl FnMut(&mut Flow)) -> Option<u32> {
+        if let Some(local) = self.shard.wheel.take_unused() {
+            return Some(local);
+        }
+        if !self.grow() {
+            self.evict(ended)?;
+        }
+        self.shard.wheel.take_unused()
+    }
+
+    /// Adds a chunk of records to this shard, if there may be one more.
+    fn grow(&mut self) -> bool {
+        let chunk = self
+            .shard
+            .chunks
+            .wrapping_mul(self.table.shard_count())
+            .wrapping_add(self.at);
+        let Some(cell) = self.table.chunks.get(position(chunk)) else {
+            return false;
+        };
+        let records: Vec<_> = (0..CHUNK).map(|_| Mutex::new(Flow::VACANT)).collect();
+        let new = cell.set(Box::new(records.into_boxed_slice())).is_ok();
+        if new {
+            self.shard.chunks = self.shard.chunks.wrapping_add(1);
+            self.shard.wheel.grow(CHUNK);
+        }
+        new
+    }
+
+    fn evict(&mut self, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
+        let (table, at) = (self.table, self.at);
+        let gives_way = |local| {
+            let record = table.record(table.number(at, local));
+            record.is_some_and(|record| record.lock().gives_way())
+        };
+        let local = self.shard.wheel.soonest(EVICT_TRIES, gives_way)?;
+        let mut flow = table.take(&mut self.shard, table.number(at, local), local)?;
+        ended(&mut flow);
+        Some(())
+    }
+}
+
+/// The second at which a flow is over unless a packet comes.
+fn deadline(flow: &Flow, options: &PortOptions) -> u32 {
+    let end = flow
+        .last
+        .plus_millis(u64::from(flow.timeout_s(options)).saturating_mul(1_000));
+    seconds(end).saturating_add(1)
+}
+
+/// A time in whole seconds, as the wheel counts.
+fn seconds(now: Instant) -> u32 {
+    u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! The table against a map that somebody keeps by hand.
+
+use super::*;
+use crate::flow::record::NatKind;
+use crate::flow::{Family, Proto};
+use crate::rng::Rng;
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+type TestTable = Table<parking_lot::RawMutex>;
+
+fn key(number: u32) -> Tuple {
+    let mut local = [0; 16];
+    local[12..].copy_from_slice(&number.to_be_bytes());
+    Tuple {
+        local,
+        remote: [7; 16],
+        local_port: 1,
+        remote_port: 53,
+        proto: Proto::UDP,
+        family: Family::V4,
+    }
+}
+
+fn table(flows_max: u32) -> (TestTable, Arc<Budget>) {
+    let budget = Arc::new(Budget::new(1_000_000));
+    (
+        Table::new(flows_max, 42, Arc::clone(&budget), Instant::ZERO),
+        budget,
+    )
+}
+
+fn flow(number: u32, now: Instant) -> Flow {
+    let mut flow = Flow::new(key(number), Direction::Out, now);
+    // Every third flow is translated, and so has two keys.
+    if number % 3 == 0 {
+        flow.outside_local = [9; 16];
+        flow.outside_port = u16::try_from(number % 50_000).unwrap();
+        flow.inside.remote_port = 1_000 + u16::try_from(number / 50_000).unwrap();
+        flow.nat = NatKind::Snat;
+    }
+    flow
+}
+
+fn insert(table: &TestTable, flow: Flow) -> Result<FlowId, DropReason> {
+    let options = PortOptions::default();
+    table
+        .lock(table.hash(&flow.inside))
+        .insert(flow, &options, |_| ())
+}
+
+fn finds(table: &TestTable, flow: &Flow) -> bool {
+    let out = table
+        .find(Direction::Out, &flow.inside, table.hash(&flow.inside))
+        .is_some();
+    let outside = flow.outside();
+    let inbound = table
+        .find(Direction::In, &outside, table.hash(&outside))
+        .is_some();
+    assert_eq!(out, inbound, "both keys or none: {flow:?}");
+    out
+}
+
+#[test]
+fn a_flow_is_small() {
+    assert!(
+        core::mem::size_of::<Flow>() <= 200,
+        "{}",
+        core::mem::size_of::<Flow>()
+    );
+}
+
+#[test]
+fn the_table_agrees_with_a_map() {
+    let options = PortOptions::default();
+    for seed in 0..if cfg!(miri) { 1 } else { 30 } {
+        let mut rng = Rng(seed);
+        let (table, budget) = table(4_096);
+        let mut model: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut now_s = 0;
+        for _ in 0..if cfg!(miri) { 200 } else { 4_000 } {
+            let now = Instant::from_millis(now_s * 1_000);
+            let number = u32::try_from(rng.below(2_000)).unwrap();
+            match rng.below(10) {
+                0 => {
+                    now_s += rng.below(8) as u64;
+                    let now = Instant::from_millis(now_s * 1_000);
+                    table.expire(now, &options, |_, why| assert_eq!(why, FlowEnd::Idle));
+                    let timeout = u64::from(options.udp_one_way_s);
+                    model.retain(|_, last| *last + timeout + 1 > now_s);
+                }
+                1 => {
+                    let gone = table.clear(|f| f.inside.local == key(number).local, |_| ());
+                    assert_eq!(
+                        gone,
+                        u64::from(model.remove(&number).is_some()),
+                        "seed {seed}"
+                    );
+                }
+                2..=4 if model.contains_key(&number) => {
+                    let inside = flow(number, now).inside;
+                    let found = table.find(Direction::Out, &inside, table.hash(&inside));
+                    found.unwrap().1.last = now;
+                    model.insert(number, now_s);
+                }
+                _ if !model.contains_key(&number) => {
+                    insert(&table, flow(number, now)).unwrap();
+                    model.insert(number, now_s);
+                }
+                _ => {}
+            }
+            let probe = u32::try_from(rng.below(2_000)).unwrap();
+            let found = finds(&table, &flow(probe, now));
+            assert_eq!(
+                found,
+                model.contains_key(&probe),
+                "seed {seed}, flow {probe}"
+            );
+            assert_eq!(table.len() as usize, model.len(), "seed {seed}");
+            assert_eq!(budget.used(), table.len(), "seed {seed}");
+        }
+        let mut seen = Vec::new();
+        let end = table.scan(0, |f| {
+            seen.push(f.inside.local);
+            true
+        });
+        assert_eq!((end, seen.len()), (None, model.len()));
+    }
+}
+
+#[test]
+fn a_full_table_evicts_what_was_never_answered_and_keeps_the_rest() {
+    let (table, _) = table(1_024);
+    let answered = |number| {
+        let mut flow = flow(number, Instant::ZERO);
+        flow.answered = number % 2 == 0;
+        flow
+    };
+    let mut number = 0;
+    while table.len() < 1_024 {
+        insert(&table, answered(number)).unwrap();
+        number += 1;
+    }
+    let options = PortOptions::default();
+    let mut evicted = 0;
+    let refused = (number..number + 2_000).find(|number| {
+        let flow = Flow {
+            answered: true,
+            ..flow(*number, Instant::ZERO)
+        };
+        let mut shard = table.lock(table.hash(&flow.inside));
+        let ended = |flow: &mut Flow| {
+            assert!(!flow.answered);
+            evicted += 1;
+        };
+        shard.insert(flow, &options, ended).is_err()
+    });
+    assert!(
+        refused.is_some(),
+        "with answered flows only, a new one is refused"
+    );
+    assert!(
+        evicted >= 450,
+        "most of the 512 unanswered ones gave way: {evicted}"
+    );
+    assert!(table.len() <= 1_024);
+    for number in (0..1_024).filter(|number| number % 2 == 0) {
+        assert!(
+            finds(&table, &flow(number, Instant::ZERO)),
+            "answered flow {number} is there"
+        );
+    }
+}
+
+#[test]
+fn a_used_up_budget_refuses() {
+    let budget = Arc::new(Budget::new(2));
+    let table: TestTable = Table::new(64, 1, Arc::clone(&budget), Instant::ZERO);
+    let answered = |number| Flow {
+        answered: true,
+        ..flow(number, Instant::ZERO)
+    };
+    insert(&table, answered(1)).unwrap();
+    insert(&table, answered(2)).unwrap();
+    assert_eq!(insert(&table, answered(4)), Err(DropReason::HostFlowsFull));
+    assert_eq!((budget.used(), table.len()), (2, 2));
+    drop(table);
+    assert_eq!(budget.used(), 0, "a table that goes gives back what it has");
+}
+
+#[test]
+fn an_idle_tick_looks_at_no_flow() {
+    let (table, _) = table(65_536);
+    for number in 0..10_000 {
+        insert(&table, flow(number, Instant::ZERO)).unwrap();
+    }
+    let second = Instant::from_millis(1_000);
+    table.expire(second, &PortOptions::default(), |_, _| {
+        panic!("none is due")
+    });
+    assert_eq!(table.len(), 10_000);
+    let mut ended = 0;
+    for second in 2..60 {
+        let now = Instant::from_millis(second * 1_000);
+        table.expire(now, &PortOptions::default(), |_, _| ended += 1);
+    }
+    assert_eq!((ended, table.len()), (10_000, 0));
+}
+
+#[test]
+fn a_key_that_overflowed_is_found_by_the_slow_path_and_brought_home() {
+    let (table, _) = table(64);
+    let numbers: Vec<u32> = (0..64).map(|n| n * 3 + 1).collect();
+    for number in &numbers {
+        insert(&table, flow(*number, Instant::ZERO)).unwrap();
+    }
+    for number in &numbers {
+        let inside = key(*number);
+        let hash = table.hash(&inside);
+        let found = table
+            .lock(hash)
+            .find(Direction::Out, &inside, hash)
+            .map(|found| found.0);
+        assert!(found.is_some());
+    }
+}

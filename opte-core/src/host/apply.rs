@@ -1,0 +1,249 @@
+//! Bringing the host to the state that a setup describes, all or nothing.
+
+use super::Host;
+use super::device::{Devices, LinkDevice};
+use super::port_command::{PortChange, free_place, put, unique};
+use super::{mapping, underlay};
+use crate::Instant;
+use crate::api::setup::{Applied, Change, ChangeVerb};
+use crate::api::{
+    ConfigError, ErrorCode, ObjectKind, PortId, PortSpec, Response, Setup, UnderlaySpec,
+};
+use crate::event::Observer;
+use crate::limits::CHANGES_MAX;
+use crate::port::Port;
+use crate::verdict::{LinkId, Output};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use lock_api::RawMutex;
+
+/// Everything that applying a setup does, checked and ready.
+struct Plan<R: RawMutex> {
+    underlay: underlay::Plan,
+    mappings: mapping::Plan,
+    /// Ports that go, also those that come back with another identity.
+    gone: Vec<Arc<Port<R>>>,
+    new: Vec<(Arc<Port<R>>, PortSpec)>,
+    changed: Vec<(Arc<Port<R>>, PortChange)>,
+    places: Vec<Option<Arc<Port<R>>>>,
+    changes: Vec<Change>,
+}
+
+impl<R: RawMutex, O: Observer> Host<R, O> {
+    pub(super) fn apply(
+        &self,
+        setup: Setup,
+        now: Instant,
+        devices: &mut impl Devices,
+        out: &mut impl Output,
+    ) -> Result<Response, ConfigError> {
+        let plan = self.plan(&setup, now)?;
+        let links = self.open_devices(&plan, devices)?;
+        let Plan {
+            underlay,
+            mappings,
+            gone,
+            changed,
+            places,
+            changes,
+            new,
+        } = plan;
+        let closing: Vec<LinkId> = underlay.closes().collect();
+        self.underlay
+            .commit(underlay, &links, now, out, &self.observer);
+        self.mappings.commit(mappings);
+        for (port, change) in changed {
+            self.commit_port(&port, change);
+        }
+        self.commit_view(places);
+        for port in &gone {
+            self.retire_port(port, now, devices);
+        }
+        for (port, _) in &new {
+            self.touch(port);
+        }
+        for link in closing {
+            devices.close_link(link);
+        }
+        // The command's own commit is the next one (`Control::generation`).
+        let generation = self.host_generation().wrapping_add(1);
+        let more = changes.len().saturating_sub(CHANGES_MAX);
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        let changes = changes.into_iter().take(CHANGES_MAX).collect();
+        Ok(Response::Applied(Applied {
+            generation,
+            changes,
+            more,
+        }))
+    }
+
+    pub(super) fn set_underlay(
+        &self,
+        spec: Option<&UnderlaySpec>,
+        now: Instant,
+        devices: &mut impl Devices,
+        out: &mut impl Output,
+    ) -> Result<Response, ConfigError> {
+        let plan = self.underlay.plan(spec)?;
+        let links = open_links(&plan, devices)?;
+        let closing: Vec<LinkId> = plan.closes().collect();
+        self.underlay.commit(plan, &links, now, out, &self.observer);
+        for link in closing {
+            devices.close_link(link);
+        }
+        Ok(Response::Done)
+    }
+
+    /// Checks all of a setup against what is there. Changes nothing.
+    fn plan(&self, setup: &Setup, now: Instant) -> Result<Plan<R>, ConfigError> {
+        let view = self.view();
+        let underlay = self.underlay.plan(setup.underlay.as_ref())?;
+        let mappings = self.mappings.plan_replace(&setup.v2p, &setup.v2b)?;
+        let mut plan = Plan {
+            changes: underlay_change(&underlay, setup)
+                .into_iter()
+                .chain(mappings.changes.clone())
+                .collect(),
+            underlay,
+            mappings,
+            gone: Vec::new(),
+            new: Vec::new(),
+            changed: Vec::new(),
+            places: view.places().to_vec(),
+        };
+        for port in view.ports() {
+            let wanted = setup.ports.iter().find(|spec| spec.name == port.name);
+            if wanted.is_none_or(|spec| !same_identity(&port.policy().spec, spec)) {
+                put(&mut plan.places, port.id, None);
+                plan.gone.push(Arc::clone(port));
+                if wanted.is_none() {
+                    plan.changes.push(change(ChangeVerb::Remove, &port.name));
+                }
+            }
+        }
+        for (at, spec) in setup.ports.iter().enumerate() {
+            let before = setup.ports.get(..at).unwrap_or_default();
+            unique(spec, before.iter())?;
+            self.plan_one(&mut plan, spec, now)?;
+        }
+        Ok(plan)
+    }
+
+    /// Plans one port of a setup.
+    fn plan_one(
+        &self,
+        plan: &mut Plan<R>,
+        spec: &PortSpec,
+        now: Instant,
+    ) -> Result<(), ConfigError> {
+        let is_it = |port: &&Arc<Port<R>>| port.name == spec.name;
+        if let Some(port) = plan.places.iter().flatten().find(is_it).map(Arc::clone) {
+            if !port.policy().is(spec) {
+                let planned = self.plan_port(&port, spec)?;
+                plan.changed.push((port, planned));
+                plan.changes.push(change(ChangeVerb::Change, &spec.name));
+            }
+            return Ok(());
+        }
+        let replaced = plan.gone.iter().any(|port| port.name == spec.name);
+        let id = self.place_for(plan).ok_or_else(|| {
+            ConfigError::new(ErrorCode::LimitReached, ObjectKind::Port, spec.name)
+        })?;
+        let port = self.build_port(id, spec, now)?;
+        put(&mut plan.places, id, Some(Arc::clone(&port)));
+        plan.new.push((port, spec.clone()));
+        let verb = if replaced {
+            ChangeVerb::Change
+        } else {
+            ChangeVerb::Add
+        };
+        plan.changes.push(change(verb, &spec.name));
+        Ok(())
+    }
+
+    /// A number for a new port: not one of a port that goes in the same
+    /// breath, whose device is still open under it.
+    fn place_for(&self, plan: &mut Plan<R>) -> Option<PortId> {
+        let mut places: Vec<Option<()>> =
+            plan.places.iter().map(|p| p.as_ref().map(drop)).collect();
+        for port in &plan.gone {
+            put(&mut places, port.id, Some(()));
+        }
+        let id = free_place(&mut places)?;
+        plan.places.resize(places.len(), None);
+        Some(id)
+    }
+
+    /// Opens every device that a plan needs, or none.
+    fn open_devices(
+        &self,
+        plan: &Plan<R>,
+        devices: &mut impl Devices,
+    ) -> Result<Vec<(LinkId, LinkDevice)>, ConfigError> {
+        let links = open_links(&plan.underlay, devices)?;
+        for (at, (port, spec)) in plan.new.iter().enumerate() {
+            if let Err(error) = devices.open_port(port.id, spec) {
+                for (port, _) in plan.new.get(..at).unwrap_or_default() {
+                    devices.close_port(port.id);
+                }
+                for (link, _) in links {
+                    devices.close_link(link);
+                }
+                return Err(error);
+            }
+        }
+        Ok(links)
+    }
+}
+
+/// Opens the links that are new in a plan, or none.
+fn open_links(
+    plan: &underlay::Plan,
+    devices: &mut impl Devices,
+) -> Result<Vec<(LinkId, LinkDevice)>, ConfigError> {
+    let mut open = Vec::new();
+    for (id, spec) in plan.opens() {
+        match devices.open_link(id, spec) {
+            Ok(device) => open.push((id, device)),
+            Err(error) => {
+                for (id, _) in open {
+                    devices.close_link(id);
+                }
+                return Err(error);
+            }
+        }
+    }
+    plan.admit(&open).inspect_err(|_| {
+        for (id, _) in &open {
+            devices.close_link(*id);
+        }
+    })?;
+    Ok(open)
+}
+
+/// What a setup does to the underlay, if anything.
+fn underlay_change(plan: &underlay::Plan, setup: &Setup) -> Option<Change> {
+    let verb = match setup.underlay {
+        Some(_) => ChangeVerb::Change,
+        None => ChangeVerb::Remove,
+    };
+    plan.changes().then(|| Change {
+        verb,
+        object: "underlay".into(),
+    })
+}
+
+/// A port is the same one, and keeps its flows, while these don't change.
+fn same_identity(old: &PortSpec, new: &PortSpec) -> bool {
+    (old.mac, old.gateway_mac, old.vni) == (new.mac, new.gateway_mac, new.vni)
+        && old.ipv4.map(|c| c.address) == new.ipv4.map(|c| c.address)
+        && old.ipv6.map(|c| c.address) == new.ipv6.map(|c| c.address)
+        && old.options.flows_max == new.options.flows_max
+}
+
+fn change(verb: ChangeVerb, name: &crate::api::Name) -> Change {
+    Change {
+        verb,
+        object: alloc::format!("port {name}"),
+    }
+}

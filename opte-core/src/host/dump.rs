@@ -1,0 +1,652 @@
+//! What the host tells about itself, page by page.
+
+use super::Host;
+use crate::api::dump::UnderlayEntry;
+use crate::api::dump::{
+    Counter, DefaultAction, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, PortEntry, PortStats,
+    RouteEntry, RuleEntry, RuleText, Stats, TcpEntry, UftAction, UftEntry,
+};
+use crate::api::page::{Page, Pager, Weight};
+use crate::api::{FwRule, PortId, Response, UnderlayRoute, V2b, V2p};
+use crate::event::Observer;
+use crate::flow::record::{Flow, NO_REWRITE, NatKind, Next, side};
+use crate::flow::{Proto, Tuple};
+use crate::limits::PAGE_ENTRIES_MAX;
+use crate::port::{Policy, Port};
+use crate::rule::RuleStats;
+use crate::verdict::LinkId;
+use crate::{Direction, DropReason, Instant, LayerId};
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::Ipv6Addr;
+use lock_api::RawMutex;
+
+/// Cursors from here on count flows; below, rules.
+const FLOWS: u64 = 1 << 40;
+
+impl<R: RawMutex, O: Observer> Host<R, O> {
+    pub(super) fn list_ports(&self, cursor: u64) -> Page<PortEntry> {
+        let view = self.view();
+        let ports = view.ports().filter(|port| u64::from(port.id.0) >= cursor);
+        let entries = ports.map(|port| (u64::from(port.id.0), self.port_entry(port)));
+        page(entries, self.host_generation())
+    }
+
+    fn port_entry(&self, port: &Port<R>) -> PortEntry {
+        let policy = port.policy();
+        let spec = &policy.spec;
+        PortEntry {
+            id: port.id,
+            name: port.name,
+            mac: port.mac,
+            vni: port.vni,
+            ipv4: spec.ipv4,
+            ipv6: spec.ipv6,
+            mtu: spec.mtu,
+            gateway_mac: port.gateway_mac,
+            dhcp: spec.dhcp.clone(),
+            options: spec.options,
+            external: spec.external.clone(),
+            attached_subnets: spec.attached_subnets.clone(),
+            transit: spec.transit.clone(),
+            generation: u64::from(policy.generation),
+            flows: port.table.len(),
+            stats: PortStats {
+                inbound: port.stats.total(Direction::In),
+                outbound: port.stats.total(Direction::Out),
+            },
+        }
+    }
+
+    pub(super) fn list_layers(&self, port: &Port<R>, _now: Instant) -> Response {
+        let policy = port.policy();
+        let mut translated = 0_u32;
+        port.table.scan(0, |flow| {
+            translated = translated.saturating_add(u32::from(flow.nat != NatKind::None));
+            true
+        });
+        let entry = |layer| {
+            use DefaultAction::{Allow, Deny, StatefulAllow};
+            let (default_in, default_out) = match layer {
+                LayerId::Gateway | LayerId::Overlay => (Deny, Deny),
+                LayerId::Firewall => (Deny, StatefulAllow),
+                LayerId::Router => (Allow, Deny),
+                LayerId::Nat => (Allow, Allow),
+            };
+            let rules = |dir| match layer {
+                LayerId::Firewall => policy.rules.len(dir),
+                LayerId::Router if dir == Direction::Out => policy.routes.len(),
+                LayerId::Router => 0,
+                _ => built_in(&policy, layer).filter(|(d, ..)| *d == dir).count(),
+            };
+            let number = |dir| u32::try_from(rules(dir)).unwrap_or(u32::MAX);
+            let hits = |dir| match layer {
+                LayerId::Firewall => policy.defaults.of(dir).packets(),
+                _ => 0,
+            };
+            LayerEntry {
+                layer,
+                default_in,
+                default_out,
+                rules_in: number(Direction::In),
+                rules_out: number(Direction::Out),
+                flows: match layer {
+                    LayerId::Firewall => port.table.len(),
+                    LayerId::Nat => translated,
+                    _ => 0,
+                },
+                default_hits_in: hits(Direction::In),
+                default_hits_out: hits(Direction::Out),
+            }
+        };
+        Response::Layers(LayerId::ALL.into_iter().map(entry).collect())
+    }
+
+    pub(super) fn dump_layer(
+        &self,
+        port: &Port<R>,
+        layer: LayerId,
+        cursor: u64,
+        now: Instant,
+    ) -> Response {
+        if cursor == 0 {
+            // The rules' counters are brought up to date with their flows'.
+            port.table.scan(0, |flow| {
+                port.fold(flow);
+                true
+            });
+        }
+        let policy = port.policy();
+        if cursor >= FLOWS {
+            return Response::Layer(layer_flows(port, layer, cursor, now));
+        }
+        let skip = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let rules = layer_rules(&policy, layer, now).enumerate().skip(skip);
+        let rules =
+            rules.map(|(at, rule)| (u64::try_from(at).unwrap_or(0), LayerDumpEntry::Rule(rule)));
+        let mut page = page(rules, u64::from(policy.generation));
+        if page.next.is_none() && matches!(layer, LayerId::Firewall | LayerId::Nat) {
+            page.next = Some(FLOWS);
+        }
+        Response::Layer(page)
+    }
+
+    pub(super) fn dump_uft(&self, port: &Port<R>, cursor: u64, now: Instant) -> Response {
+        let policy = port.policy();
+        // A flow makes two entries at most.
+        Response::Uft(flow_page(
+            port,
+            cursor,
+            PAGE_ENTRIES_MAX / 2,
+            |flow, entries| {
+                for dir in [Direction::Out, Direction::In] {
+                    let made_from = flow.policy.get(side(dir)).copied().unwrap_or(NO_REWRITE);
+                    if made_from != NO_REWRITE {
+                        let current = made_from == policy.generation && self.is_current(flow, dir);
+                        entries.push(self.uft_entry(flow, dir, current, now));
+                    }
+                }
+            },
+        ))
+    }
+
+    fn is_current(&self, flow: &Flow, dir: Direction) -> bool {
+        let forward = &flow.forward;
+        dir == Direction::In
+            || (forward.underlay == self.underlay.generation()
+                && self.mappings.current(forward.mapping))
+    }
+
+    fn uft_entry(&self, flow: &Flow, dir: Direction, current: bool, now: Instant) -> UftEntry {
+        let (inside, outside) = (FlowKey::from(&flow.inside), FlowKey::from(&flow.outside()));
+        let (before, after, action) = match dir {
+            Direction::In => (outside, inside, UftAction::Deliver),
+            Direction::Out => (inside, outside, self.uft_action(flow)),
+        };
+        UftEntry {
+            dir,
+            before,
+            after,
+            action,
+            packets: flow.packets.get(side(dir)).copied().unwrap_or(0),
+            bytes: flow.bytes.get(side(dir)).copied().unwrap_or(0),
+            idle_ms: now.millis_since(flow.last),
+            current,
+        }
+    }
+
+    fn uft_action(&self, flow: &Flow) -> UftAction {
+        match flow.forward.to {
+            Next::Port(id) => UftAction::Local(PortId(id)),
+            Next::Path(path, vni) => UftAction::Encapsulate {
+                sled: self.underlay.sled(path).unwrap_or(Ipv6Addr::UNSPECIFIED),
+                vni,
+                mac: flow.forward.mac,
+                source_port: flow.forward.source_port,
+            },
+        }
+    }
+
+    pub(super) fn dump_tcp(&self, port: &Port<R>, cursor: u64, now: Instant) -> Response {
+        let policy = port.policy();
+        Response::Tcp(flow_page(
+            port,
+            cursor,
+            PAGE_ENTRIES_MAX,
+            |flow, entries| {
+                if flow.inside.proto == Proto::TCP {
+                    entries.push(tcp_entry(flow, &policy, now));
+                }
+            },
+        ))
+    }
+
+    pub(super) fn dump_routes(&self, port: &Port<R>, cursor: u64) -> Response {
+        let policy = port.policy();
+        let skip = usize::try_from(cursor).unwrap_or(usize::MAX);
+        let routes = policy
+            .routes
+            .iter()
+            .enumerate()
+            .skip(skip)
+            .map(|(at, route)| {
+                let entry = RouteEntry {
+                    id: route.id,
+                    route: route.spec,
+                };
+                (u64::try_from(at).unwrap_or(0), entry)
+            });
+        Response::Routes(page(routes, u64::from(policy.generation)))
+    }
+
+    pub(super) fn dump_v2p(&self, cursor: u64) -> Page<V2p> {
+        let (entries, next) = self.mappings.dump_v2p(cursor, PAGE_ENTRIES_MAX);
+        Page {
+            entries,
+            next,
+            generation: self.host_generation(),
+        }
+    }
+
+    pub(super) fn dump_v2b(&self, cursor: u64) -> Page<V2b> {
+        page(
+            numbered(self.mappings.dump_v2b(), cursor),
+            self.host_generation(),
+        )
+    }
+
+    pub(super) fn dump_underlay_routes(&self, cursor: u64) -> Page<UnderlayRoute> {
+        let routes = self
+            .underlay
+            .spec()
+            .map(|spec| spec.routes)
+            .unwrap_or_default();
+        page(
+            numbered(routes, cursor),
+            u64::from(self.underlay.generation()),
+        )
+    }
+
+    /// Counts the host's commits.
+    pub(super) fn host_generation(&self) -> u64 {
+        self.generation.load(core::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let view = self.view();
+        let drops = |reason: DropReason| {
+            let host = self.counters.iter().map(|lane| lane.drops(reason));
+            let ports = view.ports().map(|port| port_drops(port, reason));
+            let held = self.underlay.drops().into_iter();
+            let underlay = held.filter(|(r, _)| *r == reason).map(|(_, count)| count);
+            host.chain(ports).chain(underlay).fold(0, u64::wrapping_add)
+        };
+        let total = |f: fn(&PortStats) -> u64| {
+            let each = view.ports().map(|port| {
+                f(&PortStats {
+                    inbound: port.stats.total(Direction::In),
+                    outbound: port.stats.total(Direction::Out),
+                })
+            });
+            each.fold(0, u64::wrapping_add)
+        };
+        Stats {
+            generation: self.host_generation(),
+            flows: self.budget.used(),
+            counters: [
+                ("ports", u64::try_from(view.ports().count()).unwrap_or(0)),
+                ("in_packets", total(|s| s.inbound.packets)),
+                ("in_bytes", total(|s| s.inbound.bytes)),
+                ("in_hits", total(|s| s.inbound.hits)),
+                ("in_misses", total(|s| s.inbound.misses)),
+                ("out_packets", total(|s| s.outbound.packets)),
+                ("out_bytes", total(|s| s.outbound.bytes)),
+                ("out_hits", total(|s| s.outbound.hits)),
+                ("out_misses", total(|s| s.outbound.misses)),
+                ("hairpins", total(|s| s.outbound.hairpins)),
+            ]
+            .map(counter)
+            .into(),
+            drops: drop_counters(drops),
+        }
+    }
+
+    /// The underlay with the frames of guests in its counters.
+    pub(super) fn show_underlay(&self) -> UnderlayEntry {
+        let mut entry = self.underlay.show();
+        for link in &mut entry.links {
+            let Some(id) = self.underlay.link(&link.name) else {
+                continue;
+            };
+            let (rx, tx) = (
+                self.link_total(id, Direction::In),
+                self.link_total(id, Direction::Out),
+            );
+            link.rx_packets = link.rx_packets.saturating_add(rx.0);
+            link.rx_bytes = link.rx_bytes.saturating_add(rx.1);
+            link.tx_packets = link.tx_packets.saturating_add(tx.0);
+            link.tx_bytes = link.tx_bytes.saturating_add(tx.1);
+        }
+        entry
+    }
+
+    /// Guests' packets and bytes on a link, all lanes together.
+    fn link_total(&self, link: LinkId, dir: Direction) -> (u64, u64) {
+        let lanes = self.counters.iter().map(|lane| lane.link_total(link, dir));
+        lanes.fold((0, 0), |a, b| {
+            (a.0.wrapping_add(b.0), a.1.wrapping_add(b.1))
+        })
+    }
+
+    pub(super) fn port_stats(&self, port: &Port<R>) -> Stats {
+        let (inbound, outbound) = (
+            port.stats.total(Direction::In),
+            port.stats.total(Direction::Out),
+        );
+        let pools = port.nat.usage().into_iter().flat_map(|pool| {
+            let name = |what: &str| alloc::format!("snat_{}_{what}", pool.name());
+            let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+            [
+                Counter {
+                    name: name("used"),
+                    value: number(pool.used),
+                },
+                Counter {
+                    name: name("ports"),
+                    value: number(pool.capacity),
+                },
+            ]
+        });
+        let counters = [
+            ("in_packets", inbound.packets),
+            ("in_bytes", inbound.bytes),
+            ("in_hits", inbound.hits),
+            ("in_misses", inbound.misses),
+            ("out_packets", outbound.packets),
+            ("out_bytes", outbound.bytes),
+            ("out_hits", outbound.hits),
+            ("out_misses", outbound.misses),
+            ("hairpins", outbound.hairpins),
+        ];
+        let pools = pools.filter(|counter| counter.value > 0);
+        Stats {
+            generation: u64::from(port.policy().generation),
+            flows: port.table.len(),
+            counters: counters.map(counter).into_iter().chain(pools).collect(),
+            drops: drop_counters(|reason| port_drops(port, reason)),
+        }
+    }
+}
+
+fn counter((name, value): (&str, u64)) -> Counter {
+    Counter {
+        name: String::from(name),
+        value,
+    }
+}
+
+fn port_drops<R: RawMutex>(port: &Port<R>, reason: DropReason) -> u64 {
+    let of = |dir| port.stats.drops(dir, reason);
+    of(Direction::In).wrapping_add(of(Direction::Out))
+}
+
+fn drop_counters(value: impl Fn(DropReason) -> u64) -> Vec<Counter> {
+    let counters = DropReason::ALL
+        .iter()
+        .map(|reason| (reason.name(), value(*reason)));
+    counters
+        .filter(|(_, value)| *value > 0)
+        .map(counter)
+        .collect()
+}
+
+/// Entries from the one with number `cursor` on, with their numbers.
+fn numbered<T>(entries: Vec<T>, cursor: u64) -> impl Iterator<Item = (u64, T)> {
+    let skip = usize::try_from(cursor).unwrap_or(usize::MAX);
+    (0_u64..).zip(entries).skip(skip)
+}
+
+/// One page of numbered entries; the next one starts with the first that
+/// doesn't fit.
+fn page<T: Weight>(entries: impl Iterator<Item = (u64, T)>, generation: u64) -> Page<T> {
+    let mut pager = Pager::new();
+    for (number, entry) in entries {
+        if pager.push(entry).is_err() {
+            return pager.finish(Some(number), generation);
+        }
+    }
+    pager.finish(None, generation)
+}
+
+/// One page made from flows, whose entries are small: as many as there may be
+/// never weigh more than a page.
+fn flow_page<R: RawMutex, T>(
+    port: &Port<R>,
+    cursor: u64,
+    flows: u32,
+    mut add: impl FnMut(&Flow, &mut Vec<T>),
+) -> Page<T> {
+    let (mut entries, mut left) = (Vec::new(), flows);
+    let next = port.table.scan(cursor, |flow| {
+        if left == 0 {
+            return false;
+        }
+        let before = entries.len();
+        add(flow, &mut entries);
+        left = left.saturating_sub(u32::from(entries.len() > before));
+        true
+    });
+    let generation = u64::from(port.policy().generation);
+    Page {
+        entries,
+        next,
+        generation,
+    }
+}
+
+fn layer_flows<R: RawMutex>(
+    port: &Port<R>,
+    layer: LayerId,
+    cursor: u64,
+    now: Instant,
+) -> Page<LayerDumpEntry> {
+    let flows = cursor.saturating_sub(FLOWS);
+    let mut page = flow_page(port, flows, PAGE_ENTRIES_MAX, |flow, entries| {
+        let translated = flow.nat != NatKind::None;
+        if layer == LayerId::Nat && !translated {
+            return;
+        }
+        let outside: Option<Tuple> = translated.then(|| flow.outside());
+        entries.push(LayerDumpEntry::Flow(LayerFlow {
+            key: FlowKey::from(&flow.inside),
+            outside: outside.as_ref().map(FlowKey::from),
+            opened: flow.opened,
+            rule: if layer == LayerId::Firewall {
+                flow.fw_rule
+            } else {
+                0
+            },
+            idle_ms: now.millis_since(flow.last),
+        }));
+    });
+    page.next = page.next.map(|next| next.saturating_add(FLOWS));
+    page
+}
+
+fn tcp_entry(flow: &Flow, policy: &Policy, now: Instant) -> TcpEntry {
+    let idle_ms = now.millis_since(flow.last);
+    let timeout_ms = u64::from(flow.timeout_s(&policy.spec.options)).saturating_mul(1_000);
+    let [packets_in, packets_out] = flow.packets;
+    let [bytes_in, bytes_out] = flow.bytes;
+    TcpEntry {
+        key: FlowKey::from(&flow.inside),
+        opened: flow.opened,
+        state: flow.tcp.state().name().to_string(),
+        packets_out,
+        packets_in,
+        bytes_out,
+        bytes_in,
+        idle_ms,
+        expires_ms: timeout_ms.saturating_sub(idle_ms),
+    }
+}
+
+/// A layer's rules, in the order in which they are asked.
+fn layer_rules(policy: &Policy, layer: LayerId, now: Instant) -> impl Iterator<Item = RuleEntry> {
+    let firewall = policy
+        .rules
+        .iter()
+        .filter(move |_| layer == LayerId::Firewall);
+    let firewall = firewall.map(move |rule| {
+        let (dir, priority) = (rule.spec.dir, Some(rule.spec.priority));
+        entry(
+            rule.id,
+            dir,
+            priority,
+            RuleText::Firewall(FwRule::clone(&rule.spec)),
+            Some(&rule.stats),
+            now,
+        )
+    });
+    let router = policy
+        .routes
+        .iter()
+        .filter(move |_| layer == LayerId::Router);
+    let router = router.map(move |route| {
+        let text = RuleText::Route(route.spec);
+        entry(
+            route.id,
+            Direction::Out,
+            None,
+            text,
+            Some(&route.stats),
+            now,
+        )
+    });
+    let built_in = built_in(policy, layer).map(move |(dir, what, action)| {
+        entry(0, dir, None, RuleText::BuiltIn(what, action), None, now)
+    });
+    firewall.chain(router).chain(built_in)
+}
+
+fn entry(
+    id: u32,
+    dir: Direction,
+    priority: Option<u16>,
+    predicates: RuleText,
+    stats: Option<&Arc<RuleStats>>,
+    now: Instant,
+) -> RuleEntry {
+    RuleEntry {
+        id,
+        dir,
+        priority,
+        predicates,
+        packets: stats.map_or(0, |stats| stats.packets()),
+        bytes: stats.map_or(0, |stats| stats.bytes()),
+        idle_ms: stats
+            .and_then(|stats| stats.last_hit_ms())
+            .map(|last| now.as_millis().saturating_sub(last)),
+    }
+}
+
+/// What a layer does without anybody having written a rule: direction, what
+/// matches, what happens.
+fn built_in(policy: &Policy, layer: LayerId) -> impl Iterator<Item = (Direction, String, String)> {
+    let spec = &policy.spec;
+    let mut rules = Vec::new();
+    let mut rule = |dir, what: String, action: &str| rules.push((dir, what, action.to_string()));
+    let v4 = spec
+        .ipv4
+        .iter()
+        .map(|c| (c.address.to_string(), c.gateway.to_string()));
+    let v6 = spec
+        .ipv6
+        .iter()
+        .map(|c| (c.address.to_string(), c.gateway.to_string()));
+    match layer {
+        LayerId::Gateway => {
+            for (address, gateway) in v4.chain(v6) {
+                let discovery = if address.contains(':') { "ndp" } else { "arp" };
+                rule(
+                    Direction::Out,
+                    alloc::format!("{discovery} for {gateway}"),
+                    "reply",
+                );
+                rule(
+                    Direction::Out,
+                    alloc::format!("echo request to {gateway}"),
+                    "reply",
+                );
+                rule(
+                    Direction::Out,
+                    alloc::format!("source {} {address}", spec.mac),
+                    "allow",
+                );
+                rule(
+                    Direction::In,
+                    alloc::format!("destination {} {address}", spec.mac),
+                    "allow",
+                );
+            }
+            if spec.ipv4.is_some() {
+                rule(Direction::Out, "dhcp".to_string(), "reply");
+            }
+            for prefix in &spec.attached_subnets {
+                rule(Direction::Out, alloc::format!("source {prefix}"), "allow");
+                rule(
+                    Direction::In,
+                    alloc::format!("destination {prefix}"),
+                    "allow",
+                );
+            }
+            for transit in &spec.transit {
+                if transit.outbound {
+                    rule(
+                        Direction::Out,
+                        alloc::format!("source {}", transit.prefix),
+                        "allow",
+                    );
+                }
+                if transit.inbound {
+                    rule(
+                        Direction::In,
+                        alloc::format!("destination {}", transit.prefix),
+                        "allow",
+                    );
+                }
+            }
+        }
+        LayerId::Nat => nat_rules(policy, &mut rule),
+        LayerId::Overlay => {
+            let vni = spec.vni;
+            rule(
+                Direction::Out,
+                alloc::format!("mapped address of vni {vni}"),
+                "encapsulate",
+            );
+            rule(
+                Direction::In,
+                alloc::format!("vni {vni}, mac {}", spec.mac),
+                "decapsulate",
+            );
+        }
+        LayerId::Firewall | LayerId::Router => {}
+    }
+    rules.into_iter()
+}
+
+fn nat_rules(policy: &Policy, rule: &mut impl FnMut(Direction, String, &str)) {
+    let external = &policy.spec.external;
+    for floating in &external.floating {
+        let gateway = floating
+            .gateway
+            .map_or(String::new(), |id| alloc::format!(" of ig={id}"));
+        let text = alloc::format!("floating {}{gateway}", floating.address);
+        rule(Direction::Out, text.clone(), "translate source");
+        rule(Direction::In, text, "translate destination");
+    }
+    for address in &external.ephemeral {
+        rule(
+            Direction::Out,
+            alloc::format!("ephemeral {address}"),
+            "translate source",
+        );
+        rule(
+            Direction::In,
+            alloc::format!("ephemeral {address}"),
+            "translate destination",
+        );
+    }
+    for snat in &external.snat {
+        let text = alloc::format!(
+            "snat {} ports {}-{}",
+            snat.address,
+            snat.first_port,
+            snat.last_port
+        );
+        rule(Direction::Out, text.clone(), "translate source and port");
+        rule(Direction::In, text, "translate back");
+    }
+}

@@ -1,0 +1,100 @@
+//! Encapsulation: Geneve over IPv6 (RFC 8926, RFC 8200).
+
+use super::Host;
+use super::underlay::PathId;
+use crate::event::Observer;
+use crate::flow::record::Forward;
+use crate::frame::Frame;
+use crate::limits::ENCAP_LEN;
+use crate::port::Env;
+use crate::verdict::{Output, Verdict};
+use crate::wire::Vni;
+use crate::{Direction, DropReason};
+use lock_api::RawMutex;
+
+/// Bytes of UDP and Geneve headers.
+const UDP_GENEVE_LEN: usize = 16;
+/// And with the IPv6 header.
+const IP_UDP_GENEVE_LEN: usize = 56;
+
+impl<R: RawMutex, O: Observer> Host<R, O> {
+    /// Puts the outer headers in front of a frame; an unresolved next hop
+    /// keeps a copy of it.
+    #[inline]
+    pub(super) fn encapsulate(
+        &self,
+        env: &Env<'_, R, O>,
+        frame: &mut impl Frame,
+        id: PathId,
+        vni: Vni,
+        forward: &Forward,
+        out: &mut impl Output,
+    ) -> Result<Verdict, DropReason> {
+        let path = self.underlay.path(id).ok_or(DropReason::NoUnderlayRoute)?;
+        let inner = frame.frame_len();
+        let payload = inner.saturating_add(UDP_GENEVE_LEN);
+        if inner.saturating_add(IP_UDP_GENEVE_LEN) > usize::from(path.mtu())
+            && frame.offload().segment_len == 0
+        {
+            return Err(DropReason::TooBig);
+        }
+        let payload = u16::try_from(payload)
+            .map_err(|_| DropReason::TooBig)?
+            .to_be_bytes();
+        let header: &mut [u8; ENCAP_LEN] = frame
+            .push(ENCAP_LEN)
+            .and_then(|room| room.try_into().ok())
+            .ok_or(DropReason::NoHeadroom)?;
+        let link = path.write_header(header);
+        let [p0, p1] = payload;
+        let [s0, s1] = forward.source_port.to_be_bytes();
+        let [v0, v1, v2] = vni.to_bytes();
+        let [
+            .., // the path's, to the IPv6 payload length
+            udp0,
+            udp1,
+            _,
+            _,
+            l0,
+            l1,
+            _,
+            _, // source port, length
+            _,
+            _,
+            _,
+            _,
+            n0,
+            n1,
+            n2,
+            _, // VNI
+        ] = header;
+        (*udp0, *udp1, *l0, *l1) = (s0, s1, p0, p1);
+        (*n0, *n1, *n2) = (v0, v1, v2);
+        if let Some(len) = header
+            .get_mut(18..20)
+            .and_then(<[u8]>::first_chunk_mut::<2>)
+        {
+            *len = payload;
+        }
+        match link {
+            Some(link) => {
+                self.count_link(env.lane, link, Direction::Out, frame.frame_len());
+                Ok(Verdict::Link(link))
+            }
+            None => self.hold(env, id, frame, out),
+        }
+    }
+
+    #[inline(never)]
+    fn hold(
+        &self,
+        env: &Env<'_, R, O>,
+        id: PathId,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Result<Verdict, DropReason> {
+        self.underlay
+            .hold(id, frame.head(), env.now, out, env.observer)?;
+        Ok(Verdict::Held)
+    }
+}

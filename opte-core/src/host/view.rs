@@ -1,0 +1,85 @@
+//! A host's ports, as lanes look them up.
+
+use crate::api::{Name, PortId};
+use crate::keyed::Keyed;
+use crate::port::Port;
+use crate::wire::{MacAddr, Vni};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use hashbrown::HashMap;
+use lock_api::RawMutex;
+
+/// A snapshot of which ports there are. Never changes; creating or deleting a
+/// port makes a new one.
+#[derive(Debug)]
+pub(crate) struct View<R: RawMutex> {
+    /// Counts snapshots, so that a lane sees that it has an old one.
+    pub(crate) generation: u64,
+    /// Ports by number.
+    ports: Vec<Option<Arc<Port<R>>>>,
+    /// A MAC address is unique on a host, whatever VPC it is in.
+    by_mac: HashMap<MacAddr, Arc<Port<R>>, Keyed>,
+    by_addr: HashMap<(Vni, IpAddr), Arc<Port<R>>, Keyed>,
+}
+
+impl<R: RawMutex> View<R> {
+    /// A view of these ports.
+    pub(crate) fn new(generation: u64, ports: Vec<Option<Arc<Port<R>>>>, key: Keyed) -> Self {
+        let mut by_mac = HashMap::with_hasher(key);
+        let mut by_addr = HashMap::with_hasher(key);
+        for port in ports.iter().flatten() {
+            by_mac.insert(port.mac, Arc::clone(port));
+            let policy = port.policy();
+            let v4 = policy.spec.ipv4.map(|c| IpAddr::V4(c.address));
+            let v6 = policy.spec.ipv6.map(|c| IpAddr::V6(c.address));
+            for addr in [v4, v6].into_iter().flatten() {
+                by_addr.insert((port.vni, addr), Arc::clone(port));
+            }
+        }
+        Self {
+            generation,
+            ports,
+            by_mac,
+            by_addr,
+        }
+    }
+
+    /// The port with this number.
+    #[inline]
+    pub(crate) fn port(&self, id: PortId) -> Option<&Arc<Port<R>>> {
+        self.ports.get(usize::try_from(id.0).ok()?)?.as_ref()
+    }
+
+    /// The port with this MAC address, if it is in this VPC.
+    #[inline]
+    pub(crate) fn port_by_mac(&self, mac: MacAddr, vni: Vni) -> Option<&Arc<Port<R>>> {
+        self.by_mac.get(&mac).filter(|port| port.vni == vni)
+    }
+
+    /// The port with this MAC address, whatever VPC it is in.
+    #[inline]
+    pub(crate) fn port_with_mac(&self, mac: MacAddr) -> Option<&Arc<Port<R>>> {
+        self.by_mac.get(&mac)
+    }
+
+    /// The port with this address in this VPC.
+    pub(crate) fn port_by_addr(&self, addr: &IpAddr, vni: Vni) -> Option<&Arc<Port<R>>> {
+        self.by_addr.get(&(vni, *addr))
+    }
+
+    /// The port with this name.
+    pub(crate) fn port_by_name(&self, name: &Name) -> Option<&Arc<Port<R>>> {
+        self.ports().find(|port| port.name == *name)
+    }
+
+    /// All ports, by number.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = &Arc<Port<R>>> {
+        self.ports.iter().flatten()
+    }
+
+    /// The places of ports by number, to make the next view from.
+    pub(crate) fn places(&self) -> &[Option<Arc<Port<R>>>] {
+        &self.ports
+    }
+}

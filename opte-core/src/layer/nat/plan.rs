@@ -1,0 +1,158 @@
+//! Checking external addresses, and preparing the change to them.
+
+use super::pool::Ready;
+use crate::api::{ErrorCode, ExternalIps, Floating, Name, ObjectKind, Snat};
+use crate::flow::Family;
+use crate::limits::FLOATING_MAX;
+use crate::{ConfigError, api};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+/// A checked change of external addresses, for [`super::Nat::commit`].
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) v4: Side,
+    pub(super) v6: Side,
+}
+
+/// The plan for one family.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) floating: Vec<Floating>,
+    pub(super) ephemeral: Option<IpAddr>,
+    pub(super) snat: Option<Snat>,
+    // Every port of the range for each pool; none when the range stays.
+    pub(super) ready: Option<[Ready; 3]>,
+}
+
+impl Plan {
+    /// The change to addresses that [`check`] has found right.
+    pub(super) fn new(
+        port: &Name,
+        ips: &ExternalIps,
+        [v4, v6]: [Option<Snat>; 2],
+    ) -> Result<Self, ConfigError> {
+        let side = |family, current| {
+            Side::new(ips, family, current)
+                .map_err(|_| refuse(ErrorCode::OutOfMemory, port, "external", ""))
+        };
+        Ok(Self {
+            v4: side(Family::V4, v4)?,
+            v6: side(Family::V6, v6)?,
+        })
+    }
+}
+
+impl Side {
+    fn new(
+        ips: &ExternalIps,
+        family: Family,
+        current: Option<Snat>,
+    ) -> Result<Self, alloc::collections::TryReserveError> {
+        let of_family = |addr: &IpAddr| Family::of(addr) == family;
+        let snat = ips.snat.iter().find(|s| of_family(&s.address)).copied();
+        let ready = || match snat {
+            Some(snat) => Ready::of(snat.first_port..=snat.last_port),
+            None => Ok(Ready::default()),
+        };
+        let ready = if snat == current {
+            None
+        } else {
+            Some([ready()?, ready()?, ready()?])
+        };
+        let floating = ips.floating.iter().filter(|f| of_family(&f.address));
+        Ok(Self {
+            floating: floating.copied().collect(),
+            ephemeral: ips.ephemeral.iter().find(|a| of_family(a)).copied(),
+            snat,
+            ready,
+        })
+    }
+}
+
+/// Whether external addresses make sense for a port with the addresses
+/// `inside`, IPv4 and IPv6.
+pub(super) fn check(
+    port: &Name,
+    ips: &ExternalIps,
+    inside: [Option<IpAddr>; 2],
+) -> Result<(), ConfigError> {
+    // Before anything else, so that the rest of the work has a bound.
+    for (field, len, max) in [
+        (SNAT, ips.snat.len(), 2),
+        (EPHEMERAL, ips.ephemeral.len(), 2),
+        (FLOATING, ips.floating.len(), FLOATING_MAX),
+    ] {
+        if len > max {
+            let error = refuse(ErrorCode::LimitReached, port, field, len);
+            return Err(error.hint(format_args!("at most {max}")));
+        }
+    }
+    for api::Snat {
+        address,
+        first_port,
+        last_port,
+    } in &ips.snat
+    {
+        if first_port > last_port || *last_port == 0 {
+            let range = format_args!("{address} {first_port}-{last_port}");
+            return Err(refuse(ErrorCode::OutOfRange, port, SNAT, range)
+                .hint("the first port is at most the last; port 0 alone is no range"));
+        }
+    }
+    let snat = ips.snat.iter().map(|s| (SNAT, s.address));
+    let ephemeral = ips.ephemeral.iter().map(|a| (EPHEMERAL, *a));
+    let floating = ips.floating.iter().map(|f| (FLOATING, f.address));
+    let mut seen = BTreeMap::new();
+    for (field, addr) in snat.chain(ephemeral).chain(floating) {
+        let error = |code| refuse(code, port, field, addr);
+        if !is_unicast(&addr) {
+            return Err(error(ErrorCode::NotUnicast));
+        }
+        if !inside.iter().flatten().any(|a| same_family(a, &addr)) {
+            return Err(error(ErrorCode::FamilyMismatch)
+                .hint("the port has no address of this family of its own"));
+        }
+        if inside.contains(&Some(addr)) {
+            return Err(error(ErrorCode::Conflict).hint("it is the port's own address"));
+        }
+        if let Some(other) = seen.insert(addr, field) {
+            return Err(error(ErrorCode::Conflict).hint(format_args!("it is in {other} already")));
+        }
+        let one_only = field != FLOATING;
+        let of_field = |(a, f): &(&IpAddr, &&str)| **f == field && same_family(a, &addr);
+        if one_only && seen.iter().filter(of_field).count() > 1 {
+            return Err(error(ErrorCode::LimitReached).hint("at most one of each family"));
+        }
+    }
+    Ok(())
+}
+
+const SNAT: &str = "external.snat";
+const EPHEMERAL: &str = "external.ephemeral";
+const FLOATING: &str = "external.floating";
+
+fn refuse(
+    code: ErrorCode,
+    port: &Name,
+    field: &str,
+    value: impl core::fmt::Display,
+) -> ConfigError {
+    ConfigError::new(code, ObjectKind::Port, port).field(field, value)
+}
+
+fn same_family(one: &IpAddr, other: &IpAddr) -> bool {
+    Family::of(one) == Family::of(other)
+}
+
+/// Whether strangers can send to an address. IPv4-mapped IPv6 addresses are no
+/// addresses on a wire (RFC 4291 section 2.5.5.2), link-local ones stop at the
+/// next router.
+fn is_unicast(addr: &IpAddr) -> bool {
+    let family = match addr {
+        IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_link_local(),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_none() && !v6.is_unicast_link_local(),
+    };
+    family && !addr.is_unspecified() && !addr.is_loopback() && !addr.is_multicast()
+}

@@ -1,0 +1,181 @@
+//! A port: one guest vNIC and everything decided for it.
+//!
+//! Purpose   takes a frame of the guest, or one for it, to a decision and
+//!           rewrites it.
+//! Terms     policy     all configuration that decisions are made from, an
+//!                      immutable snapshot with a generation
+//!           decision   what the layers say about a flow
+//! Flow      process -> parse -> fast (flow table) -- hit --> edit
+//!                                   `-- miss --> hairpin -> slow: decide -> insert -> edit
+//! Rules     P1  a rewrite is used only while the policy generation, the
+//!               mapping's and the underlay's are those it was made from.
+//!           P2  a flow is judged in the direction in which it was opened,
+//!               whichever way the packet goes that made us look (decision D4).
+//!           P3  nothing is remembered of a packet that is dropped.
+//!           P4  a frame is edited only after it can no longer be dropped here.
+
+pub(crate) mod decide;
+pub(crate) mod edit;
+mod fast;
+pub(crate) mod policy;
+mod process;
+mod slow;
+
+use crate::api::{Name, PortId};
+use crate::flow::table::Budget;
+use crate::flow::{Flow, Table, Tuple};
+use crate::host::advertise::Schedule;
+use crate::host::mapping::Mappings;
+use crate::host::underlay::Underlay;
+use crate::host::view::View;
+use crate::keyed::Keyed;
+use crate::layer::nat::Nat;
+use crate::stats::PortStats;
+use crate::wire::{MacAddr, Vni};
+use crate::{DropReason, Instant, LayerId};
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use lock_api::{Mutex, RawMutex};
+pub(crate) use policy::Policy;
+pub(crate) use process::Done;
+
+/// A port.
+#[derive(Debug)]
+pub(crate) struct Port<R: RawMutex> {
+    pub(crate) id: PortId,
+    pub(crate) name: Name,
+    pub(crate) mac: MacAddr,
+    pub(crate) gateway_mac: MacAddr,
+    pub(crate) vni: Vni,
+    pub(crate) table: Table<R>,
+    pub(crate) nat: Nat<R>,
+    pub(crate) stats: PortStats,
+    policy: Mutex<R, Arc<Policy>>,
+    /// `policy.generation`, to look at without the lock.
+    generation: AtomicU32,
+    /// `policy.options.uft_s` in milliseconds, likewise.
+    uft_ms: AtomicU64,
+    /// `policy.mtu`, likewise.
+    mtu: AtomicU32,
+    /// When the next router advertisement is due.
+    pub(crate) advertise: Schedule,
+}
+
+/// What a port needs of its host while it decides about a frame.
+#[derive(Debug)]
+pub(crate) struct Env<'h, R: RawMutex, O> {
+    pub(crate) view: &'h View<R>,
+    pub(crate) mappings: &'h Mappings<R>,
+    pub(crate) underlay: &'h Underlay<R>,
+    pub(crate) choice: &'h Keyed,
+    pub(crate) observer: &'h O,
+    pub(crate) lane: usize,
+    pub(crate) now: Instant,
+}
+
+/// A refusal: why, and who said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(crate) reason: DropReason,
+    pub(crate) layer: Option<LayerId>,
+    /// Zero when no rule did.
+    pub(crate) rule: u32,
+    pub(crate) key: Option<Tuple>,
+}
+
+impl Dropped {
+    /// A refusal by a layer, by itself.
+    pub(crate) const fn by(layer: LayerId, reason: DropReason) -> Self {
+        Self {
+            reason,
+            layer: Some(layer),
+            rule: 0,
+            key: None,
+        }
+    }
+}
+
+impl From<DropReason> for Dropped {
+    fn from(reason: DropReason) -> Self {
+        Self {
+            reason,
+            layer: None,
+            rule: 0,
+            key: None,
+        }
+    }
+}
+
+impl<R: RawMutex> Port<R> {
+    /// A port under `policy`, with counters for `lanes` lanes.
+    pub(crate) fn new(
+        id: PortId,
+        policy: Policy,
+        seed: u64,
+        lanes: usize,
+        budget: Arc<Budget>,
+        now: Instant,
+    ) -> Self {
+        let seed = seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let v4 = policy.spec.ipv4.map(|c| c.address);
+        let v6 = policy.spec.ipv6.map(|c| c.address);
+        let port = Self {
+            id,
+            name: policy.spec.name,
+            mac: policy.spec.mac,
+            gateway_mac: policy.spec.gateway_mac,
+            vni: policy.spec.vni,
+            table: Table::new(policy.spec.options.flows_max, seed, budget, now),
+            nat: Nat::new(seed, v4, v6),
+            stats: PortStats::new(lanes),
+            generation: AtomicU32::new(0),
+            uft_ms: AtomicU64::new(0),
+            mtu: AtomicU32::new(0),
+            advertise: Schedule::default(),
+            policy: Mutex::new(Arc::new(policy)),
+        };
+        port.publish();
+        port
+    }
+
+    /// The present policy.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.lock())
+    }
+
+    /// Swaps in a policy made by [`Policy::next`]. Cannot fail.
+    pub(crate) fn commit(&self, policy: Policy) {
+        // The old policy is freed after the lock is let go.
+        let old = core::mem::replace(&mut *self.policy.lock(), Arc::new(policy));
+        self.publish();
+        drop(old);
+    }
+
+    /// Makes the policy's numbers visible to the fast path, the generation last.
+    fn publish(&self) {
+        let policy = self.policy();
+        let uft_ms = u64::from(policy.spec.options.uft_s).wrapping_mul(1_000);
+        self.uft_ms.store(uft_ms, Ordering::Relaxed);
+        self.mtu
+            .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
+        self.generation.store(policy.generation, Ordering::Release);
+    }
+
+    /// Settles what a flow leaves behind: its external port, its counts.
+    pub(crate) fn settle(&self, flow: &mut Flow, now: Instant) {
+        if let Some(held) = flow.held() {
+            self.nat.release(&flow.inside, &held, now);
+        }
+        self.fold(flow);
+    }
+
+    /// Adds a flow's counts to the rules that let it pass.
+    pub(crate) fn fold(&self, flow: &mut Flow) {
+        let last = flow.last;
+        let (packets, bytes) = flow.fold();
+        if packets > 0 {
+            let policy = self.policy();
+            policy.count(flow.opened, flow.fw_rule, flow.route, packets, bytes, last);
+        }
+    }
+}

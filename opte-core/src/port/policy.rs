@@ -1,0 +1,401 @@
+//! A port's configuration, as decisions are made from it.
+
+use super::Dropped;
+use crate::api::{ConfigError, ErrorCode, HostFilter, ObjectKind, PortSpec, Prefix};
+use crate::flow::Family;
+use crate::flow::record::NO_REWRITE;
+use crate::hairpin;
+use crate::layer::firewall::{self, DefaultStats};
+use crate::layer::router::{self, Route, RouteTable};
+use crate::limits::{
+    DHCP_LIST_MAX, DOMAIN_LEN_MAX, PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN,
+    PORT_PREFIXES_MAX,
+};
+use crate::rule::{Rule, RuleSet, RuleStats};
+use crate::{Direction, Instant};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+/// A snapshot of a port's configuration. Never changes; a change makes a new
+/// one with the next generation (decision D3).
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// Counts the port's policies, from one.
+    pub(crate) generation: u32,
+    /// What the port was made from and changed to since. Its rules and routes
+    /// are in `rules` and `routes` and empty here.
+    pub(crate) spec: PortSpec,
+    pub(crate) hairpin: hairpin::Config,
+    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) routes: Arc<RouteTable>,
+    /// Counters of the firewall's defaults: one set for the port's life.
+    pub(crate) defaults: Arc<DefaultStats>,
+    /// The id that the next new rule or route gets.
+    pub(crate) next_id: u32,
+    /// Whether a rule asks for the far side's VPC.
+    pub(crate) asks_vni: bool,
+}
+
+impl Policy {
+    /// A new port's policy.
+    pub(crate) fn first(spec: &PortSpec) -> Result<Self, ConfigError> {
+        let nothing = Self {
+            generation: 0,
+            hairpin: hairpin_config(spec),
+            spec: stripped(spec),
+            rules: Arc::default(),
+            routes: Arc::default(),
+            defaults: Arc::default(),
+            next_id: 1,
+            asks_vni: false,
+        };
+        nothing.planned(spec)
+    }
+
+    /// The policy that follows this one and is as `spec` says.
+    pub(crate) fn planned(&self, spec: &PortSpec) -> Result<Self, ConfigError> {
+        check(spec)?;
+        let of_port = |error: ConfigError| of_port(error, spec);
+        let (rules, next_id) =
+            firewall::plan_replace(&self.rules, spec.rules.clone(), self.next_id)
+                .map_err(of_port)?;
+        let (routes, next_id) =
+            router::plan_replace(&self.routes, spec.routes.clone(), next_id).map_err(of_port)?;
+        let next = self.with_rules(rules, next_id).with_routes(routes, next_id);
+        Ok(Self {
+            generation: after(self.generation),
+            hairpin: hairpin_config(spec),
+            spec: stripped(spec),
+            ..next
+        })
+    }
+
+    /// The policy that follows this one, with another configuration but for
+    /// rules and routes.
+    pub(crate) fn with_spec(&self, spec: PortSpec) -> Result<Self, ConfigError> {
+        check(&spec)?;
+        let (generation, hairpin) = (after(self.generation), hairpin_config(&spec));
+        Ok(Self {
+            generation,
+            hairpin,
+            spec,
+            ..self.clone()
+        })
+    }
+
+    /// The policy that follows this one, with other rules.
+    pub(crate) fn with_rules(&self, rules: Vec<Rule>, next_id: u32) -> Self {
+        let is_vni = |host: &HostFilter| matches!(host, HostFilter::Vni(_));
+        let asks_vni = rules.iter().any(|rule| rule.spec.hosts.iter().any(is_vni));
+        let rules = Arc::new(RuleSet::build(rules));
+        let generation = after(self.generation);
+        Self {
+            generation,
+            rules,
+            next_id,
+            asks_vni,
+            ..self.clone()
+        }
+    }
+
+    /// The policy that follows this one, with other routes.
+    pub(crate) fn with_routes(&self, routes: Vec<Route>, next_id: u32) -> Self {
+        let routes = Arc::new(RouteTable::build(routes));
+        Self {
+            generation: after(self.generation),
+            routes,
+            next_id,
+            ..self.clone()
+        }
+    }
+
+    /// Whether this is what `spec` says, so that nothing would change.
+    pub(crate) fn is(&self, spec: &PortSpec) -> bool {
+        let mut rules: Vec<_> = spec.rules.iter().collect();
+        // As the rule set does: first by this, then as they were given.
+        rules.sort_by_key(|rule| (rule.dir, rule.priority, rule.action));
+        let mut routes: Vec<_> = spec.routes.iter().collect();
+        routes.sort();
+        let mut ours: Vec<_> = self.routes.iter().map(|route| &route.spec).collect();
+        ours.sort();
+        stripped(spec) == self.spec
+            && routes == ours
+            && self.rules.iter().map(|rule| &*rule.spec).eq(rules)
+    }
+
+    /// Whether `addr` is the guest's to send from (`Out`) or be sent to (`In`).
+    pub(crate) fn may_use(&self, addr: &IpAddr, dir: Direction) -> bool {
+        let own = match addr {
+            IpAddr::V4(v4) => self.spec.ipv4.is_some_and(|c| c.address == *v4),
+            IpAddr::V6(v6) => self.spec.ipv6.is_some_and(|c| c.address == *v6),
+        };
+        own || self.is_attached(addr)
+            || self.spec.transit.iter().any(|transit| {
+                let allowed = match dir {
+                    Direction::In => transit.inbound,
+                    Direction::Out => transit.outbound,
+                };
+                allowed && transit.prefix.contains(addr)
+            })
+    }
+
+    /// Whether `addr` is in an attached subnet: the guest's own, without NAT.
+    pub(crate) fn is_attached(&self, addr: &IpAddr) -> bool {
+        self.spec
+            .attached_subnets
+            .iter()
+            .any(|prefix| prefix.contains(addr))
+    }
+
+    /// The counters of the rule that refused, if a rule did.
+    pub(crate) fn denied_by(&self, dropped: &Dropped) -> Option<&RuleStats> {
+        match dropped.layer? {
+            crate::LayerId::Firewall => self.rule_stats(dropped.rule),
+            crate::LayerId::Router => self.route_stats(dropped.rule),
+            _ => None,
+        }
+    }
+
+    fn rule_stats(&self, id: u32) -> Option<&RuleStats> {
+        self.rules.get(id).map(|rule| &*rule.stats)
+    }
+
+    fn route_stats(&self, id: u32) -> Option<&RuleStats> {
+        self.routes.get(id).map(|route| &*route.stats)
+    }
+
+    /// Adds to the counters of the rules that let a flow pass.
+    pub(crate) fn count(
+        &self,
+        opened: Direction,
+        fw_rule: u32,
+        route: u32,
+        packets: u64,
+        bytes: u64,
+        last: Instant,
+    ) {
+        let firewall = match fw_rule {
+            0 => Some(self.defaults.of(opened)),
+            id => self.rule_stats(id),
+        };
+        for stats in [firewall, self.route_stats(route)].into_iter().flatten() {
+            stats.record(packets, bytes, last);
+        }
+    }
+}
+
+/// The generation after this one. Zero means "no rewrite" in a flow.
+const fn after(generation: u32) -> u32 {
+    match generation.wrapping_add(1) {
+        NO_REWRITE => 1,
+        next => next,
+    }
+}
+
+/// The configuration without what a policy keeps in its own form.
+fn stripped(spec: &PortSpec) -> PortSpec {
+    PortSpec {
+        rules: Vec::new(),
+        routes: Vec::new(),
+        ..spec.clone()
+    }
+}
+
+/// Says of which port a refused rule or route is.
+pub(crate) fn of_port(error: ConfigError, spec: &PortSpec) -> ConfigError {
+    let hint = match error.hint.as_str() {
+        "" => alloc::format!("port {}", spec.name),
+        hint => alloc::format!("port {}, {hint}", spec.name),
+    };
+    error.hint(hint)
+}
+
+fn hairpin_config(spec: &PortSpec) -> hairpin::Config {
+    hairpin::Config {
+        mac: spec.mac,
+        gateway_mac: spec.gateway_mac,
+        ipv4: spec.ipv4,
+        ipv6: spec.ipv6,
+        mtu: spec.mtu,
+        dhcp: spec.dhcp.clone(),
+        sources: own_sources(spec).collect(),
+    }
+}
+
+/// Prefixes that the guest may send from besides its own addresses.
+fn own_sources(spec: &PortSpec) -> impl Iterator<Item = Prefix> {
+    let transit = spec.transit.iter().filter(|transit| transit.outbound);
+    spec.attached_subnets
+        .iter()
+        .copied()
+        .chain(transit.map(|transit| transit.prefix))
+}
+
+/// Checks what a port's configuration says of itself, rules, routes and
+/// external addresses aside.
+pub(crate) fn check(spec: &PortSpec) -> Result<(), ConfigError> {
+    let bad = |code, field: &str, value: &dyn core::fmt::Display| {
+        ConfigError::new(code, ObjectKind::Port, spec.name).field(field, value)
+    };
+    if spec.ipv4.is_none() && spec.ipv6.is_none() {
+        return Err(bad(ErrorCode::Missing, "ipv4", &"").hint("a port needs ipv4, ipv6 or both"));
+    }
+    for (field, mac) in [("mac", spec.mac), ("gateway_mac", spec.gateway_mac)] {
+        if mac.is_multicast() || mac == crate::wire::MacAddr::ZERO {
+            return Err(bad(ErrorCode::NotUnicast, field, &mac));
+        }
+    }
+    if spec.mac == spec.gateway_mac {
+        return Err(bad(ErrorCode::Conflict, "mac", &spec.mac).hint("it is the gateway's"));
+    }
+    let least = if spec.ipv6.is_some() {
+        PORT_MTU_V6_MIN
+    } else {
+        PORT_MTU_MIN
+    };
+    if !(least..=PORT_MTU_MAX).contains(&spec.mtu) {
+        let hint = alloc::format!("{least} to {PORT_MTU_MAX}");
+        return Err(bad(ErrorCode::OutOfRange, "mtu", &spec.mtu).hint(hint));
+    }
+    check_addresses(spec)?;
+    check_options(spec)?;
+    check_dhcp(spec)
+}
+
+fn check_addresses(spec: &PortSpec) -> Result<(), ConfigError> {
+    let bad = |code, field: &str, value: &dyn core::fmt::Display| {
+        ConfigError::new(code, ObjectKind::Port, spec.name).field(field, value)
+    };
+    let v4 = spec
+        .ipv4
+        .map(|c| (IpAddr::V4(c.address), IpAddr::V4(c.gateway), "ipv4"));
+    let v6 = spec
+        .ipv6
+        .map(|c| (IpAddr::V6(c.address), IpAddr::V6(c.gateway), "ipv6"));
+    for (address, gateway, field) in [v4, v6].into_iter().flatten() {
+        for (part, ip) in [("address", address), ("gateway", gateway)] {
+            if !is_unicast(&ip) {
+                let field = alloc::format!("{field}.{part}");
+                return Err(bad(ErrorCode::NotUnicast, &field, &ip));
+            }
+        }
+        if address == gateway {
+            let field = alloc::format!("{field}.gateway");
+            return Err(
+                bad(ErrorCode::Conflict, &field, &gateway).hint("it is the guest's address")
+            );
+        }
+    }
+    let lists = [
+        ("attached_subnets", spec.attached_subnets.len()),
+        ("transit", spec.transit.len()),
+    ];
+    for (field, len) in lists {
+        if len > PORT_PREFIXES_MAX {
+            let hint = alloc::format!("{PORT_PREFIXES_MAX} at most");
+            return Err(bad(ErrorCode::LimitReached, field, &len).hint(hint));
+        }
+    }
+    let prefixes = spec
+        .attached_subnets
+        .iter()
+        .map(|p| ("attached_subnets", p));
+    for (field, prefix) in prefixes.chain(spec.transit.iter().map(|t| ("transit", &t.prefix))) {
+        let has = match prefix.family() {
+            Family::V4 => spec.ipv4.is_some(),
+            Family::V6 => spec.ipv6.is_some(),
+        };
+        if !has {
+            return Err(bad(ErrorCode::FamilyMismatch, field, prefix));
+        }
+    }
+    Ok(())
+}
+
+fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
+    let o = &spec.options;
+    let ranges = [
+        ("flows_max", o.flows_max, PORT_FLOWS_MAX),
+        ("udp_one_way_s", o.udp_one_way_s, TIMEOUT_MAX_S),
+        ("udp_s", o.udp_s, TIMEOUT_MAX_S),
+        ("icmp_s", o.icmp_s, TIMEOUT_MAX_S),
+        ("other_s", o.other_s, TIMEOUT_MAX_S),
+        ("tcp_opening_s", o.tcp_opening_s, TIMEOUT_MAX_S),
+        ("tcp_established_s", o.tcp_established_s, TIMEOUT_MAX_S),
+        ("tcp_closing_s", o.tcp_closing_s, TIMEOUT_MAX_S),
+        ("tcp_time_wait_s", o.tcp_time_wait_s, TIMEOUT_MAX_S),
+        ("tcp_reset_s", o.tcp_reset_s, TIMEOUT_MAX_S),
+        ("uft_s", o.uft_s, TIMEOUT_MAX_S),
+    ];
+    for (field, value, max) in ranges {
+        if value == 0 || value > max {
+            return Err(
+                ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name)
+                    .field(&alloc::format!("options.{field}"), value)
+                    .hint(alloc::format!("1 to {max}")),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Longest timeout: a week.
+const TIMEOUT_MAX_S: u32 = 604_800;
+
+fn check_dhcp(spec: &PortSpec) -> Result<(), ConfigError> {
+    let bad = |code, field: &str, value: &dyn core::fmt::Display| {
+        ConfigError::new(code, ObjectKind::Port, spec.name)
+            .field(&alloc::format!("dhcp.{field}"), value)
+    };
+    let dhcp = &spec.dhcp;
+    let lists = [
+        ("search", dhcp.search.len()),
+        ("dns4", dhcp.dns4.len()),
+        ("dns6", dhcp.dns6.len()),
+        ("ntp4", dhcp.ntp4.len()),
+        ("ntp6", dhcp.ntp6.len()),
+    ];
+    for (field, len) in lists {
+        if len > DHCP_LIST_MAX {
+            let hint = alloc::format!("{DHCP_LIST_MAX} at most");
+            return Err(bad(ErrorCode::LimitReached, field, &len).hint(hint));
+        }
+    }
+    let names = dhcp.hostname.iter().map(|n| ("hostname", n));
+    let names = names.chain(dhcp.domain.iter().map(|n| ("domain", n)));
+    for (field, name) in names.chain(dhcp.search.iter().map(|n| ("search", n))) {
+        if !is_domain(name) || (field == "hostname" && name.contains('.')) {
+            return Err(bad(ErrorCode::Malformed, field, name)
+                .hint("letters, digits and hyphens, 63 at most between dots"));
+        }
+    }
+    if dhcp.lease_s.is_some_and(|lease| lease < 60) {
+        return Err(
+            bad(ErrorCode::OutOfRange, "lease_s", &dhcp.lease_s.unwrap_or(0)).hint("60 or more"),
+        );
+    }
+    Ok(())
+}
+
+/// A host or domain name (RFC 1123 section 2.1).
+fn is_domain(name: &str) -> bool {
+    let label = |label: &str| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(good)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= DOMAIN_LEN_MAX && name.split('.').all(label)
+}
+
+/// Whether an address can be one host's.
+pub(crate) fn is_unicast(addr: &IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(v4) => {
+            !v4.is_unspecified() && !v4.is_multicast() && !v4.is_broadcast() && !v4.is_loopback()
+        }
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_multicast() && !v6.is_loopback(),
+    }
+}

@@ -1,0 +1,277 @@
+//! The slow path: a packet whose flow is unknown, or known no longer well enough.
+
+use super::fast::{Rewrite, Taken};
+use super::process::Arrival;
+use super::{Dropped, Env, Policy, Port};
+use crate::event::{FlowEnd, Observer, observe};
+use crate::flow::record::Flow;
+use crate::flow::table::{FlowId, ShardGuard};
+use crate::flow::tcp::Connection;
+use crate::flow::{Proto, Tuple};
+use crate::layer::nat::Outside;
+use crate::wire::packet::Detail;
+use crate::{Direction, DropReason, LayerId};
+use lock_api::RawMutex;
+
+/// The near end of a packet that belongs to no known flow.
+struct Inside {
+    key: Tuple,
+    /// The external end that it came by, with a reference to it.
+    by: Option<Outside>,
+}
+
+impl<R: RawMutex> Port<R> {
+    /// Decides about a packet. `known` is the inside key of the flow that the
+    /// fast path found, if it found one.
+    pub(super) fn slow<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        known: Option<Tuple>,
+    ) -> Result<Rewrite, Dropped> {
+        let policy = self.policy();
+        if let Some(inside) = known
+            && let Some(decided) = self.reconsider(env, &policy, arrival, &inside)
+        {
+            return decided;
+        }
+        let inside = self.inside(&policy, arrival)?;
+        let mut shard = self.table.lock(self.table.hash(&inside.key));
+        let hash = self.table.hash(&arrival.packet.tuple);
+        let raced = shard
+            .find(arrival.dir, &arrival.packet.tuple, hash)
+            .map(|found| found.0);
+        if let Some(id) = raced {
+            // Another CPU was faster.
+            self.give_back(env, &inside);
+            return self
+                .refresh(env, &policy, arrival, &mut shard, id)
+                .unwrap_or_else(|| Err(Dropped::from(DropReason::PortDown)));
+        }
+        let opened = self.open(env, &policy, arrival, &inside, &mut shard);
+        opened.map_err(|dropped| Dropped {
+            key: Some(inside.key),
+            ..dropped
+        })
+    }
+
+    /// Decides again about a flow that was found. `None` when it is gone, or
+    /// has made room for the packet to open a new one.
+    fn reconsider<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        policy: &Policy,
+        arrival: &Arrival<'_>,
+        inside: &Tuple,
+    ) -> Option<Result<Rewrite, Dropped>> {
+        let mut shard = self.table.lock(self.table.hash(inside));
+        let hash = self.table.hash(&arrival.packet.tuple);
+        let (id, _) = shard.find(arrival.dir, &arrival.packet.tuple, hash)?;
+        self.refresh(env, policy, arrival, &mut shard, id)
+    }
+
+    /// As [`Port::reconsider`], under the shard's lock.
+    fn refresh<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        policy: &Policy,
+        arrival: &Arrival<'_>,
+        shard: &mut ShardGuard<'_, R>,
+        id: FlowId,
+    ) -> Option<Result<Rewrite, Dropped>> {
+        let (dir, packet) = (arrival.dir, arrival.packet);
+        let mut decision = *self.table.get(id)?;
+        if decision.tcp.state().is_over() && opens(packet.detail) {
+            self.end(env, shard, id, FlowEnd::Closed);
+            return None;
+        }
+        let key = decision.inside;
+        if let Err(dropped) = self.decide(env, policy, &mut decision, dir) {
+            self.end(env, shard, id, FlowEnd::Revoked);
+            let lost_address = dropped.layer == Some(LayerId::Nat);
+            // Its external end is gone; the flow may begin anew with another.
+            return match lost_address && decision.opened == dir && dir == Direction::Out {
+                true => None,
+                false => Some(Err(Dropped {
+                    key: Some(key),
+                    ..dropped
+                })),
+            };
+        }
+        let mut flow = self.table.get(id)?;
+        // Only the decision; the rest may have moved on meanwhile (rule L3).
+        flow.policy = decision.policy;
+        flow.forward = decision.forward;
+        flow.fw_rule = decision.fw_rule;
+        flow.route = decision.route;
+        flow.external = decision.external;
+        let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
+        let rewrite = self.rewrite(&flow, dir);
+        drop(flow);
+        match taken {
+            Taken::Same | Taken::Over => {}
+            Taken::StateChanged => shard.reschedule(id, &policy.spec.options),
+            Taken::Refused(reason) => {
+                return Some(Err(Dropped {
+                    key: Some(key),
+                    ..reason.into()
+                }));
+            }
+        }
+        Some(Ok(rewrite))
+    }
+
+    /// Opens a flow for a packet, if the layers let it.
+    fn open<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        policy: &Policy,
+        arrival: &Arrival<'_>,
+        inside: &Inside,
+        shard: &mut ShardGuard<'_, R>,
+    ) -> Result<Rewrite, Dropped> {
+        let (dir, packet) = (arrival.dir, arrival.packet);
+        let mut flow = Flow::new(inside.key, dir, env.now);
+        flow.external = arrival.external;
+        if let Some(by) = &inside.by {
+            flow.hold(by);
+        }
+        let decided = self
+            .first_packet(env, policy, &mut flow, arrival)
+            .and_then(|()| {
+                // The guest names flows by their inside key, so there is one of each.
+                // The far end may have changed the address it calls: the new one counts.
+                let hash = self.table.hash(&inside.key);
+                if let Some(id) = shard
+                    .find(Direction::Out, &inside.key, hash)
+                    .map(|found| found.0)
+                {
+                    self.end(env, shard, id, FlowEnd::Evicted);
+                }
+                let evicted = |flow: &mut Flow| self.ended(env, flow, FlowEnd::Evicted);
+                let inserted = shard.insert(flow, &policy.spec.options, evicted);
+                inserted.map(drop).map_err(Dropped::from)
+            });
+        match decided {
+            Ok(()) => Ok(self.rewrite(&flow, dir)),
+            Err(dropped) => {
+                // Whether it came with a reference or took one just now.
+                if let Some(held) = flow.held() {
+                    self.nat.release(&flow.inside, &held, env.now);
+                }
+                if let (_, Some(rule)) = (packet, policy.denied_by(&dropped)) {
+                    rule.record(1, u64::try_from(arrival.len).unwrap_or(0), env.now);
+                }
+                Err(dropped)
+            }
+        }
+    }
+
+    /// The first packet of a flow: may it open one, and what do the layers say?
+    fn first_packet<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        policy: &Policy,
+        flow: &mut Flow,
+        arrival: &Arrival<'_>,
+    ) -> Result<(), Dropped> {
+        match arrival.packet.detail {
+            Detail::Tcp(segment) => {
+                let mid_stream = policy.spec.options.tcp_mid_stream;
+                // Its own spoofing is the guest's first offence; look at that first.
+                let opened = Connection::open(&segment, arrival.dir, mid_stream);
+                if opened.is_err() && !policy.may_use(&flow.inside.local_ip(), arrival.dir) {
+                    self.decide(env, policy, flow, arrival.dir)?;
+                }
+                flow.tcp = opened?;
+            }
+            Detail::Icmp(kind, code) => flow.icmp = (kind, code),
+            Detail::Other => {}
+        }
+        self.decide(env, policy, flow, arrival.dir)?;
+        let taken = u64::try_from(arrival.len).unwrap_or(0);
+        let side = crate::flow::record::side(arrival.dir);
+        if let (Some(packets), Some(bytes)) = (flow.packets.get_mut(side), flow.bytes.get_mut(side))
+        {
+            (*packets, *bytes) = (1, taken);
+        }
+        Ok(())
+    }
+
+    /// The near end of a packet without a flow: for one from outside of the
+    /// VPC, who its destination address stands for.
+    fn inside(&self, policy: &Policy, arrival: &Arrival<'_>) -> Result<Inside, Dropped> {
+        let key = arrival.packet.tuple;
+        if arrival.dir == Direction::Out || !arrival.external {
+            return Ok(Inside { key, by: None });
+        }
+        if policy.is_attached(&key.local_ip()) {
+            return Ok(Inside { key, by: None });
+        }
+        match self.nat.inbound(&key) {
+            Some((key, by)) => Ok(Inside { key, by: Some(by) }),
+            None => Err(Dropped {
+                key: Some(key),
+                ..Dropped::by(LayerId::Nat, DropReason::NoMapping)
+            }),
+        }
+    }
+
+    fn give_back<O>(&self, env: &Env<'_, R, O>, inside: &Inside) {
+        if let Some(by) = &inside.by {
+            self.nat.release(&inside.key, by, env.now);
+        }
+    }
+
+    /// Ends a flow under its shard's lock.
+    fn end<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        shard: &mut ShardGuard<'_, R>,
+        id: FlowId,
+        why: FlowEnd,
+    ) {
+        if let Some(mut flow) = shard.remove(id) {
+            self.ended(env, &mut flow, why);
+        }
+    }
+
+    /// Settles a flow that has ended, and says so.
+    pub(crate) fn ended<O: Observer>(&self, env: &Env<'_, R, O>, flow: &mut Flow, why: FlowEnd) {
+        self.settle(flow, env.now);
+        if flow.held().is_some() {
+            observe!(
+                env.observer,
+                NatFree {
+                    port: self.id,
+                    outside: &flow.outside()
+                }
+            );
+        }
+        let lifetime_ms = env.now.millis_since(flow.created.into());
+        observe!(
+            env.observer,
+            FlowExpire {
+                port: self.id,
+                key: &flow.inside,
+                why,
+                lifetime_ms,
+                packets: flow.packets,
+                bytes: flow.bytes,
+            }
+        );
+        debug_assert!(
+            flow.inside.proto != Proto(255),
+            "a reserved protocol number makes no flow"
+        );
+    }
+}
+
+/// Whether the segment asks for a new connection.
+fn opens(detail: Detail) -> bool {
+    use crate::wire::packet::Segment;
+    match detail {
+        Detail::Tcp(segment) => segment.has(Segment::SYN) && !segment.has(Segment::ACK),
+        _ => false,
+    }
+}

@@ -1,0 +1,192 @@
+//! The outer headers of a frame on the underlay: Ethernet, IPv6, UDP, Geneve.
+//!
+//! One pass over fixed offsets for the frames that carry guests' traffic; any
+//! other frame is somebody else's to look at.
+
+use super::MacAddr;
+use super::ethernet::EtherType;
+use super::geneve::{self, Vni};
+use crate::DropReason;
+use core::net::Ipv6Addr;
+
+/// Bytes of Ethernet, IPv6 and UDP headers.
+const BEFORE_GENEVE: usize = 62;
+
+/// What the outer headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outer {
+    /// Destination on the link.
+    pub mac: MacAddr,
+    /// Destination on the underlay.
+    pub address: Ipv6Addr,
+    /// The virtual network.
+    pub vni: Vni,
+    /// Whether the frame is marked as from outside of the fleet.
+    pub external: bool,
+    /// Bytes in front of the inner frame.
+    pub len: usize,
+}
+
+/// Reads the outer headers of `head`, of a frame of `frame_len` bytes.
+/// `Ok(None)` when it isn't Geneve.
+///
+/// The outer UDP checksum may be zero or not (RFC 6935); it isn't verified, for
+/// that would mean to read the payload, which the inner checksums cover.
+///
+/// # Errors
+///
+/// When it is Geneve and malformed.
+#[inline]
+pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason> {
+    let Some((fixed, _)) = head.split_first_chunk::<70>() else {
+        return Ok(None);
+    };
+    let &[
+        m0,
+        m1,
+        m2,
+        m3,
+        m4,
+        m5, // destination
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        0x86,
+        0xdd, // source, ethertype
+        version,
+        _,
+        _,
+        _,
+        i0,
+        i1,
+        17,
+        _, // IPv6 up to the hop limit
+        ..,
+        p0,
+        p1,
+        u0,
+        u1,
+        _,
+        _, // UDP but for the source port
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _, // Geneve
+    ] = fixed
+    else {
+        return Ok(None);
+    };
+    if version >> 4 != 6 || u16::from_be_bytes([p0, p1]) != geneve::PORT {
+        return Ok(None);
+    }
+    let payload = usize::from(u16::from_be_bytes([i0, i1]));
+    let udp_len = usize::from(u16::from_be_bytes([u0, u1]));
+    if payload.saturating_add(54) > frame_len || udp_len > payload {
+        return Err(DropReason::BadUnderlay);
+    }
+    let tunnel = head.get(BEFORE_GENEVE..).unwrap_or_default();
+    let (header, _) = geneve::Header::parse(tunnel).map_err(DropReason::from)?;
+    // A control packet carries no guest's frame (RFC 8926 section 3.4).
+    let useless = header.control || header.protocol != EtherType::ETHERNET;
+    if useless || udp_len < header.len.saturating_add(8) {
+        return Err(DropReason::BadGeneve);
+    }
+    let address = head.get(38..54).and_then(<[u8]>::first_chunk::<16>);
+    Ok(Some(Outer {
+        mac: MacAddr([m0, m1, m2, m3, m4, m5]),
+        address: Ipv6Addr::from_octets(address.copied().unwrap_or_default()),
+        vni: header.vni,
+        external: header.options.external,
+        len: BEFORE_GENEVE.saturating_add(header.len),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    const US: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+
+    fn frame(options: &[u8]) -> Vec<u8> {
+        let len = (16 + options.len() + 20) as u16;
+        let mut f = Vec::from([2; 12]);
+        f.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+        f.extend(len.to_be_bytes());
+        f.extend([17, 64]);
+        f.extend([0xfd; 16]);
+        f.extend(US);
+        f.extend([0xc0, 0, 0x17, 0xc1]);
+        f.extend(len.to_be_bytes());
+        f.extend([0, 0, (options.len() / 4) as u8, 0, 0x65, 0x58, 0, 0, 7, 0]);
+        f.extend(options);
+        f.extend([0; 20]);
+        f
+    }
+
+    fn all(frame: &[u8]) -> Result<Option<Outer>, DropReason> {
+        parse(frame, frame.len())
+    }
+
+    #[test]
+    fn options_are_walked() {
+        let vni = Vni::new(7).unwrap();
+        let (mac, address) = (MacAddr([2; 6]), Ipv6Addr::from_octets(US));
+        let outer = |external, len| {
+            Ok(Some(Outer {
+                mac,
+                address,
+                vni,
+                external,
+                len,
+            }))
+        };
+        assert_eq!(all(&frame(&[])), outer(false, 70));
+        let external = [0x01, 0x29, 0, 0];
+        assert_eq!(all(&frame(&external)), outer(true, 74));
+        let unknown = [0x99, 0x99, 0x01, 1, 0, 0, 0, 0, 0x01, 0x29, 0, 0];
+        assert_eq!(all(&frame(&unknown)), outer(true, 82));
+        assert_eq!(
+            all(&frame(&[0x99, 0x99, 0x81, 0])),
+            Err(DropReason::GeneveCriticalOption)
+        );
+        assert_eq!(
+            all(&frame(&[0x99, 0x99, 0x01, 9])),
+            Err(DropReason::BadGeneve)
+        );
+    }
+
+    #[test]
+    fn bad_headers_are_refused_and_others_left_alone() {
+        let change = |at: usize, value: u8| {
+            let mut f = frame(&[]);
+            f[at] = value;
+            all(&f)
+        };
+        assert_eq!(change(13, 0), Ok(None));
+        assert_eq!(change(20, 6), Ok(None));
+        assert_eq!(change(57, 0), Ok(None));
+        assert_eq!(change(62, 0x40), Err(DropReason::BadGeneve));
+        assert_eq!(change(62, 0x3f), Err(DropReason::BadGeneve));
+        assert_eq!(change(64, 0), Err(DropReason::BadGeneve));
+        assert_eq!(change(63, 0x80), Err(DropReason::BadGeneve));
+        assert_eq!(change(19, 0xff), Err(DropReason::BadUnderlay));
+        assert_eq!(change(59, 0xff), Err(DropReason::BadUnderlay));
+        assert_eq!(change(59, 1), Err(DropReason::BadGeneve));
+    }
+
+    #[test]
+    fn a_frame_cut_anywhere_is_never_taken_whole() {
+        let whole = frame(&[0x01, 0x29, 0, 0]);
+        for len in 0..whole.len() {
+            assert!(!matches!(all(&whole[..len]), Ok(Some(_))), "{len}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line as it is defined, documented and refused.
+
+use super::*;
+use clap::CommandFactory as _;
+
+/// The words of an example: quotes keep blanks together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, part) in line.split('"').enumerate() {
+        if at % 2 == 1 {
+            words.push(part.into());
+        } else {
+            words.extend(part.split_whitespace().map(String::from));
+        }
+    }
+    words
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_has_examples_that_are_command_lines() {
+    for command in Cli::command().get_subcommands() {
+        let name = command.get_name();
+        let help = command.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let examples: Vec<&str> = help.lines().filter_map(|l| l.strip_prefix("  ")).collect();
+        assert!(!examples.is_empty(), "{name} has no example");
+        for example in examples {
+            let words = words(example);
+            assert_eq!(words[1], name, "{example}");
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{example}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_commands_are_the_founding_ones() {
+    let commands = Cli::command();
+    let names: Vec<&str> = commands.get_subcommands().map(|c| c.get_name()).collect();
+    let expected = "create-xde delete-xde list-ports list-layers dump-layer clear-lft dump-uft \
+         clear-uft dump-tcp-flows add-fw-rule rm-fw-rule set-fw-rules set-v2p clear-v2p dump-v2p \
+         set-v2b clear-v2b dump-v2b add-router-entry del-router-entry dump-router \
+         set-external-ips allow-cidr remove-cidr attach-subnet detach-subnet set-xde-underlay \
+         clear-xde-underlay show-underlay add-underlay-route del-underlay-route stats version \
+         apply completions";
+    let expected: Vec<&str> = expected.split_whitespace().collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn wrong_command_lines_are_refused_with_the_reason() {
+    for (line, why) in [
+        ("", "Usage"),
+        ("create-xde g1", "--mac"),
+        ("create-xde G1 --mac 2:0:0:0:0:1 --vni 1", "a name is"),
+        ("create-xde g1 --mac 2:0:0:0:0:1 --vni 1", "--ipv4"),
+        (
+            "create-xde g1 --mac 2:0:0:0:0:1 --vni 1 --ipv4 10.0.0.1",
+            "--ipv4-gateway",
+        ),
+        (
+            "create-xde g1 --mac 2:0:0:0:0:1 --vni 16777216 --ipv4 1.1.1.1",
+            "16777215",
+        ),
+        ("list-ports -p", "--output"),
+        ("list-ports --json -o name", "cannot be used"),
+        ("dump-layer -p g1 wall", "gateway, firewall, router"),
+        ("dump-layer -p g1 nat --rules --json", "cannot be used"),
+        ("add-fw-rule -p g1", "KEY=VALUE"),
+        ("rm-fw-rule -p g1 up 3", "in, out"),
+        ("set-v2p 100 10.0.0.2 nonsense fd00::1", "MAC address"),
+        ("set-v2b 10.0.0.1/8 fd00::1", "must be zero"),
+        ("set-v2b 10.0.0.0/8", "ENDPOINTS"),
+        (
+            "add-router-entry -p g1 0.0.0.0/0 nowhere system",
+            "drop, ig",
+        ),
+        ("add-router-entry -p g1 0.0.0.0/0 ig", "CLASS"),
+        ("set-external-ips -p g1", "--snat"),
+        (
+            "set-external-ips -p g1 --none --snat 1.1.1.1,1-2",
+            "cannot be used",
+        ),
+        ("set-xde-underlay --address fd00::1", "LINK"),
+        ("set-xde-underlay eth1,x --address fd00::1", "NAME,MTU"),
+        ("stats --timeout 0", "1..=86400"),
+        ("completions tcsh", "bash"),
+        ("frobnicate", "unrecognized"),
+    ] {
+        let line = format!("opteadm {line}");
+        let error = Cli::try_parse_from(line.split_whitespace()).unwrap_err();
+        assert!(error.to_string().contains(why), "{line}: {error}");
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a command ended without success, and with which exit code.
+
+use opte_ioctl::client::ClientError;
+use std::io;
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line or a file that it names is wrong.
+    Usage(String),
+    /// The driver refused, or can't be talked to.
+    Client(ClientError),
+    /// The output can't be written.
+    Output(io::Error),
+}
+
+impl Failure {
+    /// The exit code; see the table in `--help`.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            // Whoever read our output has seen enough.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Client(ClientError::Refused(_)) => 1,
+            Self::Usage(_) | Self::Client(ClientError::RequestTooLarge { .. }) => 2,
+            Self::Client(_) | Self::Output(_) => 3,
+        }
+    }
+
+    /// What to say about it, if anything.
+    pub(crate) fn text(&self) -> Option<String> {
+        match self {
+            Self::Usage(text) => Some(text.clone()),
+            Self::Client(ClientError::Refused(error)) => {
+                let (number, name) = (u16::from(error.code), error.code.name());
+                Some(format!("{error} [E{number} {name}]"))
+            }
+            Self::Client(error) => Some(error.to_string()),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Self::Output(error) => Some(format!("the output can't be written: {error}")),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

@@ -1,0 +1,90 @@
+//! `apply`.
+
+use crate::failure::Failure;
+use crate::session::Session;
+use clap::Args;
+use opte_core::api::{ChangeVerb, Command, Response, Setup};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// `apply`.
+#[derive(Args, Debug)]
+pub(crate) struct Apply {
+    /// The setup file; - is standard input
+    #[arg(value_name = "SETUP.toml")]
+    file: PathBuf,
+    /// Only read the file and say what is in it; no driver is needed
+    #[arg(long)]
+    check: bool,
+}
+
+impl Apply {
+    pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
+        let setup = parse(&self.file, &read_input(&self.file)?)?;
+        if self.check {
+            return Ok(writeln!(session.out, "{}", summary(&setup))?);
+        }
+        let applied = session.call(Command::Apply(setup), |response| match response {
+            Response::Applied(applied) => Some(applied),
+            _ => None,
+        })?;
+        let out = &mut session.out;
+        for change in &applied.changes {
+            let sign = match change.verb {
+                ChangeVerb::Add => '+',
+                ChangeVerb::Remove => '-',
+                ChangeVerb::Change => '~',
+            };
+            writeln!(out, "{sign} {}", change.object)?;
+        }
+        if applied.more > 0 {
+            writeln!(out, "and {} more", applied.more)?;
+        } else if applied.changes.is_empty() {
+            writeln!(out, "nothing to change")?;
+        }
+        Ok(())
+    }
+}
+
+/// The text of a file, or of standard input for `-`.
+pub(crate) fn read_input(file: &Path) -> Result<String, Failure> {
+    let result = if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(file)
+    };
+    result.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
+}
+
+fn parse(file: &Path, text: &str) -> Result<Setup, Failure> {
+    toml::from_str(text).map_err(|error| {
+        // The error quotes the line and points at the place in it.
+        let text = error.to_string();
+        Failure::Usage(format!("{}: {}", file.display(), text.trim_end()))
+    })
+}
+
+fn summary(setup: &Setup) -> String {
+    let count = |n: usize, one: &str, more: &str| match n {
+        1 => format!("1 {one}"),
+        _ => format!("{n} {more}"),
+    };
+    let underlay = setup.underlay.as_ref().map_or_else(
+        || String::from("no underlay"),
+        |underlay| {
+            let links = count(underlay.links.len(), "link", "links");
+            let routes = count(underlay.routes.len(), "route", "routes");
+            format!("an underlay with {links} and {routes}")
+        },
+    );
+    format!(
+        "{}, {}, {}, {underlay}",
+        count(setup.ports.len(), "port", "ports"),
+        count(setup.v2p.len(), "v2p mapping", "v2p mappings"),
+        count(setup.v2b.len(), "v2b prefix", "v2b prefixes"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Runs `xded replay` on a case.
+
+use super::{Case, capture};
+use crate::script;
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Keys every random choice of a case.
+const SEED: &str = "1";
+
+/// How a replay ended.
+pub(super) struct Replayed {
+    pub(super) success: bool,
+    /// What it printed as errors.
+    pub(super) error: String,
+}
+
+/// Builds the driver and says where it is.
+pub(super) fn build(root: &Path) -> Result<PathBuf> {
+    let done = Command::new("cargo")
+        .args(["build", "--package=xded", "--message-format=json"])
+        .current_dir(root)
+        .output()
+        .context("cannot run cargo")?;
+    if !done.status.success() {
+        bail!(
+            "xded doesn't build:\n{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+    String::from_utf8(done.stdout)?
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .next_back()
+        .context("cargo names no executable")
+}
+
+/// Compiles the case's frames and replays them.
+pub(super) fn run(driver: &Path, case: &Case) -> Result<Replayed> {
+    if case.work.exists() {
+        fs::remove_dir_all(&case.work).context("cannot clear the case's outputs")?;
+    }
+    fs::create_dir_all(case.out())?;
+    let done = Command::new(driver)
+        .arg("replay")
+        .arg("--setup")
+        .arg(case.setup())
+        .arg("--out")
+        .arg(case.out())
+        .args(["--seed", SEED])
+        .args(inputs(case)?)
+        .output()
+        .context("cannot run xded")?;
+    let error = String::from_utf8_lossy(&done.stderr).into_owned();
+    ensure!(
+        done.status.code().is_some_and(|code| code != 101),
+        "xded crashed: {}\n{error}",
+        done.status
+    );
+    Ok(Replayed {
+        success: done.status.success(),
+        error,
+    })
+}
+
+/// The arguments `tx:PORT=FILE` and `rx:LINK=FILE`: captures that are in the
+/// case, and those that its script is compiled to.
+fn inputs(case: &Case) -> Result<Vec<OsString>> {
+    let mut inputs: BTreeMap<(String, String), PathBuf> = BTreeMap::new();
+    for entry in fs::read_dir(&case.dir)? {
+        let path = entry?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let is_capture = path.extension().is_some_and(|e| e == "pcap");
+        if let Some((way, name)) = stem.filter(|_| is_capture).and_then(|s| s.split_once('-')) {
+            inputs.insert((way.to_owned(), name.to_owned()), path);
+        }
+    }
+    let script = case.dir.join("frames.txt");
+    if script.is_file() {
+        let text = fs::read_to_string(&script)?;
+        let frames = script::compile(&text, &case.scene()?).context("frames.txt")?;
+        for (place, path) in capture::write_inputs(&frames, &case.work.join("in"))? {
+            let (way, name) = place.parts();
+            let old = inputs.insert((way.to_owned(), name.to_owned()), path);
+            ensure!(
+                old.is_none(),
+                "{way}-{name}.pcap and frames.txt both feed {name}"
+            );
+        }
+    }
+    if inputs.is_empty() {
+        // A setup that is refused needs no frames; `xded replay` needs a file.
+        let path = case.work.join("none.pcap");
+        fs::write(&path, capture::pcap(&[])?)?;
+        inputs.insert(("tx".to_owned(), "none".to_owned()), path);
+    }
+    Ok(inputs
+        .into_iter()
+        .map(|((way, name), path)| {
+            let mut argument = OsString::from(format!("{way}:{name}="));
+            argument.push(path);
+            argument
+        })
+        .collect())
+}

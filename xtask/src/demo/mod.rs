@@ -1,0 +1,162 @@
+//! The demo: the product's main job, shown.
+//!
+//! Purpose   two sleds that each run `xded`, three guests with real Linux
+//!           network stacks, a boundary and an internet, all in namespaces
+//!           that come and go with this command. It needs no root and no tool
+//!           but Rust's.
+//!
+//! Terms     rack    the whole arrangement (see `rack` for a picture)
+//!           tour    what is shown, in chapters
+//!           report  what was found out: an item each, true, false or a number
+//!
+//! Flow      run: cargo build --release -> sandbox -> run again, inside:
+//!           rack::Rack::build -> tour::run -> report::Report
+//!
+//! Failure   a chapter that fails leaves its items false and the tour goes
+//!           on; exit status 1 at the end. Whatever happens, Ctrl-C included,
+//!           processes and namespaces are gone afterwards.
+
+mod rack;
+mod report;
+mod tour;
+
+use crate::lab::sandbox::{self, Outcome};
+use crate::workspace;
+use anyhow::{Context, Result, bail, ensure};
+use report::Report;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+/// How long everything but the build may take.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// What the demo is told.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Print the summary as one JSON object; the rest goes to standard error
+    #[arg(long)]
+    json: bool,
+    /// Use xded and opteadm as they were built before
+    #[arg(long)]
+    no_build: bool,
+    /// Run in the network namespace that is there (used by the demo itself)
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+/// The demo's files.
+struct Paths {
+    xded: PathBuf,
+    opteadm: PathBuf,
+    /// Setup files, sockets, logs and the capture.
+    folder: PathBuf,
+}
+
+/// Runs the demo.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let program = std::env::current_exe().context("can't find this program")?;
+    // target/debug/xtask
+    let target = program
+        .ancestors()
+        .nth(2)
+        .context("this program isn't in a target folder")?;
+    let release = target.join("release");
+    let paths = Paths {
+        xded: release.join("xded"),
+        opteadm: release.join("opteadm"),
+        folder: target.join("demo"),
+    };
+    if args.inside {
+        return show(&paths, args.json);
+    }
+    if !args.no_build {
+        build(target)?;
+    }
+    for built in [&paths.xded, &paths.opteadm] {
+        ensure!(
+            built.is_file(),
+            "{} isn't there; leave out --no-build",
+            built.display()
+        );
+    }
+    std::fs::create_dir_all(&paths.folder)?;
+    check_tun()?;
+    enter(&program, args.json)
+}
+
+/// Builds the programs that are shown.
+fn build(target: &Path) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    eprintln!("$ cargo build --release -p xded -p opteadm");
+    let start = Instant::now();
+    let status = Command::new(cargo)
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "-p",
+            "xded",
+            "-p",
+            "opteadm",
+        ])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(workspace::root())
+        .status()
+        .context("can't run cargo")?;
+    ensure!(status.success(), "the build failed");
+    eprintln!("built in {:.0?}", start.elapsed());
+    Ok(())
+}
+
+/// Guests' devices are TAPs. Without the device that makes them the demo would
+/// fail with a longer story.
+fn check_tun() -> Result<()> {
+    const TUN: &str = "/dev/net/tun";
+    match std::fs::File::options().read(true).write(true).open(TUN) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!(
+            "can't open {TUN}, of which guests' network devices are made: {error}\n\
+             If it isn't there, `sudo modprobe tun` makes it; if it may not be opened,\n\
+             `sudo chmod 0666 {TUN}` gives it the mode that distributions give it."
+        ),
+    }
+}
+
+/// Runs this program again, in a sandbox.
+fn enter(program: &Path, json: bool) -> Result<ExitCode> {
+    let again = || {
+        let mut command = Command::new(program);
+        command.args(["demo", "--inside"]);
+        if json {
+            command.arg("--json");
+        }
+        command
+    };
+    match sandbox::run(again, LIMIT).context("can't run this program again")? {
+        Outcome::Ended(status) if status.success() => Ok(ExitCode::SUCCESS),
+        Outcome::Ended(status) if status.code() == Some(1) => Ok(ExitCode::FAILURE),
+        Outcome::Ended(status) => bail!("the demo ended with {status}"),
+        Outcome::TimedOut => bail!("the demo took longer than {LIMIT:?} and was stopped"),
+        Outcome::Refused(errno) => {
+            let with_sudo = format!("sudo {} demo --no-build", program.display());
+            bail!("{}", sandbox::advice(errno, &with_sudo))
+        }
+    }
+}
+
+/// Builds the rack and gives the tour.
+fn show(paths: &Paths, json: bool) -> Result<ExitCode> {
+    let mut report = Report::new(json);
+    let start = Instant::now();
+    if let Err(error) = tour::run(paths, &mut report) {
+        report.say(&format!("\nThe demo stopped: {error:#}"));
+    }
+    report.number("seconds", start.elapsed().as_secs_f64());
+    report.finish(&paths.folder)?;
+    Ok(match report.good() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}

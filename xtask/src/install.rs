@@ -1,0 +1,105 @@
+//! The programs that tests talk to, and how to get them.
+
+use crate::step::Outcome;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A program that tests run, and the Debian package that has it.
+const TOOLS: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("dhclient", "isc-dhcp-client"),
+    ("dig", "dnsutils"),
+    ("ip", "iproute2"),
+    ("iperf3", "iperf3"),
+    ("ping", "iputils-ping"),
+    ("tcpdump", "tcpdump"),
+    ("tshark", "tshark"),
+    ("valgrind", "valgrind"),
+];
+
+/// Installs what is missing where that is ours to do: as root on Debian.
+/// Elsewhere it names what is missing.
+pub(crate) fn check() -> Result<Outcome> {
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(Outcome::pass("all there"));
+    }
+    let list = packages.join(" ");
+    if !Path::new("/etc/debian_version").exists() || find("apt-get").is_none() {
+        return Ok(Outcome::skip(format!("not installed: {list}")));
+    }
+    if !is_root() {
+        return Ok(Outcome::skip(format!(
+            "not installed: run `sudo apt-get install {list}`"
+        )));
+    }
+    println!("  installing {list}");
+    let why = install(&packages)?;
+    let packages = missing();
+    Ok(if packages.is_empty() {
+        Outcome::pass(format!("installed {list}"))
+    } else {
+        Outcome::skip(format!(
+            "cannot be installed: {}\n{why}",
+            packages.join(" ")
+        ))
+    })
+}
+
+/// Packages whose program isn't there.
+fn missing() -> Vec<&'static str> {
+    TOOLS
+        .iter()
+        .filter(|(program, _)| find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect()
+}
+
+/// Where a program is. The folders of root's programs count, whoever asks.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Whether this process may install packages.
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|ids| ids.split_ascii_whitespace().nth(1))
+        .is_some_and(|effective| effective == "0")
+}
+
+/// Installs packages; what it returns matters only when they still miss. The
+/// package lists are fetched only when it doesn't work with those at hand.
+fn install(packages: &[&str]) -> Result<String> {
+    let first = apt(&["install"], packages)?;
+    if first.status.success() {
+        return Ok(String::new());
+    }
+    apt(&["update"], &[])?;
+    let second = apt(&["install"], packages)?;
+    if second.status.success() {
+        return Ok(String::new());
+    }
+    // One package that doesn't exist here must not keep the others away.
+    for package in packages {
+        apt(&["install"], &[package])?;
+    }
+    Ok(String::from_utf8_lossy(&second.stderr).trim().to_owned())
+}
+
+fn apt(command: &[&str], packages: &[&str]) -> Result<Output> {
+    Command::new("apt-get")
+        .args(["--yes", "--quiet", "--no-install-recommends"])
+        .args(command)
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .output()
+        .context("cannot run apt-get")
+}

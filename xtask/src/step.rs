@@ -1,0 +1,226 @@
+//! A list of steps that all run, and what came of them.
+//!
+//! Terms     step      a name and something to run
+//!           outcome   what it found: how many things passed, failed and were
+//!                     skipped, and the sentences to repeat at the end
+//!           report    all outcomes
+//!
+//! Rules     S1  a failed step never stops the steps after it.
+//!           S2  a step that can't run says why, at once and again at the end.
+//!           S3  with `CI=true` in the environment a skip is a failure.
+
+use anyhow::Result;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// What a step found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Things that are right.
+    pub(crate) passed: usize,
+    /// What is wrong, a text each.
+    pub(crate) failures: Vec<String>,
+    /// What could not be found out, and why.
+    pub(crate) skips: Vec<String>,
+    /// A few words to show beside the step's name.
+    pub(crate) note: String,
+}
+
+impl Outcome {
+    /// One thing that is right.
+    pub(crate) fn pass(note: impl Into<String>) -> Self {
+        Self {
+            passed: 1,
+            note: note.into(),
+            ..Self::default()
+        }
+    }
+
+    /// One thing that is wrong.
+    pub(crate) fn fail(why: impl Into<String>) -> Self {
+        Self {
+            failures: vec![why.into()],
+            ..Self::default()
+        }
+    }
+
+    /// One thing that can't be found out here.
+    pub(crate) fn skip(why: impl Into<String>) -> Self {
+        Self {
+            skips: vec![why.into()],
+            ..Self::default()
+        }
+    }
+
+    /// Right when there is nothing wrong.
+    pub(crate) fn of(failures: Vec<String>, note: impl Into<String>) -> Self {
+        Self {
+            passed: usize::from(failures.is_empty()),
+            failures,
+            skips: Vec::new(),
+            note: note.into(),
+        }
+    }
+}
+
+type Run<'a> = Box<dyn FnOnce() -> Result<Outcome> + 'a>;
+
+/// A name and something to run.
+pub(crate) struct Step<'a> {
+    name: &'static str,
+    run: Run<'a>,
+}
+
+impl<'a> Step<'a> {
+    /// A step. An error is a failure of the step.
+    pub(crate) fn new(name: &'static str, run: impl FnOnce() -> Result<Outcome> + 'a) -> Self {
+        Self {
+            name,
+            run: Box::new(run),
+        }
+    }
+}
+
+/// What came of every step.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    outcomes: Vec<(&'static str, Outcome, Duration)>,
+    ci: bool,
+}
+
+/// Whether this run is a gate, where what can't be checked counts as wrong.
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
+}
+
+/// Runs every step in order and prints a line for each.
+pub(crate) fn run_all(steps: Vec<Step<'_>>) -> Report {
+    let mut report = Report {
+        outcomes: Vec::new(),
+        ci: in_ci(),
+    };
+    for Step { name, run } in steps {
+        announce(name);
+        let start = Instant::now();
+        let outcome = run().unwrap_or_else(|error| Outcome::fail(format!("{error:#}")));
+        let took = start.elapsed();
+        report.print_line(name, &outcome, took);
+        report.outcomes.push((name, outcome, took));
+    }
+    report
+}
+
+/// Says what runs now, on a terminal: the step's line takes its place.
+fn announce(name: &str) {
+    if std::io::stdout().is_terminal() {
+        print!("· {name}\r");
+        // Nothing depends on whether this is seen.
+        drop(std::io::stdout().flush());
+    }
+}
+
+impl Report {
+    fn print_line(&self, name: &str, outcome: &Outcome, took: Duration) {
+        let mark = if !outcome.failures.is_empty() {
+            '✗'
+        } else if !outcome.skips.is_empty() {
+            if self.ci { '✗' } else { '!' }
+        } else {
+            '✓'
+        };
+        let seconds = took.as_secs_f64();
+        println!("{mark} {name:<24} {seconds:>6.1} s  {}", outcome.note);
+        for failure in &outcome.failures {
+            println!("{}", indented(failure));
+        }
+        for skip in &outcome.skips {
+            println!("    SKIPPED: {skip}");
+        }
+    }
+
+    /// Things that passed, failed and were skipped, by rule S3.
+    pub(crate) fn totals(&self) -> (usize, usize, usize) {
+        let sum = |count: fn(&Outcome) -> usize| -> usize {
+            self.outcomes
+                .iter()
+                .map(|(_, outcome, _)| count(outcome))
+                .sum()
+        };
+        let (passed, failed, skipped) = (
+            sum(|o| o.passed),
+            sum(|o| o.failures.len()),
+            sum(|o| o.skips.len()),
+        );
+        if self.ci {
+            (passed, failed + skipped, 0)
+        } else {
+            (passed, failed, skipped)
+        }
+    }
+
+    /// Repeats what went wrong and what was skipped, and makes the exit code.
+    pub(crate) fn finish(&self) -> ExitCode {
+        let all = |of: fn(&Outcome) -> &[String]| {
+            self.outcomes.iter().flat_map(move |(name, outcome, _)| {
+                of(outcome).iter().map(move |text| (name, text))
+            })
+        };
+        for (name, why) in all(|o| &o.skips) {
+            println!("SKIPPED {name}: {why}");
+        }
+        for (name, why) in all(|o| &o.failures) {
+            println!("FAILED {name}: {}", why.lines().next().unwrap_or_default());
+        }
+        let (_, failed, _) = self.totals();
+        if failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn indented(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.trim_end().lines() {
+        out.push_str("    ");
+        out.push_str(line);
+        out.push('\n');
+    }
+    out.trim_end_matches('\n').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(ci: bool, outcomes: Vec<Outcome>) -> Report {
+        Report {
+            outcomes: outcomes
+                .into_iter()
+                .map(|outcome| ("step", outcome, Duration::ZERO))
+                .collect(),
+            ci,
+        }
+    }
+
+    #[test]
+    fn every_step_runs_and_an_error_is_a_failure() {
+        let report = run_all(vec![
+            Step::new("one", || anyhow::bail!("broken")),
+            Step::new("two", || Ok(Outcome::pass(""))),
+        ]);
+        let (passed, failed, _) = report.totals();
+        assert_eq!((passed, failed), (1, 1));
+    }
+
+    #[test]
+    fn a_skip_is_a_failure_in_ci_only() {
+        let outcomes = || vec![Outcome::skip("no tshark"), Outcome::pass("")];
+        assert_eq!(report(false, outcomes()).totals(), (1, 0, 1));
+        assert_eq!(report(false, outcomes()).finish(), ExitCode::SUCCESS);
+        assert_eq!(report(true, outcomes()).totals(), (1, 1, 0));
+        assert_eq!(report(true, outcomes()).finish(), ExitCode::FAILURE);
+    }
+}
