@@ -26,7 +26,7 @@
 
 mod capture;
 mod file;
-mod neighbour;
+pub(crate) mod neighbour;
 mod recorder;
 mod report;
 mod results;

@@ -191,3 +191,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
