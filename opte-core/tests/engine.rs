@@ -258,6 +258,35 @@ fn a_changed_mapping_takes_effect_on_the_next_packet() {
 }
 
 #[test]
+fn a_next_hop_that_never_answers_costs_its_frames_with_the_reason() {
+    let (a, _) = two_sleds(ALLOW_ALL);
+    let flow = Flow::new(G1, "10.0.0.1:1000 > 10.0.0.3:53");
+    assert_eq!(a.tx("g1", &flow.udp(b"1")).0, Verdict::Held);
+    for _ in 0..50 {
+        a.advance(100);
+    }
+    assert_eq!(a.drops(DropReason::NextHopUnresolved), 1);
+}
+
+#[test]
+fn guests_hear_their_ipv6_router_and_flows_end_when_idle() {
+    let sled = two_guests(ALLOW_ALL);
+    let first = sled.advance(100).ports;
+    assert_eq!(first.len(), 2, "an advertisement for each guest");
+    assert_eq!(first[0].1[54], 134);
+    assert!(sled.advance(100).ports.is_empty());
+    let flow = Flow::new(G1, "10.0.0.1:1000 > 10.0.0.2:53");
+    sled.local("g1", &flow.udp(b"")).unwrap();
+    sled.events("");
+    sled.advance(29_000);
+    assert_eq!(sled.events("FlowExpire").len(), 0);
+    sled.advance(3_000);
+    let ended = sled.events("FlowExpire");
+    assert_eq!(ended.len(), 2, "one at each port");
+    assert!(ended[0].contains("why: Idle"));
+}
+
+#[test]
 fn snat_hides_a_guest_behind_a_port_of_a_shared_address() {
     let external = r#"external = { snat = [
         { address = "203.0.113.9", first_port = 4096, last_port = 8191 },

@@ -14,6 +14,7 @@
 
 pub(crate) mod advertise;
 mod apply;
+mod built_in;
 mod command;
 mod device;
 mod dump;

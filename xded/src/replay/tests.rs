@@ -1,3 +1,5 @@
+//! Replays: the order of frames, bad inputs, and equal results.
+
 use super::file::PcapngFile;
 use super::*;
 use crate::testing::{self, SETUP, udp};

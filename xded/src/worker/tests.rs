@@ -1,3 +1,5 @@
+//! A worker whose devices are socket pairs.
+
 use super::*;
 use crate::device::{Kind, Shared};
 use crate::replay::neighbour;
