@@ -143,7 +143,7 @@ impl<R: RawMutex> Port<R> {
         Arc::clone(&self.policy.lock())
     }
 
-    /// Swaps in a policy made by [`Policy::next`]. Cannot fail.
+    /// Swaps in a policy made by one of the planning functions of [`Policy`]. Cannot fail.
     pub(crate) fn commit(&self, policy: Policy) {
         // The old policy is freed after the lock is let go.
         let old = core::mem::replace(&mut *self.policy.lock(), Arc::new(policy));
