@@ -267,7 +267,8 @@ fn parse_transport(frame: &[u8], ip: &Ip, dir: Direction) -> Result<Packet, Reje
                 Detail::Other,
             )
         }
-        Proto::SCTP => return Err(DropReason::BadTransport.into()),
+        // The other family's ICMP has no meaning here, and no checksum to mend.
+        Proto::SCTP | Proto::ICMP | Proto::ICMPV6 => return Err(DropReason::BadTransport.into()),
         _ => (Ports::Fixed(0, 0), Detail::Other),
     };
     let (local, remote) = match dir {
