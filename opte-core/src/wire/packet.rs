@@ -223,14 +223,21 @@ fn walk_extensions(frame: &[u8], ip: &mut Ip) -> Result<(), Reject> {
             Proto(0 | 43 | 60) => 8,
             // An authentication header counts in units of 4, less 2.
             Proto(51) => 4,
-            Proto(44) => return fragment_header(frame, ip),
+            Proto(44) => {
+                check_fragment(frame, ip)?;
+                8
+            }
             _ => return Ok(()),
         };
         let &[next, len] = frame
             .get(ip.transport..)
             .and_then(<[u8]>::first_chunk)
             .ok_or(DropReason::Truncated)?;
-        let units = usize::from(len).wrapping_add(if unit == 8 { 1 } else { 2 });
+        let units = match ip.proto {
+            Proto(44) => 1,
+            Proto(51) => usize::from(len).wrapping_add(2),
+            _ => usize::from(len).wrapping_add(1),
+        };
         let len = units.wrapping_mul(unit);
         walked = walked.wrapping_add(len);
         if len > ip.transport_len || walked > IPV6_EXTENSION_BYTES_MAX {
@@ -243,12 +250,16 @@ fn walk_extensions(frame: &[u8], ip: &mut Ip) -> Result<(), Reject> {
     Err(DropReason::BadExtension.into())
 }
 
-/// A fragment header makes a fragment unless offset and M flag are zero
-/// ("atomic fragment", RFC 6946), which the engine leaves to the receiver.
-fn fragment_header(frame: &[u8], ip: &Ip) -> Result<(), Reject> {
-    match frame.get(ip.transport..).and_then(<[u8]>::first_chunk::<8>) {
-        Some(_) if ip.transport_len >= 8 => Err(Reject::Fragment),
-        _ => Err(DropReason::BadExtension.into()),
+/// A fragment header makes a fragment unless offset and M flag are zero: an
+/// "atomic fragment" is a whole packet (RFC 6946).
+fn check_fragment(frame: &[u8], ip: &Ip) -> Result<(), Reject> {
+    let header = frame.get(ip.transport..).and_then(<[u8]>::first_chunk);
+    let &[_, _, offset, more, _, _, _, _] = header
+        .filter(|_| ip.transport_len >= 8)
+        .ok_or(DropReason::BadExtension)?;
+    match u16::from_be_bytes([offset, more]) & 0xfff9 {
+        0 => Ok(()),
+        _ => Err(Reject::Fragment),
     }
 }
 
