@@ -7,7 +7,6 @@ use crate::event::{FlowEnd, Observer, observe};
 use crate::flow::record::Flow;
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
-use crate::flow::{Proto, Tuple};
 use crate::layer::nat::Outside;
 use crate::wire::packet::Detail;
 use crate::{Direction, DropReason, LayerId};
@@ -259,10 +258,6 @@ impl<R: RawMutex> Port<R> {
                 packets: flow.packets,
                 bytes: flow.bytes,
             }
-        );
-        debug_assert!(
-            flow.inside.proto != Proto(255),
-            "a reserved protocol number makes no flow"
         );
     }
 }
