@@ -212,7 +212,9 @@ impl<R: RawMutex> Port<R> {
         self.layer(env, flow, LayerId::Nat, |flow| {
             self.nat(env, policy, flow, &way)
         })?;
-        flow.external = way.gateway.is_some();
+        if flow.opened == Direction::Out {
+            flow.external = way.gateway.is_some();
+        }
         flow.forward = way.forward;
         observe!(
             env.observer,

@@ -6,6 +6,7 @@ use super::{Dropped, Env, Port};
 use crate::event::{Observer, Path, observe};
 use crate::flow::record::Forward;
 use crate::frame::Frame;
+use crate::flow::{Flow, Proto};
 use crate::hairpin;
 use crate::stats::DirCounters;
 use crate::wire::packet::{self, Packet, Reject};
@@ -27,6 +28,15 @@ pub(crate) struct Arrival<'p> {
 
 /// What becomes of a frame.
 #[derive(Debug)]
+impl Arrival<'_> {
+    /// Whether the packet, which has the flow's key, may belong to it: nobody
+    /// outside of the VPC speaks for a guest of it, nor the other way.
+    #[inline]
+    pub(super) fn may_join(&self, flow: &Flow) -> bool {
+        self.dir == Direction::Out || self.external == flow.external
+    }
+}
+
 pub(crate) enum Done {
     /// It was rewritten and goes on. Inbound frames go to the guest, and their
     /// `forward` means nothing.
@@ -117,7 +127,7 @@ impl<R: RawMutex> Port<R> {
         if u32::from(packet.ip_len) > mtu && frame.offload().segment_len == 0 {
             return (Path::None, Some(packet), Err(DropReason::TooBig.into()));
         }
-        let (path, decided) = match self.fast(env, dir, &packet, len) {
+        let (path, decided) = match self.fast(env, &arrival) {
             Fast::Hit(rewrite) => (Path::Hit, Ok(rewrite)),
             Fast::Refused(reason) => (Path::Hit, Err(reason.into())),
             Fast::Stale(inside) => (Path::Miss, self.slow(env, &arrival, Some(inside))),

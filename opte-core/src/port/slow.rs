@@ -40,6 +40,7 @@ impl<R: RawMutex> Port<R> {
         let raced = shard
             .find(arrival.dir, &arrival.packet.tuple, hash)
             .map(|found| found.0);
+            .filter(|(_, flow)| arrival.may_join(flow))
         if let Some(id) = raced {
             // Another CPU was faster.
             self.give_back(env, &inside);
