@@ -41,12 +41,13 @@ impl<R: RawMutex> Port<R> {
             .find(arrival.dir, &arrival.packet.tuple, hash)
             .map(|found| found.0);
             .filter(|(_, flow)| arrival.may_join(flow))
-        if let Some(id) = raced {
-            // Another CPU was faster.
+            .map(|found| found.0);
+        // Another CPU was faster.
+        if let Some(id) = raced
+            && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id)
+        {
             self.give_back(env, &inside);
-            return self
-                .refresh(env, &policy, arrival, &mut shard, id)
-                .unwrap_or_else(|| Err(Dropped::from(DropReason::PortDown)));
+            return decided;
         }
         let opened = self.open(env, &policy, arrival, &inside, &mut shard);
         opened.map_err(|dropped| Dropped {
