@@ -54,10 +54,21 @@ impl<R: RawMutex> Port<R> {
             self.forward(env, policy, flow)?;
             flow.policy = [policy.generation; 2];
         } else {
+            self.layer(env, flow, LayerId::Nat, |flow| self.entrance(flow))?;
             let [inbound, _] = &mut flow.policy;
             *inbound = policy.generation;
         }
         Ok(())
+    }
+
+    /// Whether the external address that a flow came in by is still the port's.
+    fn entrance(&self, flow: &Flow) -> Result<(), Dropped> {
+        match flow.held() {
+            Some(held) if !self.nat.still_valid(&held, None) => {
+                Err(Dropped::by(LayerId::Nat, DropReason::NoMapping))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Runs one layer between its probes.
@@ -421,6 +432,10 @@ impl<R: RawMutex> Port<R> {
                     observe!(env.observer, NatExhausted { port, key });
                 }
                 observe!(
+        if flow.opened == Direction::In {
+            // Who called from inside of the VPC can't be answered from outside.
+            return Err(Dropped::by(layer, DropReason::NoRoute));
+        }
                     env.observer,
                     GenDescFail {
                         port,
