@@ -1,6 +1,7 @@
 //! A port's configuration, as decisions are made from it.
 
 use super::Dropped;
+use crate::api::mapping::BOUNDARY_VNI;
 use crate::api::{ConfigError, ErrorCode, HostFilter, ObjectKind, PortSpec, Prefix};
 use crate::flow::Family;
 use crate::flow::record::NO_REWRITE;
@@ -254,6 +255,10 @@ pub(crate) fn check(spec: &PortSpec) -> Result<(), ConfigError> {
     } else {
         PORT_MTU_MIN
     };
+    if spec.vni.get() == BOUNDARY_VNI {
+        let hint = "what has this VNI comes from outside of every VPC";
+        return Err(bad(ErrorCode::Conflict, "vni", &spec.vni).hint(hint));
+    }
     if !(least..=PORT_MTU_MAX).contains(&spec.mtu) {
         let hint = alloc::format!("{least} to {PORT_MTU_MAX}");
         return Err(bad(ErrorCode::OutOfRange, "mtu", &spec.mtu).hint(hint));
