@@ -36,8 +36,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         now: Instant,
         devices: &mut impl Devices,
         out: &mut impl Output,
-    ) -> Result<Response, ConfigError> {
+    ) -> Result<Applied, ConfigError> {
         let plan = self.plan(&setup, now)?;
+        if plan.changes.is_empty() {
+            // All of it is there already: no generation moves.
+            return Ok(Applied {
+                generation: self.host_generation(),
+                ..Applied::default()
+            });
+        }
         let links = self.open_devices(&plan, devices)?;
         let Plan {
             underlay,
@@ -70,11 +77,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let more = changes.len().saturating_sub(CHANGES_MAX);
         let more = u64::try_from(more).unwrap_or(u64::MAX);
         let changes = changes.into_iter().take(CHANGES_MAX).collect();
-        Ok(Response::Applied(Applied {
+        Ok(Applied {
             generation,
             changes,
             more,
-        }))
+        })
     }
 
     pub(super) fn set_underlay(

@@ -89,6 +89,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
             Command::AttachSubnet(name, prefix) => (Some(name), self.attach(&name, prefix)?),
             Command::DetachSubnet(name, prefix) => (Some(name), self.detach(&name, prefix)?),
+            Command::Apply(setup) => {
+                let applied = self.apply(setup, now, devices, out)?;
+                if applied.changes.is_empty() {
+                    return Ok(Response::Applied(applied));
+                }
+                (None, Response::Applied(applied))
+            }
             command => (None, self.change_host(command, now, devices, out)?),
         };
         control.generation = control.generation.wrapping_add(1);
@@ -104,7 +111,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         Ok(response)
     }
 
-    /// Commands about mappings, the underlay and everything at once.
+    /// Commands about mappings and the underlay.
     fn change_host(
         &self,
         command: Command,
@@ -125,7 +132,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::DelUnderlayRoute(route) => {
                 done(self.underlay.del_route(&route, now, out, &self.observer))
             }
-            Command::Apply(setup) => self.apply(setup, now, devices, out),
             _ => Err(ConfigError::new(
                 ErrorCode::UnknownCommand,
                 ObjectKind::Request,
