@@ -1,6 +1,7 @@
 //! The engine as a whole: guests, hosts, policy changes under live flows.
 
 mod sim;
+mod trial;
 
 use opte_core::DropReason;
 use opte_core::api::{Command, Name, Response, V2p};
@@ -384,10 +385,13 @@ rules = ["dir=in priority=1 action=allow protocols=tcp ports=80"]"#;
 
 /// Lets a sled learn that the boundary end point has this MAC address.
 fn learn_boundary(sled: &Sled, mac: MacAddr) {
-    let (verdict, sent) = sled.tx(
-        "g1",
-        &Flow::new(G1, "10.0.0.1:9 > 198.51.100.99:9").udp(b""),
-    );
+    let flow = Flow::new(G1, "10.0.0.1:9 > 198.51.100.99:9");
+    learn_boundary_by(sled, "g1", flow, mac);
+}
+
+/// The same, by a frame of that guest.
+fn learn_boundary_by(sled: &Sled, port: &str, flow: Flow, mac: MacAddr) {
+    let (verdict, sent) = sled.tx(port, &flow.udp(b""));
     assert_eq!(verdict, Verdict::Held);
     let ours = MacAddr(sent.links[0].1[6..12].try_into().unwrap());
     let boundary: std::net::Ipv6Addr = "fd00:99::1".parse().unwrap();
