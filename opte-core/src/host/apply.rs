@@ -36,14 +36,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         now: Instant,
         devices: &mut impl Devices,
         out: &mut impl Output,
-    ) -> Result<Applied, ConfigError> {
+    ) -> Result<Response, ConfigError> {
         let plan = self.plan(&setup, now)?;
         if plan.changes.is_empty() {
-            // All of it is there already: no generation moves.
-            return Ok(Applied {
-                generation: self.host_generation(),
+            let generation = self.host_generation();
+            return Ok(Response::Applied(Applied {
+                generation,
                 ..Applied::default()
-            });
+            }));
         }
         let links = self.open_devices(&plan, devices)?;
         let Plan {
@@ -77,11 +77,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let more = changes.len().saturating_sub(CHANGES_MAX);
         let more = u64::try_from(more).unwrap_or(u64::MAX);
         let changes = changes.into_iter().take(CHANGES_MAX).collect();
-        Ok(Applied {
+        Ok(Response::Applied(Applied {
             generation,
             changes,
             more,
-        })
+        }))
     }
 
     pub(super) fn set_underlay(

@@ -89,15 +89,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
             Command::AttachSubnet(name, prefix) => (Some(name), self.attach(&name, prefix)?),
             Command::DetachSubnet(name, prefix) => (Some(name), self.detach(&name, prefix)?),
-            Command::Apply(setup) => {
-                let applied = self.apply(setup, now, devices, out)?;
-                if applied.changes.is_empty() {
-                    return Ok(Response::Applied(applied));
-                }
-                (None, Response::Applied(applied))
-            }
             command => (None, self.change_host(command, now, devices, out)?),
         };
+        if matches!(&response, Response::Applied(applied) if applied.changes.is_empty()) {
+            return Ok(response);
+        }
         control.generation = control.generation.wrapping_add(1);
         self.generation
             .store(control.generation, core::sync::atomic::Ordering::Relaxed);
@@ -111,7 +107,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         Ok(response)
     }
 
-    /// Commands about mappings and the underlay.
+    /// Commands about mappings, the underlay and everything at once.
     fn change_host(
         &self,
         command: Command,
@@ -132,6 +128,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::DelUnderlayRoute(route) => {
                 done(self.underlay.del_route(&route, now, out, &self.observer))
             }
+            Command::Apply(setup) => self.apply(setup, now, devices, out),
             _ => Err(ConfigError::new(
                 ErrorCode::UnknownCommand,
                 ObjectKind::Request,
