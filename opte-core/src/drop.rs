@@ -139,6 +139,8 @@ drop_reasons! {
     UnderlayFull => c"underlay_full",
     /// Traffic to the gateway's own address for a service that it doesn't have.
     GatewayNotAnswered => c"gateway_not_answered",
+    /// An underlay link's device can't take the frame now.
+    LinkFull => c"link_full",
 }
 
 impl DropReason {

@@ -287,6 +287,25 @@ fn guests_hear_their_ipv6_router_and_flows_end_when_idle() {
 }
 
 #[test]
+fn a_setup_that_is_there_already_changes_nothing() {
+    let setup = underlay(1) + &v2p(3, 2) + &port("g1", 1, ALLOW_ALL) + &port("g2", 2, "");
+    let sled = Sled::with(1, &setup);
+    let Ok(Response::Applied(again)) = sled.apply(&setup) else {
+        panic!()
+    };
+    assert_eq!((again.changes, again.generation), (vec![], 1));
+    let Ok(Response::Applied(less)) = sled.apply(&underlay(1)) else {
+        panic!()
+    };
+    let removed: Vec<_> = less.changes.iter().map(|c| c.object.as_str()).collect();
+    assert_eq!(
+        removed,
+        ["v2p 7 10.0.0.3", "v2p 7 fd00:7::3", "port g1", "port g2"]
+    );
+    assert_eq!(less.generation, 2);
+}
+
+#[test]
 fn snat_hides_a_guest_behind_a_port_of_a_shared_address() {
     let external = r#"external = { snat = [
         { address = "203.0.113.9", first_port = 4096, last_port = 8191 },

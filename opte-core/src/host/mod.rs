@@ -35,7 +35,7 @@ use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
 use crate::port::{Done, Dropped, Env};
 use crate::stats::HostCounters;
-use crate::verdict::{LinkId, Output, Verdict};
+use crate::verdict::{LinkId, Lost, Output, Verdict};
 use crate::wire::outer;
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
@@ -215,12 +215,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
     }
 
-    /// Counts a frame that the shell could not deliver after a verdict.
-    pub fn undelivered(&self, lane: &mut Lane<R>, port: PortId, reason: DropReason) {
+    /// Counts a frame that a device didn't take.
+    pub fn undelivered(&self, lane: &mut Lane<R>, lost: Lost) {
         let env = self.env(lane, Instant::ZERO);
-        match env.view.port(port) {
-            Some(port) => port.dropped(&env, Direction::In, &reason.into()),
-            None => self.refused(&env, Direction::In, reason),
+        let (port, dir, reason) = match lost {
+            Lost::ToPort(port) => (env.view.port(port), Direction::In, DropReason::DeviceFull),
+            Lost::FromPort(port) => (env.view.port(port), Direction::Out, DropReason::LinkFull),
+            Lost::ToLink => (None, Direction::Out, DropReason::LinkFull),
+        };
+        match port {
+            Some(port) => port.dropped(&env, dir, &reason.into()),
+            None => self.refused(&env, dir, reason),
         }
     }
 

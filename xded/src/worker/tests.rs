@@ -4,6 +4,7 @@ use super::*;
 use crate::device::{Kind, Shared};
 use crate::replay::neighbour;
 use crate::testing::{SETUP, udp};
+use opte_core::DropReason;
 use opte_core::api::{Command, ConfigError, LinkSpec, PortId, PortSpec, Response, Setup};
 use opte_core::event::Unobserved;
 use opte_core::host::{Devices, HostConfig, LinkDevice};
