@@ -96,7 +96,7 @@ impl<R: RawMutex> Table<R> {
     pub fn new(flows_max: u32, seed: u64, budget: Arc<Budget>, now: Instant) -> Self {
         let shards = (flows_max / 1_024).next_power_of_two().clamp(1, SHARDS_MAX);
         // Keys don't spread perfectly: a quarter more room than flows.
-        let chunks = flows_max.saturating_add(flows_max / 4) / CHUNK + shards;
+        let chunks = (flows_max.saturating_add(flows_max / 4) / CHUNK).saturating_add(shards);
         let second = seconds(now);
         let shard = |_| {
             Mutex::new(Shard {
@@ -138,7 +138,7 @@ impl<R: RawMutex> Table<R> {
         remote.copy_from_slice(&key.remote);
         let [l0, l1] = key.local_port.to_be_bytes();
         let [r0, r1] = key.remote_port.to_be_bytes();
-        rest.copy_from_slice(&[l0, l1, r0, r1, key.proto.0, key.family as u8, 0, 0]);
+        rest.copy_from_slice(&[l0, l1, r0, r1, key.proto.0, key.family.number(), 0, 0]);
         rapidhash_v3_nano_inline::<true, true>(&bytes, &self.secrets)
     }
 
@@ -172,9 +172,10 @@ impl<R: RawMutex> Table<R> {
     /// Locks the shard that flows with this inside key are in, to look for
     /// the flow again and to insert it. Insertions of one key exclude each other.
     pub fn lock(&self, inside_hash: u64) -> ShardGuard<'_, R> {
-        let shards = self.shards.len() as u64;
+        let shards = u64::from(self.shard_count());
         // The index uses the low bits and the high half; take others.
-        let at = u32::try_from((inside_hash >> 20) % shards).unwrap_or(0);
+        let at = (inside_hash >> 20).checked_rem(shards).unwrap_or(0);
+        let at = u32::try_from(at).unwrap_or(0);
         ShardGuard {
             table: self,
             at,
@@ -350,9 +351,10 @@ impl<R: RawMutex> Table<R> {
         // There is at least one shard, and `at` is always below their number.
         #[expect(
             clippy::indexing_slicing,
-            reason = "shards are fixed; numbers come from `% shards`"
+            reason = "there is one shard at least, and none goes away"
         )]
-        self.shards[position(at) % self.shards.len()].lock()
+        let shard = self.shards.get(position(at)).unwrap_or(&self.shards[0]);
+        shard.lock()
     }
 
     /// Shard of a flow number, and its number there.
@@ -360,8 +362,8 @@ impl<R: RawMutex> Table<R> {
         let shards = self.shard_count();
         let chunk = number / CHUNK;
         (
-            chunk % shards,
-            (chunk / shards)
+            chunk.checked_rem(shards).unwrap_or(0),
+            (chunk.checked_div(shards).unwrap_or(0))
                 .wrapping_mul(CHUNK)
                 .wrapping_add(number % CHUNK),
         )
@@ -488,7 +490,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             if !table.index.insert(hash, number) {
                 break;
             }
-            done += 1;
+            done = usize::wrapping_add(done, 1);
         }
         if done == hashes.iter().flatten().count() {
             return true;

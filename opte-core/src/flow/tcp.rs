@@ -43,6 +43,14 @@ pub enum State {
 }
 
 impl State {
+    /// The state's number in probes.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::as_conversions, reason = "the variant's own number")]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
     /// The state's one spelling.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -149,7 +157,7 @@ impl Connection {
     pub fn step(&mut self, segment: &Segment, dir: Direction) -> Result<State, DropReason> {
         let before = self.state;
         // Most segments: data or an acknowledgement on an open connection.
-        if before as u8 == State::Established as u8
+        if before == State::Established
             && segment.flags & (Segment::SYN | Segment::FIN | Segment::RST) == 0
         {
             let sender = match dir {
