@@ -258,6 +258,15 @@ impl<R: RawMutex> Table<R> {
         }
     }
 
+    /// Makes every flow come due by these timeouts, after they have changed.
+    pub fn reschedule_all(&self, options: &PortOptions) {
+        for number in 0..self.capacity() {
+            if self.get(FlowId(number)).is_some() {
+                self.reschedule(FlowId(number), options);
+            }
+        }
+    }
+
     /// Ends every flow that `which` names. `ended` is called with each.
     pub fn clear(
         &self,
