@@ -25,7 +25,7 @@ const BATCH: u32 = 32;
 /// Work per shard and tick, in flows.
 const TICK_BUDGET: u32 = 4_096;
 /// Flows that are looked at to find one that gives way.
-const EVICT_TRIES: u32 = 16;
+const EVICT_TRIES: usize = 16;
 
 /// A flow's number in its table: stable while the flow lives, then reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -443,15 +443,17 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     ) -> Result<FlowId, DropReason> {
         let table = self.table;
         if table.flows.load(Ordering::Relaxed) >= table.flows_max {
-            self.evict(&mut ended).ok_or(DropReason::PortFlowsFull)?;
+            self.evict(options, &mut ended)
+                .ok_or(DropReason::PortFlowsFull)?;
         }
         if !table.budget.take() {
-            self.evict(&mut ended).ok_or(DropReason::HostFlowsFull)?;
+            self.evict(options, &mut ended)
+                .ok_or(DropReason::HostFlowsFull)?;
             if !table.budget.take() {
                 return Err(DropReason::HostFlowsFull);
             }
         }
-        let Some(local) = self.unused(&mut ended) else {
+        let Some(local) = self.unused(options, &mut ended) else {
             table.budget.give();
             return Err(DropReason::PortFlowsFull);
         };
@@ -513,12 +515,12 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
 
     /// A number that isn't in use: one given back, one of a new chunk, or
     /// that of a flow that gives way.
-    fn unused(&mut self, ended: &mut impl FnMut(&mut Flow)) -> Option<u32> {
+    fn unused(&mut self, options: &PortOptions, ended: &mut impl FnMut(&mut Flow)) -> Option<u32> {
         if let Some(local) = self.shard.wheel.take_unused() {
             return Some(local);
         }
         if !self.grow() {
-            self.evict(ended)?;
+            self.evict(options, ended)?;
         }
         self.shard.wheel.take_unused()
     }
@@ -542,13 +544,30 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         new
     }
 
-    fn evict(&mut self, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
+    /// Ends a flow that gives way, of those that come due soonest.
+    fn evict(&mut self, options: &PortOptions, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
         let (table, at) = (self.table, self.at);
+        let mut stay = [None; EVICT_TRIES];
+        let mut places = stay.iter_mut();
         let gives_way = |local| {
-            let record = table.record(table.number(at, local));
-            record.is_some_and(|record| record.lock().gives_way())
+            let Some(flow) = table.get(FlowId(table.number(at, local))) else {
+                return false;
+            };
+            let due = deadline(&flow, options);
+            if !flow.gives_way()
+                && let Some(place) = places.next()
+            {
+                *place = Some((local, due));
+            }
+            flow.gives_way()
         };
-        let local = self.shard.wheel.soonest(EVICT_TRIES, gives_way)?;
+        let found = self.shard.wheel.soonest(EVICT_TRIES, gives_way);
+        // Live flows aren't moved while packets come (rule W1), so those that
+        // are seemingly due hide others; they go where they belong.
+        for (local, due) in stay.into_iter().flatten() {
+            self.shard.wheel.schedule(local, due);
+        }
+        let local = found?;
         let mut flow = table.take(&mut self.shard, table.number(at, local), local)?;
         ended(&mut flow);
         Some(())
