@@ -127,12 +127,12 @@ impl<R: RawMutex> Port<R> {
             if let Err(reason) = flow.tcp.step(segment, dir) {
                 return Taken::Refused(reason);
             }
-            if flow.tcp.state() as u8 != before as u8 {
+            if flow.tcp.state() != before {
                 taken = Taken::StateChanged;
                 self.state_changed(env, dir, &flow.inside, before, flow.tcp.state());
             }
         }
-        flow.answered |= dir as u8 != flow.opened as u8;
+        flow.answered |= dir != flow.opened;
         flow.last = flow.last.max(env.now);
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         if let Some(packets) = flow.packets.get_mut(side(dir)) {
@@ -159,8 +159,8 @@ impl<R: RawMutex> Port<R> {
                 port: self.id,
                 dir,
                 key,
-                old: old as u8,
-                new: new as u8
+                old: old.number(),
+                new: new.number()
             }
         );
     }

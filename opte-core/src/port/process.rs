@@ -131,7 +131,9 @@ impl<R: RawMutex> Port<R> {
             return (Path::None, Some(packet), result);
         }
         let mtu = self.mtu.load(Ordering::Relaxed);
-        if u32::from(packet.ip_len) > mtu && frame.offload().segment_len == 0 {
+        if u32::from(packet.ip_len) > mtu
+            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
+        {
             return (Path::None, Some(packet), Err(DropReason::TooBig.into()));
         }
         let (path, decided) = match self.fast(env, &arrival) {
