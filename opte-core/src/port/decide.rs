@@ -234,7 +234,11 @@ impl<R: RawMutex> Port<R> {
         choice: u32,
     ) -> Result<crate::api::RouteTarget, Dropped> {
         let (port, layer, dir) = (self.id, LayerId::Router, flow.opened);
-        let Some(route) = policy.routes.find(&flow.inside.remote_ip(), choice) else {
+        let remote = flow.inside.remote_ip();
+        if remote.is_multicast() {
+            return Err(Dropped::by(layer, DropReason::NoMulticast));
+        }
+        let Some(route) = policy.routes.find(&remote, choice) else {
             observe!(
                 env.observer,
                 RuleNoMatch {
@@ -247,6 +251,12 @@ impl<R: RawMutex> Port<R> {
             return Err(Dropped::by(layer, DropReason::NoRoute));
         };
         let (rule, key) = (route.id, &flow.inside);
+        if matches!(route.spec.target, crate::api::RouteTarget::Gateway(_)) && !may_leave(&remote) {
+            return Err(Dropped {
+                rule,
+                ..Dropped::by(layer, DropReason::NoRoute)
+            });
+        }
         if route.spec.target == crate::api::RouteTarget::Drop {
             observe!(
                 env.observer,
@@ -439,6 +449,18 @@ impl<R: RawMutex> Port<R> {
             }
         );
         Ok(())
+    }
+}
+
+/// Whether a destination means something outside of the VPC. Addresses of one
+/// link or one host don't (RFC 6890), however short the route that matches; a
+/// route to a guest may take them, as that of a metadata service.
+fn may_leave(remote: &IpAddr) -> bool {
+    !match remote {
+        IpAddr::V4(v4) => {
+            v4.is_broadcast() || v4.is_unspecified() || v4.is_loopback() || v4.is_link_local()
+        }
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6.is_unicast_link_local(),
     }
 }
 

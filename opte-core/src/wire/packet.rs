@@ -223,7 +223,12 @@ fn walk_extensions(frame: &[u8], ip: &mut Ip) -> Result<(), Reject> {
             Proto(0 | 43 | 60) => 8,
             // An authentication header counts in units of 4, less 2.
             Proto(51) => 4,
-            Proto(44) => return fragment_header(frame, ip),
+            Proto(44) => {
+                ip.proto = atomic_fragment(frame, ip)?;
+                ip.transport = ip.transport.wrapping_add(FRAGMENT_HEADER_LEN);
+                ip.transport_len = ip.transport_len.wrapping_sub(FRAGMENT_HEADER_LEN);
+                continue;
+            }
             _ => return Ok(()),
         };
         let &[next, len] = frame
@@ -243,11 +248,22 @@ fn walk_extensions(frame: &[u8], ip: &mut Ip) -> Result<(), Reject> {
     Err(DropReason::BadExtension.into())
 }
 
-/// A fragment header makes a fragment unless offset and M flag are zero
-/// ("atomic fragment", RFC 6946), which the engine leaves to the receiver.
-fn fragment_header(frame: &[u8], ip: &Ip) -> Result<(), Reject> {
-    match frame.get(ip.transport..).and_then(<[u8]>::first_chunk::<8>) {
-        Some(_) if ip.transport_len >= 8 => Err(Reject::Fragment),
+/// Bytes of an IPv6 fragment header.
+const FRAGMENT_HEADER_LEN: usize = 8;
+
+/// What follows a fragment header whose offset and M flag are zero: such a
+/// packet is whole ("atomic fragment", RFC 6946). Any other is a fragment.
+fn atomic_fragment(frame: &[u8], ip: &Ip) -> Result<Proto, Reject> {
+    let header: Option<&[u8; FRAGMENT_HEADER_LEN]> =
+        frame.get(ip.transport..).and_then(<[u8]>::first_chunk);
+    match header {
+        Some(&[next, _, o0, o1, ..]) if ip.transport_len >= FRAGMENT_HEADER_LEN => {
+            // Between the two are reserved bits.
+            match u16::from_be_bytes([o0, o1]) & 0xfff9 {
+                0 => Ok(Proto(next)),
+                _ => Err(Reject::Fragment),
+            }
+        }
         _ => Err(DropReason::BadExtension.into()),
     }
 }
