@@ -141,6 +141,8 @@ drop_reasons! {
     GatewayNotAnswered => c"gateway_not_answered",
     /// An underlay link's device can't take the frame now.
     LinkFull => c"link_full",
+    /// An address that no other host beyond the gateway can have: unspecified, loopback, link-local, or the port's own.
+    Martian => c"martian",
 }
 
 impl DropReason {

@@ -145,44 +145,48 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Err(dropped) => return Verdict::Dropped(dropped.reason),
         };
         let sent = match forward.to {
-            Next::Path(path, vni) => self.encapsulate(&env, frame, path, vni, &forward, out),
-            Next::Port(to) => {
-                let Some(to) = env.view.port(PortId(to)) else {
-                    let gone = Dropped::by(LayerId::Overlay, DropReason::NoPort);
-                    port.dropped(
-                        &env,
-                        Direction::Out,
-                        &Dropped {
-                            key: Some(packet.tuple),
-                            ..gone
-                        },
-                    );
-                    return Verdict::Dropped(gone.reason);
-                };
-                let key = &packet.tuple;
-                observe!(
-                    env.observer,
-                    GuestLoopback {
-                        from: port.id,
-                        to: to.id,
-                        key
-                    }
-                );
-                return self.deliver(&env, to, false, frame);
+            Next::Path(path, vni) => {
+                self.encapsulate(&env, frame, &packet, (path, vni), &forward, out)
             }
+            Next::Port(to) => match env.view.port(PortId(to)) {
+                // Its number may be another port's by now.
+                Some(to) if to.mac == forward.mac => {
+                    let key = &packet.tuple;
+                    observe!(
+                        env.observer,
+                        GuestLoopback {
+                            from: port.id,
+                            to: to.id,
+                            key
+                        }
+                    );
+                    return self.deliver(&env, to, false, frame);
+                }
+                _ => Err(DropReason::NoPort),
+            },
         };
-        sent.unwrap_or_else(|reason| {
-            let dropped = Dropped::by(LayerId::Overlay, reason);
-            port.dropped(
-                &env,
-                Direction::Out,
-                &Dropped {
-                    key: Some(packet.tuple),
-                    ..dropped
-                },
-            );
-            Verdict::Dropped(reason)
-        })
+        sent.unwrap_or_else(|reason| self.not_sent(&env, port, &packet.tuple, reason))
+    }
+
+    /// Drops a guest's frame that its port let pass.
+    #[inline(never)]
+    fn not_sent(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &crate::port::Port<R>,
+        key: &crate::flow::Tuple,
+        reason: DropReason,
+    ) -> Verdict {
+        // Where the flow goes is no more: its next packet looks again.
+        if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
+            port.forget_way(key);
+        }
+        let dropped = Dropped {
+            key: Some(*key),
+            ..Dropped::by(LayerId::Overlay, reason)
+        };
+        port.dropped(env, Direction::Out, &dropped);
+        Verdict::Dropped(reason)
     }
 
     /// Decides about a frame from an underlay link.

@@ -189,8 +189,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Result<Response, ConfigError> {
         let port = self.named(name)?;
         let nat = port.nat.plan(name, &external)?;
-        port.nat.commit(nat);
-        self.respec(&port, |spec| spec.external = external)
+        let old = port.policy();
+        let spec = PortSpec {
+            external,
+            ..old.spec.clone()
+        };
+        let policy = old.with_spec(spec)?;
+        self.commit_port(&port, PortChange { policy, nat });
+        Ok(Response::Done)
     }
 
     pub(super) fn allow_transit(

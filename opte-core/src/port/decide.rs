@@ -13,7 +13,7 @@ use crate::layer::nat::Outside;
 use crate::rule::Query;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, LayerId};
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use lock_api::RawMutex;
 
 /// UDP source ports of tunnels: the dynamic range (RFC 6335), as RFC 8926
@@ -54,10 +54,21 @@ impl<R: RawMutex> Port<R> {
             self.forward(env, policy, flow)?;
             flow.policy = [policy.generation; 2];
         } else {
+            self.layer(env, flow, LayerId::Nat, |flow| self.entrance(flow))?;
             let [inbound, _] = &mut flow.policy;
             *inbound = policy.generation;
         }
         Ok(())
+    }
+
+    /// Whether the external address that a flow came in by is still the port's.
+    fn entrance(&self, flow: &Flow) -> Result<(), Dropped> {
+        match flow.held() {
+            Some(held) if !self.nat.still_valid(&held, None) => {
+                Err(Dropped::by(LayerId::Nat, DropReason::NoMapping))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Runs one layer between its probes.
@@ -93,22 +104,31 @@ impl<R: RawMutex> Port<R> {
         result
     }
 
-    /// Whether the near end is the guest's to use.
+    /// Whether the near end is the guest's to use, and the far end another host's.
     fn gateway(&self, policy: &Policy, flow: &Flow) -> Result<(), Dropped> {
-        let local = flow.inside.local_ip();
+        let (local, remote) = (flow.inside.local_ip(), flow.inside.remote_ip());
+        let destination = match flow.opened {
+            Direction::Out => remote,
+            Direction::In => local,
+        };
+        if is_group(&destination) {
+            return Err(Dropped::by(LayerId::Gateway, DropReason::NoMulticast));
+        }
         if !self.has_family(policy, flow.inside.family) {
             return Err(Dropped::by(LayerId::Gateway, DropReason::FamilyOff));
         }
-        if policy.may_use(&local, flow.opened) {
-            return Ok(());
-        }
-        Err(Dropped::by(
-            LayerId::Gateway,
-            match flow.opened {
-                Direction::Out => DropReason::SpoofedIp,
-                Direction::In => DropReason::NotForPort,
-            },
-        ))
+        let reason = if policy.may_use(&local, flow.opened) {
+            // RFC 1812 section 5.3.7. A wide transit prefix allows no such end.
+            if is_routable(&local) && is_routable(&remote) && !policy.is_on_link(&remote) {
+                return Ok(());
+            }
+            DropReason::Martian
+        } else if flow.opened == Direction::Out {
+            DropReason::SpoofedIp
+        } else {
+            DropReason::NotForPort
+        };
+        Err(Dropped::by(LayerId::Gateway, reason))
     }
 
     /// Asks the firewall in the direction in which the flow was opened.
@@ -212,7 +232,9 @@ impl<R: RawMutex> Port<R> {
         self.layer(env, flow, LayerId::Nat, |flow| {
             self.nat(env, policy, flow, &way)
         })?;
-        flow.external = way.gateway.is_some();
+        if flow.opened == Direction::Out {
+            flow.external = way.gateway.is_some();
+        }
         flow.forward = way.forward;
         observe!(
             env.observer,
@@ -234,11 +256,7 @@ impl<R: RawMutex> Port<R> {
         choice: u32,
     ) -> Result<crate::api::RouteTarget, Dropped> {
         let (port, layer, dir) = (self.id, LayerId::Router, flow.opened);
-        let remote = flow.inside.remote_ip();
-        if remote.is_multicast() {
-            return Err(Dropped::by(layer, DropReason::NoMulticast));
-        }
-        let Some(route) = policy.routes.find(&remote, choice) else {
+        let Some(route) = policy.routes.find(&flow.inside.remote_ip(), choice) else {
             observe!(
                 env.observer,
                 RuleNoMatch {
@@ -251,12 +269,6 @@ impl<R: RawMutex> Port<R> {
             return Err(Dropped::by(layer, DropReason::NoRoute));
         };
         let (rule, key) = (route.id, &flow.inside);
-        if matches!(route.spec.target, crate::api::RouteTarget::Gateway(_)) && !may_leave(&remote) {
-            return Err(Dropped {
-                rule,
-                ..Dropped::by(layer, DropReason::NoRoute)
-            });
-        }
         if route.spec.target == crate::api::RouteTarget::Drop {
             observe!(
                 env.observer,
@@ -420,6 +432,10 @@ impl<R: RawMutex> Port<R> {
         if policy.is_attached(&flow.inside.local_ip()) {
             return Ok(());
         }
+        if flow.opened == Direction::In {
+            // Who called from inside of the VPC can't be answered from outside.
+            return Err(Dropped::by(layer, DropReason::NoRoute));
+        }
         let outside = self
             .nat
             .outbound(&flow.inside, gateway, env.now)
@@ -452,16 +468,19 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
-/// Whether a destination means something outside of the VPC. Addresses of one
-/// link or one host don't (RFC 6890), however short the route that matches; a
-/// route to a guest may take them, as that of a metadata service.
-fn may_leave(remote: &IpAddr) -> bool {
-    !match remote {
-        IpAddr::V4(v4) => {
-            v4.is_broadcast() || v4.is_unspecified() || v4.is_loopback() || v4.is_link_local()
-        }
-        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6.is_unicast_link_local(),
-    }
+/// Whether an address stands for more than one host. What is a subnet's own
+/// broadcast address isn't known here.
+pub(super) fn is_group(addr: &IpAddr) -> bool {
+    addr.is_multicast() || *addr == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+/// Whether an address can be that of a host beyond a router (RFC 6890).
+fn is_routable(addr: &IpAddr) -> bool {
+    let on_link_only = match addr {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
+    };
+    !(on_link_only || is_group(addr) || addr.is_unspecified() || addr.is_loopback())
 }
 
 /// Where a guest of the VPC is.

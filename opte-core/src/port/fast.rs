@@ -1,6 +1,7 @@
 //! The cached path: one look-up, one lock, one edit.
 
 use super::edit::{Edit, NearEnd};
+use super::process::Arrival;
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, Forward, NO_REWRITE, NatKind, side};
@@ -36,17 +37,15 @@ pub(crate) struct Rewrite {
 impl<R: RawMutex> Port<R> {
     /// Looks a packet up and, on a hit, takes it into account.
     #[inline]
-    pub(super) fn fast<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        dir: Direction,
-        packet: &Packet,
-        len: usize,
-    ) -> Fast {
+    pub(super) fn fast<O: Observer>(&self, env: &Env<'_, R, O>, arrival: &Arrival<'_>) -> Fast {
+        let (dir, packet, len) = (arrival.dir, arrival.packet, arrival.len);
         let hash = self.table.hash(&packet.tuple);
         let Some((id, mut flow)) = self.table.find(dir, &packet.tuple, hash) else {
             return Fast::Miss;
         };
+        if !arrival.may_join(&flow) {
+            return Fast::Miss;
+        }
         if let Some(cause) = self.stale(env, &flow, dir) {
             let inside = flow.inside;
             let had = had_rewrite(&flow, dir);

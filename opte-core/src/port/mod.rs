@@ -22,6 +22,7 @@ mod process;
 mod slow;
 
 use crate::api::{Name, PortId};
+use crate::flow::record::NO_REWRITE;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
 use crate::host::advertise::Schedule;
@@ -32,7 +33,7 @@ use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
 use crate::stats::PortStats;
 use crate::wire::{MacAddr, Vni};
-use crate::{DropReason, Instant, LayerId};
+use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use lock_api::{Mutex, RawMutex};
@@ -159,6 +160,16 @@ impl<R: RawMutex> Port<R> {
         self.mtu
             .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
         self.generation.store(policy.generation, Ordering::Release);
+    }
+
+    /// Makes the guest's next packet of a flow look for its way again.
+    pub(crate) fn forget_way(&self, inside: &Tuple) {
+        let hash = self.table.hash(inside);
+        let mut shard = self.table.lock(hash); // L3
+        if let Some((_, mut flow)) = shard.find(Direction::Out, inside, hash) {
+            let [_, outbound] = &mut flow.policy;
+            *outbound = NO_REWRITE;
+        }
     }
 
     /// Settles what a flow leaves behind: its external port, its counts.

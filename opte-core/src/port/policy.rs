@@ -1,6 +1,7 @@
 //! A port's configuration, as decisions are made from it.
 
 use super::Dropped;
+use crate::api::mapping::BOUNDARY_VNI;
 use crate::api::{ConfigError, ErrorCode, HostFilter, ObjectKind, PortSpec, Prefix};
 use crate::flow::Family;
 use crate::flow::record::NO_REWRITE;
@@ -140,6 +141,14 @@ impl Policy {
             })
     }
 
+    /// Whether `addr` is on the guest's link: the guest itself or its gateway.
+    pub(crate) fn is_on_link(&self, addr: &IpAddr) -> bool {
+        let is = |address: IpAddr, gateway: IpAddr| *addr == address || *addr == gateway;
+        let (v4, v6) = (self.spec.ipv4, self.spec.ipv6);
+        v4.is_some_and(|c| is(c.address.into(), c.gateway.into()))
+            || v6.is_some_and(|c| is(c.address.into(), c.gateway.into()))
+    }
+
     /// Whether `addr` is in an attached subnet: the guest's own, without NAT.
     pub(crate) fn is_attached(&self, addr: &IpAddr) -> bool {
         self.spec
@@ -245,6 +254,10 @@ pub(crate) fn check(spec: &PortSpec) -> Result<(), ConfigError> {
         if mac.is_multicast() || mac == crate::wire::MacAddr::ZERO {
             return Err(bad(ErrorCode::NotUnicast, field, &mac));
         }
+    }
+    if spec.vni.get() == BOUNDARY_VNI {
+        let hint = "what has this VNI comes from outside of every VPC";
+        return Err(bad(ErrorCode::Conflict, "vni", &spec.vni).hint(hint));
     }
     if spec.mac == spec.gateway_mac {
         return Err(bad(ErrorCode::Conflict, "mac", &spec.mac).hint("it is the gateway's"));

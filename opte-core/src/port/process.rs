@@ -1,14 +1,17 @@
 //! One frame through a port.
 
+use super::decide::is_group;
 use super::edit::Edit;
 use super::fast::Fast;
 use super::{Dropped, Env, Port};
 use crate::event::{Observer, Path, observe};
 use crate::flow::record::Forward;
+use crate::flow::{Flow, Proto};
 use crate::frame::Frame;
 use crate::hairpin;
 use crate::stats::DirCounters;
-use crate::wire::packet::{self, Packet, Reject};
+use crate::wire::icmpv6;
+use crate::wire::packet::{self, Detail, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -23,6 +26,15 @@ pub(crate) struct Arrival<'p> {
     pub(crate) external: bool,
     /// Bytes of the frame.
     pub(crate) len: usize,
+}
+
+impl Arrival<'_> {
+    /// Whether the packet, which has the flow's key, may belong to it: nobody
+    /// outside of the VPC speaks for a guest of it, nor the other way.
+    #[inline]
+    pub(super) fn may_join(&self, flow: &Flow) -> bool {
+        self.dir == Direction::Out || self.external == flow.external
+    }
 }
 
 /// What becomes of a frame.
@@ -97,9 +109,10 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
     ) -> (Path, Option<Packet>, Result<Done, Dropped>) {
         let len = frame.frame_len();
-        if let Err(reason) = self.check_macs(frame.head(), dir) {
-            return (Path::None, None, Err(reason));
-        }
+        let is_for_many = match self.check_macs(frame.head(), dir) {
+            Ok(is_for_many) => is_for_many,
+            Err(dropped) => return (Path::None, None, Err(dropped)),
+        };
         let packet = match packet::parse(frame.head(), len, dir) {
             Ok(packet) => packet,
             Err(reject) => {
@@ -113,15 +126,19 @@ impl<R: RawMutex> Port<R> {
             external,
             len,
         };
+        if is_for_many {
+            let result = self.group(counters, frame.head(), &packet);
+            return (Path::None, Some(packet), result);
+        }
         let mtu = self.mtu.load(Ordering::Relaxed);
         if u32::from(packet.ip_len) > mtu && frame.offload().segment_len == 0 {
             return (Path::None, Some(packet), Err(DropReason::TooBig.into()));
         }
-        let (path, decided) = match self.fast(env, dir, &packet, len) {
+        let (path, decided) = match self.fast(env, &arrival) {
             Fast::Hit(rewrite) => (Path::Hit, Ok(rewrite)),
             Fast::Refused(reason) => (Path::Hit, Err(reason.into())),
             Fast::Stale(inside) => (Path::Miss, self.slow(env, &arrival, Some(inside))),
-            Fast::Miss => match self.hairpin(dir, frame.head()) {
+            Fast::Miss => match self.hairpin(dir, frame.head(), Some(&packet)) {
                 Ok(None) => (Path::Miss, self.slow(env, &arrival, None)),
                 other => return (Path::None, Some(packet), hairpinned(counters, other)),
             },
@@ -139,21 +156,38 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// The guest sends from its own MAC address, and to the gateway; a frame
-    /// for it is addressed to it.
+    /// for it is addressed to it. Whether the guest's frame is for a group.
     #[inline]
-    fn check_macs(&self, head: &[u8], dir: Direction) -> Result<(), Dropped> {
+    fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, Dropped> {
         let (dst, src) = packet::macs(head).ok_or(DropReason::Truncated)?;
         let layer = LayerId::Gateway;
         match dir {
             Direction::Out if src != self.mac => Err(Dropped::by(layer, DropReason::SpoofedMac)),
-            // Groups are looked at by their own rules: ARP, neighbour discovery, DHCP.
             Direction::Out if dst != self.gateway_mac && !dst.is_multicast() => {
                 Err(Dropped::by(layer, DropReason::BadDestinationMac))
             }
             Direction::In if dst != self.mac => {
                 Err(Dropped::by(layer, DropReason::BadDestinationMac))
             }
-            _ => Ok(()),
+            _ => Ok(dst.is_multicast()),
+        }
+    }
+
+    /// A guest's frame for more than one. The gateway hears what is for it
+    /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
+    #[inline(never)]
+    fn group(&self, counters: &DirCounters, head: &[u8], packet: &Packet) -> Result<Done, Dropped> {
+        match self.hairpin(Direction::Out, head, Some(packet)) {
+            Ok(None) => {
+                let is_group = is_group(&packet.tuple.remote_ip());
+                // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
+                let reason = match is_group {
+                    true => DropReason::NoMulticast,
+                    false => DropReason::BadDestinationMac,
+                };
+                Err(Dropped::by(LayerId::Gateway, reason))
+            }
+            other => hairpinned(counters, other),
         }
     }
 
@@ -170,7 +204,7 @@ impl<R: RawMutex> Port<R> {
             Reject::Arp if dir == Direction::In => {
                 Err(Dropped::by(LayerId::Gateway, DropReason::ArpNotAnswered))
             }
-            Reject::Arp => hairpinned(counters, self.hairpin(dir, head)),
+            Reject::Arp => hairpinned(counters, self.hairpin(dir, head, None)),
             Reject::Fragment => Err(DropReason::Fragment.into()),
             Reject::Bad(reason) => {
                 let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
@@ -189,11 +223,20 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin(&self, dir: Direction, head: &[u8]) -> Result<Option<Vec<u8>>, Dropped> {
+    fn hairpin(
+        &self,
+        dir: Direction,
+        head: &[u8],
+        packet: Option<&Packet>,
+    ) -> Result<Option<Vec<u8>>, Dropped> {
+        let refused = |reason| Dropped::by(LayerId::Gateway, reason);
         match dir {
+            // The guest's only neighbour is the gateway, which sends its own.
+            Direction::In if packet.is_some_and(is_neighbour_discovery) => {
+                Err(refused(DropReason::NdpNotAnswered))
+            }
             Direction::In => Ok(None),
-            Direction::Out => hairpin::outbound(&self.policy().hairpin, head)
-                .map_err(|reason| Dropped::by(LayerId::Gateway, reason)),
+            Direction::Out => hairpin::outbound(&self.policy().hairpin, head).map_err(refused),
         }
     }
 
@@ -217,6 +260,11 @@ impl<R: RawMutex> Port<R> {
             }
         );
     }
+}
+
+fn is_neighbour_discovery(packet: &Packet) -> bool {
+    packet.tuple.proto == Proto::ICMPV6
+        && matches!(packet.detail, Detail::Icmp(kind, _) if icmpv6::is_neighbour_discovery(kind))
 }
 
 /// A frame that is the gateway's: answered, or dropped without an answer.

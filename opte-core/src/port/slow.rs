@@ -4,10 +4,10 @@ use super::fast::{Rewrite, Taken};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
+use crate::flow::Tuple;
 use crate::flow::record::Flow;
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
-use crate::flow::{Proto, Tuple};
 use crate::layer::nat::Outside;
 use crate::wire::packet::Detail;
 use crate::{Direction, DropReason, LayerId};
@@ -40,13 +40,14 @@ impl<R: RawMutex> Port<R> {
         let hash = self.table.hash(&arrival.packet.tuple);
         let raced = shard
             .find(arrival.dir, &arrival.packet.tuple, hash)
+            .filter(|(_, flow)| arrival.may_join(flow))
             .map(|found| found.0);
-        if let Some(id) = raced {
-            // Another CPU was faster.
+        // Another CPU was faster.
+        if let Some(id) = raced
+            && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id)
+        {
             self.give_back(env, &inside);
-            return self
-                .refresh(env, &policy, arrival, &mut shard, id)
-                .unwrap_or_else(|| Err(Dropped::from(DropReason::PortDown)));
+            return decided;
         }
         let opened = self.open(env, &policy, arrival, &inside, &mut shard);
         opened.map_err(|dropped| Dropped {
@@ -85,20 +86,34 @@ impl<R: RawMutex> Port<R> {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
-        let key = decision.inside;
-        if let Err(dropped) = self.decide(env, policy, &mut decision, dir) {
-            self.end(env, shard, id, FlowEnd::Revoked);
-            let lost_address = dropped.layer == Some(LayerId::Nat);
-            // Its external end is gone; the flow may begin anew with another.
-            return match lost_address && decision.opened == dir && dir == Direction::Out {
-                true => None,
-                false => Some(Err(Dropped {
+        let (key, held) = (decision.inside, decision.held());
+        let decided = self.decide(env, policy, &mut decision, dir);
+        if let Err(dropped) = decided {
+            return self.refused(
+                env,
+                shard,
+                id,
+                dir,
+                Dropped {
                     key: Some(key),
                     ..dropped
-                })),
-            };
+                },
+            );
+        }
+        if decision.held() != held {
+            // It needs an external end now, which makes it another flow: its
+            // outside key changes, and the far end sees a stranger.
+            if let Some(new) = decision.held() {
+                self.nat.release(&key, &new, env.now);
+            }
+            self.end(env, shard, id, FlowEnd::Revoked);
+            return None;
         }
         let mut flow = self.table.get(id)?;
+        // What other rules have let pass is theirs.
+        if (flow.fw_rule, flow.route) != (decision.fw_rule, decision.route) {
+            self.fold(&mut flow);
+        }
         // Only the decision; the rest may have moved on meanwhile (rule L3).
         flow.policy = decision.policy;
         flow.forward = decision.forward;
@@ -119,6 +134,29 @@ impl<R: RawMutex> Port<R> {
             }
         }
         Some(Ok(rewrite))
+    }
+
+    /// What becomes of a flow that the layers refuse now, and of the packet
+    /// that they were asked about. `None` when the flow may begin anew.
+    fn refused<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        shard: &mut ShardGuard<'_, R>,
+        id: FlowId,
+        dir: Direction,
+        dropped: Dropped,
+    ) -> Option<Result<Rewrite, Dropped>> {
+        // Policy allows it, but there is no way now: it keeps what it has for
+        // when there is one (decision D4).
+        if dropped.layer == Some(LayerId::Overlay) {
+            return Some(Err(dropped));
+        }
+        let opened = self.table.get(id)?.opened;
+        self.end(env, shard, id, FlowEnd::Revoked);
+        // Its external end is gone; it may have another.
+        let lost_address = dropped.layer == Some(LayerId::Nat);
+        let anew = lost_address && opened == dir && dir == Direction::Out;
+        (!anew).then_some(Err(dropped))
     }
 
     /// Opens a flow for a packet, if the layers let it.
@@ -259,10 +297,6 @@ impl<R: RawMutex> Port<R> {
                 packets: flow.packets,
                 bytes: flow.bytes,
             }
-        );
-        debug_assert!(
-            flow.inside.proto != Proto(255),
-            "a reserved protocol number makes no flow"
         );
     }
 }

@@ -235,7 +235,11 @@ fn walk_extensions(frame: &[u8], ip: &mut Ip) -> Result<(), Reject> {
             .get(ip.transport..)
             .and_then(<[u8]>::first_chunk)
             .ok_or(DropReason::Truncated)?;
-        let units = usize::from(len).wrapping_add(if unit == 8 { 1 } else { 2 });
+        let units = match ip.proto {
+            Proto(44) => 1,
+            Proto(51) => usize::from(len).wrapping_add(2),
+            _ => usize::from(len).wrapping_add(1),
+        };
         let len = units.wrapping_mul(unit);
         walked = walked.wrapping_add(len);
         if len > ip.transport_len || walked > IPV6_EXTENSION_BYTES_MAX {
@@ -253,18 +257,15 @@ const FRAGMENT_HEADER_LEN: usize = 8;
 
 /// What follows a fragment header whose offset and M flag are zero: such a
 /// packet is whole ("atomic fragment", RFC 6946). Any other is a fragment.
+/// The header's second byte is reserved, and no length.
 fn atomic_fragment(frame: &[u8], ip: &Ip) -> Result<Proto, Reject> {
-    let header: Option<&[u8; FRAGMENT_HEADER_LEN]> =
-        frame.get(ip.transport..).and_then(<[u8]>::first_chunk);
-    match header {
-        Some(&[next, _, o0, o1, ..]) if ip.transport_len >= FRAGMENT_HEADER_LEN => {
-            // Between the two are reserved bits.
-            match u16::from_be_bytes([o0, o1]) & 0xfff9 {
-                0 => Ok(Proto(next)),
-                _ => Err(Reject::Fragment),
-            }
-        }
-        _ => Err(DropReason::BadExtension.into()),
+    let header = frame.get(ip.transport..).and_then(<[u8]>::first_chunk);
+    let &[next, _, offset, more, _, _, _, _] = header
+        .filter(|_| ip.transport_len >= FRAGMENT_HEADER_LEN)
+        .ok_or(DropReason::BadExtension)?;
+    match u16::from_be_bytes([offset, more]) & 0xfff9 {
+        0 => Ok(Proto(next)),
+        _ => Err(Reject::Fragment),
     }
 }
 
@@ -283,7 +284,8 @@ fn parse_transport(frame: &[u8], ip: &Ip, dir: Direction) -> Result<Packet, Reje
                 Detail::Other,
             )
         }
-        Proto::SCTP => return Err(DropReason::BadTransport.into()),
+        // The other family's ICMP has no meaning here, and no checksum to mend.
+        Proto::SCTP | Proto::ICMP | Proto::ICMPV6 => return Err(DropReason::BadTransport.into()),
         _ => (Ports::Fixed(0, 0), Detail::Other),
     };
     let (local, remote) = match dir {
