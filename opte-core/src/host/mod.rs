@@ -221,8 +221,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.count_link(env.lane, link, Direction::In, len);
         frame.pop(outer.len);
         let external = outer.external || outer.vni.get() == BOUNDARY_VNI;
-        let to = crate::wire::packet::macs(frame.head())
-            .and_then(|(dst, _)| env.view.port_with_mac(dst))
+        let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
+            return self.refuse(&env, Direction::In, DropReason::Truncated);
+        };
+        if dst.is_multicast() {
+            return self.refuse(&env, Direction::In, DropReason::NoMulticast);
+        }
+        let to = env
+            .view
+            .port_with_mac(dst)
             .filter(|port| port.vni == outer.vni || outer.vni.get() == BOUNDARY_VNI);
         match to {
             Some(port) => self.deliver(&env, port, external, frame),

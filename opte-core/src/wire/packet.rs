@@ -244,8 +244,10 @@ fn walk_extensions(frame: &[u8], ip: &mut Ip) -> Result<(), Reject> {
             // An authentication header counts in units of 4, less 2.
             Proto(51) => 4,
             Proto(44) => {
-                check_fragment(frame, ip)?;
-                8
+                ip.proto = atomic_fragment(frame, ip)?;
+                ip.transport = ip.transport.wrapping_add(FRAGMENT_HEADER_LEN);
+                ip.transport_len = ip.transport_len.wrapping_sub(FRAGMENT_HEADER_LEN);
+                continue;
             }
             _ => return Ok(()),
         };
@@ -270,15 +272,19 @@ fn walk_extensions(frame: &[u8], ip: &mut Ip) -> Result<(), Reject> {
     Err(DropReason::BadExtension.into())
 }
 
-/// A fragment header makes a fragment unless offset and M flag are zero: an
-/// "atomic fragment" is a whole packet (RFC 6946).
-fn check_fragment(frame: &[u8], ip: &Ip) -> Result<(), Reject> {
+/// Bytes of an IPv6 fragment header.
+const FRAGMENT_HEADER_LEN: usize = 8;
+
+/// What follows a fragment header whose offset and M flag are zero: such a
+/// packet is whole ("atomic fragment", RFC 6946). Any other is a fragment.
+/// The header's second byte is reserved, and no length.
+fn atomic_fragment(frame: &[u8], ip: &Ip) -> Result<Proto, Reject> {
     let header = frame.get(ip.transport..).and_then(<[u8]>::first_chunk);
-    let &[_, _, offset, more, _, _, _, _] = header
-        .filter(|_| ip.transport_len >= 8)
+    let &[next, _, offset, more, _, _, _, _] = header
+        .filter(|_| ip.transport_len >= FRAGMENT_HEADER_LEN)
         .ok_or(DropReason::BadExtension)?;
     match u16::from_be_bytes([offset, more]) & 0xfff9 {
-        0 => Ok(()),
+        0 => Ok(Proto(next)),
         _ => Err(Reject::Fragment),
     }
 }
