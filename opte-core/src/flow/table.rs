@@ -225,10 +225,6 @@ impl<R: RawMutex> Table<R> {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the loop body of `expire`, apart for its length"
-    )]
     fn expire_one(
         &self,
         shard: &mut Shard,

@@ -80,10 +80,9 @@ impl<R: RawMutex> Port<R> {
                 }
             );
         }
-        result.map_err(|dropped| {
+        result.inspect_err(|dropped| {
             let key = dropped.key.or(before.map(|p| p.tuple));
-            self.dropped(env, dir, &Dropped { key, ..dropped });
-            dropped
+            self.dropped(env, dir, &Dropped { key, ..*dropped });
         })
     }
 
