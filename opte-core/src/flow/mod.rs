@@ -32,6 +32,17 @@
         clippy::arithmetic_side_effects
     )
 )]
+mod hash;
+#[cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::arithmetic_side_effects
+    )
+)]
 mod index;
 pub mod record;
 pub mod table;

@@ -14,6 +14,7 @@
 
 pub(crate) mod advertise;
 mod apply;
+mod by_mac;
 mod command;
 mod device;
 mod dump;
@@ -27,14 +28,15 @@ pub(crate) mod view;
 use crate::api::PortId;
 use crate::api::mapping::BOUNDARY_VNI;
 use crate::event::{FlowEnd, Observer, observe};
+use crate::flow::Tuple;
 use crate::flow::record::Next;
 use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Done, Dropped, Env};
+use crate::port::{Dropped, Env};
 use crate::stats::HostCounters;
-use crate::verdict::{LinkId, Output, Verdict};
+use crate::verdict::{Discard, LinkId, Output, Verdict};
 use crate::wire::outer;
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
@@ -135,53 +137,42 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
-        let (forward, packet) = match port.process(&env, Direction::Out, false, frame) {
-            Ok(Done::Forward(forward, packet)) => (forward, packet),
-            Ok(Done::Reply(reply)) => {
-                out.to_port(port.id, &reply);
-                return Verdict::Consumed;
-            }
-            Err(dropped) => return Verdict::Dropped(dropped.reason),
+        port.process(
+            &env,
+            (Direction::Out, false),
+            frame,
+            out,
+            |frame, out, onward, key| match onward.to {
+                Next::Path(path, vni) => self
+                    .encapsulate(&env, frame, path, vni, onward.source_port, out)
+                    .map_err(|reason| Dropped::by(LayerId::Overlay, reason)),
+                Next::Port(to) => self.deliver_next_door(&env, frame, port.id, PortId(to), key),
+            },
+        )
+    }
+
+    /// Hands a frame of a guest to another one of this host.
+    #[inline(never)]
+    fn deliver_next_door(
+        &self,
+        env: &Env<'_, R, O>,
+        frame: &mut impl Frame,
+        from: PortId,
+        to: PortId,
+        key: &Tuple,
+    ) -> Result<Verdict, Dropped> {
+        let Some(to) = env.view.port(to) else {
+            return Err(Dropped::by(LayerId::Overlay, DropReason::NoPort));
         };
-        let sent = match forward.to {
-            Next::Path(path, vni) => self.encapsulate(&env, frame, path, vni, &forward, out),
-            Next::Port(to) => {
-                let Some(to) = env.view.port(PortId(to)) else {
-                    let gone = Dropped::by(LayerId::Overlay, DropReason::NoPort);
-                    port.dropped(
-                        &env,
-                        Direction::Out,
-                        &Dropped {
-                            key: Some(packet.tuple),
-                            ..gone
-                        },
-                    );
-                    return Verdict::Dropped(gone.reason);
-                };
-                let key = &packet.tuple;
-                observe!(
-                    env.observer,
-                    GuestLoopback {
-                        from: port.id,
-                        to: to.id,
-                        key
-                    }
-                );
-                return self.deliver(&env, to, false, frame);
+        observe!(
+            env.observer,
+            GuestLoopback {
+                from,
+                to: to.id,
+                key
             }
-        };
-        sent.unwrap_or_else(|reason| {
-            let dropped = Dropped::by(LayerId::Overlay, reason);
-            port.dropped(
-                &env,
-                Direction::Out,
-                &Dropped {
-                    key: Some(packet.tuple),
-                    ..dropped
-                },
-            );
-            Verdict::Dropped(reason)
-        })
+        );
+        Ok(self.deliver(env, to, false, frame))
     }
 
     /// Decides about a frame from an underlay link.
@@ -241,6 +232,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     /// Takes a frame through its port, towards the guest.
+    #[inline(always)]
     fn deliver(
         &self,
         env: &Env<'_, R, O>,
@@ -248,10 +240,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         external: bool,
         frame: &mut impl Frame,
     ) -> Verdict {
-        match port.process(env, Direction::In, external, frame) {
-            Ok(_) => Verdict::Port(port.id),
-            Err(dropped) => Verdict::Dropped(dropped.reason),
-        }
+        // Nothing inbound is answered.
+        let out = &mut Discard;
+        port.process(env, (Direction::In, external), frame, out, |_, _, _, _| {
+            Ok(Verdict::Port(port.id))
+        })
     }
 
     /// A frame that belongs to the underlay itself, or to nobody.
