@@ -33,7 +33,7 @@ impl<R: RawMutex> Port<R> {
         if let Some(inside) = known
             && let Some(decided) = self.reconsider(env, &policy, arrival, &inside)
         {
-            return decided;
+            return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
         let inside = self.inside(&policy, arrival)?;
         let mut shard = self.table.lock(self.table.hash(&inside.key));
@@ -47,12 +47,13 @@ impl<R: RawMutex> Port<R> {
             && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id)
         {
             self.give_back(env, &inside);
-            return decided;
+            return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
         let opened = self.open(env, &policy, arrival, &inside, &mut shard);
-        opened.map_err(|dropped| Dropped {
-            key: Some(inside.key),
-            ..dropped
+        opened.map_err(|dropped| {
+            count_refusal(env, &policy, arrival, &dropped);
+            let key = Some(inside.key);
+            Dropped { key, ..dropped }
         })
     }
 
@@ -197,9 +198,6 @@ impl<R: RawMutex> Port<R> {
                 if let Some(held) = flow.held() {
                     self.nat.release(&flow.inside, &held, env.now);
                 }
-                if let (_, Some(rule)) = (packet, policy.denied_by(&dropped)) {
-                    rule.record(1, u64::try_from(arrival.len).unwrap_or(0), env.now);
-                }
                 Err(dropped)
             }
         }
@@ -309,3 +307,15 @@ fn opens(detail: Detail) -> bool {
         _ => false,
     }
 }
+/// Counts a refused packet for the rule or the default that refused it.
+fn count_refusal<R: RawMutex, O>(
+    env: &Env<'_, R, O>,
+    policy: &Policy,
+    arrival: &Arrival<'_>,
+    dropped: &Dropped,
+) {
+    if let Some(stats) = policy.denied_by(dropped) {
+        stats.record(1, u64::try_from(arrival.len).unwrap_or(0), env.now);
+    }
+}
+
