@@ -4,10 +4,10 @@ use super::fast::{Rewrite, Taken};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
-use crate::flow::Tuple;
-use crate::flow::record::Flow;
+use crate::flow::record::{Flow, NO_REWRITE};
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
+use crate::flow::{Proto, Tuple};
 use crate::layer::nat::Outside;
 use crate::wire::packet::Detail;
 use crate::{Direction, DropReason, LayerId};
@@ -83,23 +83,24 @@ impl<R: RawMutex> Port<R> {
     ) -> Option<Result<Rewrite, Dropped>> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let mut decision = *self.table.get(id)?;
-        if decision.tcp.state().is_over() && opens(packet.detail) {
+        // A revoked one ends for whom policy judges otherwise.
+        let is_over = match decision.revoked {
+            true => decision.opened != dir,
+            false => decision.tcp.state().is_over(),
+        };
+        if is_over && opens(packet.detail) {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
         let (key, held) = (decision.inside, decision.held());
         let decided = self.decide(env, policy, &mut decision, dir);
         if let Err(dropped) = decided {
-            return self.refused(
-                env,
-                shard,
-                id,
-                dir,
-                Dropped {
-                    key: Some(key),
-                    ..dropped
-                },
-            );
+            let key = Some(key);
+            return self.refused(env, policy, dir, shard, id, Dropped { key, ..dropped });
+        }
+        if decision.revoked && opens(packet.detail) {
+            self.end(env, shard, id, FlowEnd::Revoked);
+            return None;
         }
         if decision.held() != held {
             // It needs an external end now, which makes it another flow: its
@@ -117,6 +118,7 @@ impl<R: RawMutex> Port<R> {
         }
         // Only the decision; the rest may have moved on meanwhile (rule L3).
         flow.policy = decision.policy;
+        flow.revoked = false;
         flow.forward = decision.forward;
         flow.fw_rule = decision.fw_rule;
         flow.route = decision.route;
@@ -142,9 +144,10 @@ impl<R: RawMutex> Port<R> {
     fn refused<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
+        policy: &Policy,
+        dir: Direction,
         shard: &mut ShardGuard<'_, R>,
         id: FlowId,
-        dir: Direction,
         dropped: Dropped,
     ) -> Option<Result<Rewrite, Dropped>> {
         // Policy allows it, but there is no way now: it keeps what it has for
@@ -152,10 +155,20 @@ impl<R: RawMutex> Port<R> {
         if dropped.layer == Some(LayerId::Overlay) {
             return Some(Err(dropped));
         }
-        let opened = self.table.get(id)?.opened;
+        let lost_address = dropped.layer == Some(LayerId::Nat);
+        let mut flow = self.table.get(id)?;
+        let opened = flow.opened;
+        if flow.inside.proto == Proto::TCP && !lost_address {
+            flow.revoked = true;
+            flow.policy = [NO_REWRITE; 2];
+            flow.last = flow.last.max(env.now);
+            drop(flow);
+            shard.reschedule(id, &policy.spec.options);
+            return Some(Err(dropped));
+        }
+        drop(flow);
         self.end(env, shard, id, FlowEnd::Revoked);
         // Its external end is gone; it may have another.
-        let lost_address = dropped.layer == Some(LayerId::Nat);
         let anew = lost_address && opened == dir && dir == Direction::Out;
         (!anew).then_some(Err(dropped))
     }
@@ -169,7 +182,7 @@ impl<R: RawMutex> Port<R> {
         inside: &Inside,
         shard: &mut ShardGuard<'_, R>,
     ) -> Result<Rewrite, Dropped> {
-        let (dir, packet) = (arrival.dir, arrival.packet);
+        let dir = arrival.dir;
         let mut flow = Flow::new(inside.key, dir, env.now);
         flow.external = arrival.external;
         if let Some(by) = &inside.by {
@@ -274,6 +287,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Settles a flow that has ended, and says so.
     pub(crate) fn ended<O: Observer>(&self, env: &Env<'_, R, O>, flow: &mut Flow, why: FlowEnd) {
+        let why = if flow.revoked { FlowEnd::Revoked } else { why };
         self.settle(flow, env.now);
         if flow.held().is_some() {
             observe!(
@@ -299,14 +313,6 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
-/// Whether the segment asks for a new connection.
-fn opens(detail: Detail) -> bool {
-    use crate::wire::packet::Segment;
-    match detail {
-        Detail::Tcp(segment) => segment.has(Segment::SYN) && !segment.has(Segment::ACK),
-        _ => false,
-    }
-}
 /// Counts a refused packet for the rule or the default that refused it.
 fn count_refusal<R: RawMutex, O>(
     env: &Env<'_, R, O>,
@@ -319,3 +325,11 @@ fn count_refusal<R: RawMutex, O>(
     }
 }
 
+/// Whether the segment asks for a new connection.
+fn opens(detail: Detail) -> bool {
+    use crate::wire::packet::Segment;
+    match detail {
+        Detail::Tcp(segment) => segment.has(Segment::SYN) && !segment.has(Segment::ACK),
+        _ => false,
+    }
+}
