@@ -4,9 +4,9 @@ use super::edit::{Edit, NearEnd};
 use super::process::Arrival;
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
+use crate::flow::Tuple;
 use crate::flow::record::{Flow, Forward, NO_REWRITE, NatKind, side};
 use crate::flow::tcp::State;
-use crate::flow::{Family, Tuple};
 use crate::wire::MacAddr;
 use crate::wire::packet::{Detail, Packet, Segment};
 use crate::{Direction, DropReason};
@@ -188,14 +188,6 @@ impl<R: RawMutex> Port<R> {
         Rewrite {
             edit: Edit { near, macs },
             forward: flow.forward,
-        }
-    }
-
-    /// Whether the port has an address of this family.
-    pub(super) fn has_family(&self, policy: &super::Policy, family: Family) -> bool {
-        match family {
-            Family::V4 => policy.spec.ipv4.is_some(),
-            Family::V6 => policy.spec.ipv6.is_some(),
         }
     }
 }
