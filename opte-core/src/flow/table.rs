@@ -406,9 +406,12 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'t, R, Flow>)> {
         let table = self.table;
-        let found = table
-            .index
-            .find_everywhere(hash, |number| table.locked_if_named(number, dir, key))?;
+        let found = table.index.find_everywhere(hash, |number| {
+            // Another shard's flow may have the same outside key: one whose
+            // external port was given to somebody else meanwhile.
+            let ours = table.place(number).0 == self.at;
+            ours.then(|| table.locked_if_named(number, dir, key))?
+        })?;
         // A key that overflowed goes back to where the fast path finds it.
         if table
             .index

@@ -4,7 +4,7 @@ use super::fast::{Onward, Taken};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
-use crate::flow::record::Flow;
+use crate::flow::record::{Flow, NO_REWRITE};
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
 use crate::flow::{Proto, Tuple};
@@ -36,7 +36,7 @@ impl<R: RawMutex> Port<R> {
         if let Some(inside) = known
             && let Some(decided) = self.reconsider(env, &policy, arrival, &inside, frame)
         {
-            return decided;
+            return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
         let inside = self.inside(&policy, arrival)?;
         let mut shard = self.table.lock(self.table.hash(&inside.key));
@@ -50,12 +50,13 @@ impl<R: RawMutex> Port<R> {
             && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id, frame)
         {
             self.give_back(env, &inside);
-            return decided;
+            return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
         let opened = self.open(env, &policy, arrival, &inside, &mut shard, frame);
-        opened.map_err(|dropped| Dropped {
-            key: Some(inside.key),
-            ..dropped
+        opened.map_err(|dropped| {
+            count_refusal(env, &policy, arrival, &dropped);
+            let key = Some(inside.key);
+            Dropped { key, ..dropped }
         })
     }
 
@@ -87,23 +88,24 @@ impl<R: RawMutex> Port<R> {
     ) -> Option<Result<Onward, Dropped>> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let mut decision = *self.table.get(id)?;
-        if decision.tcp.state().is_over() && opens(packet) {
+        // A revoked one ends for whom policy judges otherwise.
+        let is_over = match decision.revoked {
+            true => decision.opened != dir,
+            false => decision.tcp.state().is_over(),
+        };
+        if is_over && opens(packet) {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
         let (key, held) = (decision.inside, decision.held());
         let decided = self.decide(env, policy, &mut decision, dir);
         if let Err(dropped) = decided {
-            return self.refused(
-                env,
-                shard,
-                id,
-                dir,
-                Dropped {
-                    key: Some(key),
-                    ..dropped
-                },
-            );
+            let key = Some(key);
+            return self.refused(env, policy, dir, shard, id, Dropped { key, ..dropped });
+        }
+        if decision.revoked && opens(packet) {
+            self.end(env, shard, id, FlowEnd::Revoked);
+            return None;
         }
         if decision.held() != held {
             // It needs an external end now, which makes it another flow: its
@@ -121,6 +123,7 @@ impl<R: RawMutex> Port<R> {
         }
         // Only the decision; the rest may have moved on meanwhile (rule L3).
         flow.policy = decision.policy;
+        flow.revoked = false;
         flow.forward = decision.forward;
         flow.fw_rule = decision.fw_rule;
         flow.route = decision.route;
@@ -146,9 +149,10 @@ impl<R: RawMutex> Port<R> {
     fn refused<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
+        policy: &Policy,
+        dir: Direction,
         shard: &mut ShardGuard<'_, R>,
         id: FlowId,
-        dir: Direction,
         dropped: Dropped,
     ) -> Option<Result<Onward, Dropped>> {
         // Policy allows it, but there is no way now: it keeps what it has for
@@ -156,10 +160,20 @@ impl<R: RawMutex> Port<R> {
         if dropped.layer == Some(LayerId::Overlay) {
             return Some(Err(dropped));
         }
-        let opened = self.table.get(id)?.opened;
+        let lost_address = dropped.layer == Some(LayerId::Nat);
+        let mut flow = self.table.get(id)?;
+        let opened = flow.opened;
+        if flow.inside.proto == Proto::TCP && !lost_address {
+            flow.revoked = true;
+            flow.policy = [NO_REWRITE; 2];
+            flow.last = flow.last.max(env.now);
+            drop(flow);
+            shard.reschedule(id, &policy.spec.options);
+            return Some(Err(dropped));
+        }
+        drop(flow);
         self.end(env, shard, id, FlowEnd::Revoked);
         // Its external end is gone; it may have another.
-        let lost_address = dropped.layer == Some(LayerId::Nat);
         let anew = lost_address && opened == dir && dir == Direction::Out;
         (!anew).then_some(Err(dropped))
     }
@@ -205,9 +219,6 @@ impl<R: RawMutex> Port<R> {
                 // Whether it came with a reference or took one just now.
                 if let Some(held) = flow.held() {
                     self.nat.release(&flow.inside, &held, env.now);
-                }
-                if let Some(rule) = policy.denied_by(&dropped) {
-                    rule.record(1, u64::try_from(arrival.len).unwrap_or(0), env.now);
                 }
                 Err(dropped)
             }
@@ -287,6 +298,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Settles a flow that has ended, and says so.
     pub(crate) fn ended<O: Observer>(&self, env: &Env<'_, R, O>, flow: &mut Flow, why: FlowEnd) {
+        let why = if flow.revoked { FlowEnd::Revoked } else { why };
         self.settle(flow, env.now);
         if flow.held().is_some() {
             observe!(
@@ -309,6 +321,18 @@ impl<R: RawMutex> Port<R> {
                 bytes: flow.bytes,
             }
         );
+    }
+}
+
+/// Counts a refused packet for the rule or the default that refused it.
+fn count_refusal<R: RawMutex, O>(
+    env: &Env<'_, R, O>,
+    policy: &Policy,
+    arrival: &Arrival<'_>,
+    dropped: &Dropped,
+) {
+    if let Some(stats) = policy.denied_by(dropped) {
+        stats.record(1, u64::try_from(arrival.len).unwrap_or(0), env.now);
     }
 }
 
