@@ -146,6 +146,12 @@ drop_reasons! {
 }
 
 impl DropReason {
+    /// The reason's number, which is its position in [`Self::ALL`].
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self as usize
+    }
+
     /// The reason's one spelling as a string.
     #[must_use]
     pub fn name(self) -> &'static str {

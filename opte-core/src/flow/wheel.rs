@@ -184,7 +184,11 @@ impl Wheel {
     }
 
     /// The first flow that `fits`, of at most `tries` that come due soonest.
-    pub(super) fn soonest(&self, mut tries: u32, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(super) fn soonest(
+        &self,
+        mut tries: usize,
+        mut fits: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
         let block = self.now / NEAR;
         let near = (self.now % NEAR)..NEAR;
         let far = NEAR.wrapping_add(block.wrapping_add(1) % FAR);

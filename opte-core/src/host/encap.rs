@@ -36,10 +36,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let path = self.underlay.path(id).ok_or(DropReason::NoUnderlayRoute)?;
         let inner = frame.frame_len();
         let payload = inner.saturating_add(UDP_GENEVE_LEN);
-        if inner.saturating_add(IP_UDP_GENEVE_LEN) > usize::from(path.mtu())
-            && frame.offload().segment_len == 0
-        {
-            return Err(DropReason::TooBig);
+        let mtu = usize::from(path.mtu());
+        if inner.saturating_add(IP_UDP_GENEVE_LEN) > mtu {
+            let segment_len = frame.offload().segment_len;
+            let cut = usize::from(packet.len_cut(segment_len));
+            if segment_len == 0 || cut.saturating_add(ETHERNET_LEN + IP_UDP_GENEVE_LEN) > mtu {
+                return Err(DropReason::TooBig);
+            }
         }
         let payload = u16::try_from(payload)
             .map_err(|_| DropReason::TooBig)?

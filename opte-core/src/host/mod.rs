@@ -11,6 +11,17 @@
 //!           H2  commands exclude each other (`control`). Lock order: control,
 //!               underlay, mappings, port, shard, flow or external ports.
 //!           H3  a command commits after all that can fail has succeeded.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub(crate) mod advertise;
 mod apply;

@@ -103,8 +103,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     pub(super) fn commit_port(&self, port: &Port<R>, change: PortChange) {
+        let options = change.policy.spec.options;
+        let new_timeouts = options != port.policy().spec.options;
         port.nat.commit(change.nat);
         port.commit(change.policy);
+        if new_timeouts {
+            port.table.reschedule_all(&options);
+        }
     }
 
     /// Makes a view of these ports the present one.

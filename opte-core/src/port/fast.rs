@@ -4,9 +4,9 @@ use super::edit::{Edit, NearEnd};
 use super::process::Arrival;
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
+use crate::flow::Tuple;
 use crate::flow::record::{Flow, Forward, NO_REWRITE, NatKind, side};
 use crate::flow::tcp::State;
-use crate::flow::{Family, Tuple};
 use crate::wire::MacAddr;
 use crate::wire::packet::{Detail, Packet, Segment};
 use crate::{Direction, DropReason};
@@ -127,12 +127,12 @@ impl<R: RawMutex> Port<R> {
             if let Err(reason) = flow.tcp.step(segment, dir) {
                 return Taken::Refused(reason);
             }
-            if flow.tcp.state() as u8 != before as u8 {
+            if flow.tcp.state() != before {
                 taken = Taken::StateChanged;
                 self.state_changed(env, dir, &flow.inside, before, flow.tcp.state());
             }
         }
-        flow.answered |= dir as u8 != flow.opened as u8;
+        flow.answered |= dir != flow.opened;
         flow.last = flow.last.max(env.now);
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         if let Some(packets) = flow.packets.get_mut(side(dir)) {
@@ -159,8 +159,8 @@ impl<R: RawMutex> Port<R> {
                 port: self.id,
                 dir,
                 key,
-                old: old as u8,
-                new: new as u8
+                old: old.number(),
+                new: new.number()
             }
         );
     }
@@ -188,14 +188,6 @@ impl<R: RawMutex> Port<R> {
         Rewrite {
             edit: Edit { near, macs },
             forward: flow.forward,
-        }
-    }
-
-    /// Whether the port has an address of this family.
-    pub(super) fn has_family(&self, policy: &super::Policy, family: Family) -> bool {
-        match family {
-            Family::V4 => policy.spec.ipv4.is_some(),
-            Family::V6 => policy.spec.ipv6.is_some(),
         }
     }
 }

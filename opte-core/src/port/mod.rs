@@ -13,6 +13,17 @@
 //!               whichever way the packet goes that made us look (decision D4).
 //!           P3  nothing is remembered of a packet that is dropped.
 //!           P4  a frame is edited only after it can no longer be dropped here.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub(crate) mod decide;
 pub(crate) mod edit;

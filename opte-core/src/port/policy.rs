@@ -125,38 +125,6 @@ impl Policy {
             && self.rules.iter().map(|rule| &*rule.spec).eq(rules)
     }
 
-    /// Whether `addr` is the guest's to send from (`Out`) or be sent to (`In`).
-    pub(crate) fn may_use(&self, addr: &IpAddr, dir: Direction) -> bool {
-        let own = match addr {
-            IpAddr::V4(v4) => self.spec.ipv4.is_some_and(|c| c.address == *v4),
-            IpAddr::V6(v6) => self.spec.ipv6.is_some_and(|c| c.address == *v6),
-        };
-        own || self.is_attached(addr)
-            || self.spec.transit.iter().any(|transit| {
-                let allowed = match dir {
-                    Direction::In => transit.inbound,
-                    Direction::Out => transit.outbound,
-                };
-                allowed && transit.prefix.contains(addr)
-            })
-    }
-
-    /// Whether `addr` is on the guest's link: the guest itself or its gateway.
-    pub(crate) fn is_on_link(&self, addr: &IpAddr) -> bool {
-        let is = |address: IpAddr, gateway: IpAddr| *addr == address || *addr == gateway;
-        let (v4, v6) = (self.spec.ipv4, self.spec.ipv6);
-        v4.is_some_and(|c| is(c.address.into(), c.gateway.into()))
-            || v6.is_some_and(|c| is(c.address.into(), c.gateway.into()))
-    }
-
-    /// Whether `addr` is in an attached subnet: the guest's own, without NAT.
-    pub(crate) fn is_attached(&self, addr: &IpAddr) -> bool {
-        self.spec
-            .attached_subnets
-            .iter()
-            .any(|prefix| prefix.contains(addr))
-    }
-
     /// The counters of the rule that refused, if a rule did.
     pub(crate) fn denied_by(&self, dropped: &Dropped) -> Option<&RuleStats> {
         match dropped.layer? {

@@ -1,6 +1,5 @@
 //! One frame through a port.
 
-use super::decide::is_group;
 use super::edit::Edit;
 use super::fast::Fast;
 use super::{Dropped, Env, Port};
@@ -9,6 +8,7 @@ use crate::flow::record::Forward;
 use crate::flow::{Flow, Proto};
 use crate::frame::Frame;
 use crate::hairpin;
+use crate::layer::gateway;
 use crate::stats::DirCounters;
 use crate::wire::icmpv6;
 use crate::wire::packet::{self, Detail, Packet, Reject};
@@ -131,7 +131,9 @@ impl<R: RawMutex> Port<R> {
             return (Path::None, Some(packet), result);
         }
         let mtu = self.mtu.load(Ordering::Relaxed);
-        if u32::from(packet.ip_len) > mtu && frame.offload().segment_len == 0 {
+        if u32::from(packet.ip_len) > mtu
+            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
+        {
             return (Path::None, Some(packet), Err(DropReason::TooBig.into()));
         }
         let (path, decided) = match self.fast(env, &arrival) {
@@ -179,7 +181,7 @@ impl<R: RawMutex> Port<R> {
     fn group(&self, counters: &DirCounters, head: &[u8], packet: &Packet) -> Result<Done, Dropped> {
         match self.hairpin(Direction::Out, head, Some(packet)) {
             Ok(None) => {
-                let is_group = is_group(&packet.tuple.remote_ip());
+                let is_group = gateway::is_group(&packet.tuple.remote_ip());
                 // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
                 let reason = match is_group {
                     true => DropReason::NoMulticast,

@@ -8,6 +8,7 @@ use crate::flow::Tuple;
 use crate::flow::record::Flow;
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
+use crate::layer::gateway;
 use crate::layer::nat::Outside;
 use crate::wire::packet::Detail;
 use crate::{Direction, DropReason, LayerId};
@@ -218,7 +219,9 @@ impl<R: RawMutex> Port<R> {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
                 // Its own spoofing is the guest's first offence; look at that first.
                 let opened = Connection::open(&segment, arrival.dir, mid_stream);
-                if opened.is_err() && !policy.may_use(&flow.inside.local_ip(), arrival.dir) {
+                if opened.is_err()
+                    && !gateway::is_own(&policy.spec, &flow.inside.local_ip(), arrival.dir)
+                {
                     self.decide(env, policy, flow, arrival.dir)?;
                 }
                 flow.tcp = opened?;
@@ -243,7 +246,7 @@ impl<R: RawMutex> Port<R> {
         if arrival.dir == Direction::Out || !arrival.external {
             return Ok(Inside { key, by: None });
         }
-        if policy.is_attached(&key.local_ip()) {
+        if gateway::is_attached(&policy.spec, &key.local_ip()) {
             return Ok(Inside { key, by: None });
         }
         match self.nat.inbound(&key) {

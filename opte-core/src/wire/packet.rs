@@ -28,6 +28,26 @@ pub struct Packet {
     pub detail: Detail,
 }
 
+impl Packet {
+    /// Bytes of the largest IP packet that this one leaves as, when its
+    /// payload is cut into segments of `segment_len` bytes; zero: not cut.
+    #[must_use]
+    pub fn len_cut(&self, segment_len: u16) -> u16 {
+        let headers = match self.detail {
+            Detail::Tcp(segment) => u32::from(self.ip_len).saturating_sub(segment.len),
+            _ => {
+                let before = self.transport.saturating_sub(ETHERNET_LEN);
+                u32::try_from(before).unwrap_or(u32::MAX).saturating_add(8)
+            }
+        };
+        let cut = headers.saturating_add(u32::from(segment_len));
+        match segment_len {
+            0 => self.ip_len,
+            _ => self.ip_len.min(u16::try_from(cut).unwrap_or(u16::MAX)),
+        }
+    }
+}
+
 /// What the engine looks at in a transport header besides ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {

@@ -1,10 +1,10 @@
 //! What live flows do when configuration changes under them.
 
-use super::{BOUNDARY, external_ports_used, name, stats, world};
+use super::{BOUNDARY, answer_solicitations, external_ports_used, name, stats, world};
 use crate::sim::Sled;
 use crate::sim::frame::{Flow, assert_checksums};
 use crate::{ALLOW_ALL, G1, G2, G3, MacAddr, V2p, Verdict, Vni, geneve, port};
-use opte_core::api::{Command, ExternalIps, PortSpec, Setup, V2b};
+use opte_core::api::{Command, ExternalIps, PortSpec, Response, Setup, V2b};
 use opte_core::frame::Offload;
 use opte_core::{DropReason, LayerId};
 use std::net::IpAddr;
@@ -306,9 +306,9 @@ fn a_frame_that_waits_for_its_next_hop_is_finished_first() {
         let unresolved = Verdict::Dropped(DropReason::NextHopUnresolved);
         assert_eq!(verdict, unresolved, "nobody would cut it");
     }
-    let (_, sent) = sled.rx(&advertisement(&sled, "fd00:2::1"));
-    assert_eq!(sent.links.len(), 2);
-    for (_, frame) in sent.links {
+    let sent = answer_solicitations(&sled);
+    assert_eq!(sent.len(), 2);
+    for frame in sent {
         assert_checksums(&frame[70..]);
     }
 }
@@ -327,21 +327,42 @@ fn pseudo_sum(whole: &[u8], at: usize) -> u16 {
     sum as u16
 }
 
-/// What a neighbour answers to the solicitation that was sent last.
-fn advertisement(sled: &Sled, from: &str) -> Vec<u8> {
-    let (_, asked) = sled.wire.borrow_mut().pop_back().unwrap();
-    let target: std::net::Ipv6Addr = from.parse().unwrap();
-    let mut message = vec![136, 0, 0, 0, 0x60, 0, 0, 0];
-    message.extend(target.octets());
-    message.extend([2, 1, 2, 0, 0, 0, 0, 0x77]);
-    let to = <[u8; 16]>::try_from(&asked[22..38]).unwrap();
-    let flow = Flow {
-        src_mac: MacAddr([2, 0, 0, 0, 0, 0x77]),
-        dst_mac: MacAddr(asked[6..12].try_into().unwrap()),
-        src: target.into(),
-        dst: std::net::Ipv6Addr::from(to).into(),
-        sport: 0,
-        dport: 0,
+#[test]
+fn a_blind_reset_or_syn_ends_no_connection() {
+    let sled = world(FLOATING);
+    let call = call("198.51.100.1:5000 > 203.0.113.5:80");
+    let answer = Flow::new(G1, "10.0.0.1:80 > 198.51.100.1:5000");
+    let rx = |flags, seq, ack| {
+        let _ = sled.rx(&geneve(BOUNDARY, &call.tcp(flags, seq, ack, b"")));
+        state(&sled)
     };
-    crate::sim::frame::icmp6(&flow, message)
+    rx("S", 100, 0);
+    left(&sled, &answer.tcp("SA", 500, 101, b""));
+    assert_eq!(rx("A", 101, 501), "ESTABLISHED");
+    assert_eq!(rx("R", 900_000_000, 0), "ESTABLISHED");
+    assert_eq!(rx("RA", 3_000_000_000, 501), "ESTABLISHED");
+    assert_eq!(rx("S", 2_000_000_000, 0), "ESTABLISHED");
+    assert_eq!(rx("SA", 2_000_000_000, 9), "ESTABLISHED");
+    assert_eq!(rx("R", 101, 0), "RESET", "the right one does");
+}
+
+#[test]
+fn a_refused_connection_is_over() {
+    let sled = world(FLOATING);
+    let flow = Flow::new(G1, "10.0.0.1:1000 > 10.0.0.2:80");
+    sled.local("g1", &flow.tcp("S", 100, 0, b"")).unwrap();
+    let no = |ack| sled.local("g2", &flow.back(G2).tcp("RA", 0, ack, b""));
+    no(77).unwrap();
+    assert_eq!(state(&sled), "SYN_SENT", "it answers another segment");
+    no(101).unwrap();
+    assert_eq!(state(&sled), "RESET");
+}
+
+/// The state of g1's only connection.
+fn state(sled: &Sled) -> String {
+    let Ok(Response::Tcp(page)) = sled.command(Command::DumpTcpFlows(name("g1"), 0)) else {
+        panic!()
+    };
+    assert_eq!(page.entries.len(), 1);
+    page.entries[0].state.clone()
 }

@@ -6,14 +6,16 @@ mod address;
 mod apply;
 mod bounds;
 mod change;
+mod model;
 mod paging;
 mod stress;
 
 use crate::sim::Sled;
-use crate::sim::frame::Flow;
+use crate::sim::frame::{Flow, icmp6};
 use crate::{G2, MacAddr, port, underlay, v2p};
 use opte_core::api::dump::Stats;
 use opte_core::api::{Command, Name, Response};
+use std::net::Ipv6Addr;
 
 /// SplitMix64.
 pub(crate) struct Rng(pub(crate) u64);
@@ -77,4 +79,34 @@ pub(crate) fn external_ports_used(sled: &Sled) -> u64 {
         .iter()
         .map(|pool| counter(&stats, &format!("snat_{pool}_used")))
         .sum()
+}
+
+/// Answers what the sled asks on the underlay: every neighbour is the
+/// boundary's station. Returns the frames that had waited for that.
+pub(crate) fn answer_solicitations(sled: &Sled) -> Vec<Vec<u8>> {
+    let mut waited = Vec::new();
+    let asked: Vec<_> = sled.wire.borrow_mut().drain(..).collect();
+    for (_, asked) in asked {
+        // ICMPv6, a neighbour solicitation.
+        if asked[20] != 58 || asked[54] != 135 {
+            continue;
+        }
+        let mut message = vec![136, 0, 0, 0, 0x60, 0, 0, 0];
+        message.extend(&asked[62..78]);
+        message.extend([2, 1]);
+        message.extend(BOUNDARY.0);
+        let addr = |bytes: &[u8]| Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap()).into();
+        let flow = Flow {
+            src_mac: BOUNDARY,
+            dst_mac: MacAddr(asked[6..12].try_into().unwrap()),
+            src: addr(&asked[62..78]),
+            dst: addr(&asked[22..38]),
+            sport: 0,
+            dport: 0,
+        };
+        let (_, sent) = sled.rx(&icmp6(&flow, message));
+        waited.extend(sent.links.into_iter().map(|(_, frame)| frame));
+    }
+    sled.wire.borrow_mut().clear();
+    waited
 }
