@@ -138,7 +138,7 @@ impl<R: RawMutex> Table<R> {
     ///
     /// May miss a flow that another CPU is just inserting or moving; the slow
     /// path looks again under the shard's lock.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn find(
         &self,
@@ -146,8 +146,27 @@ impl<R: RawMutex> Table<R> {
         key: &Tuple,
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
+        for number in self.index.at_home(hash) {
+            if let Some(found) = self.locked_if_named(number, dir, key) {
+                return Some(found);
+            }
+        }
+        if self.index.home_has_room(hash) {
+            return None;
+        }
+        self.find_everywhere(dir, key, hash)
+    }
+
+    #[inline(never)]
+    fn find_everywhere(
+        &self,
+        dir: Direction,
+        key: &Tuple,
+        hash: u64,
+    ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
         self.index
-            .find(hash, |number| self.locked_if_named(number, dir, key))
+            .everywhere(hash)
+            .find_map(|number| self.locked_if_named(number, dir, key))
     }
 
     #[inline(always)]
@@ -395,15 +414,9 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'t, R, Flow>)> {
         let table = self.table;
-        let found = table
-            .index
-            .find_everywhere(hash, |number| table.locked_if_named(number, dir, key))?;
+        let found = table.find_everywhere(dir, key, hash)?;
         // A key that overflowed goes back to where the fast path finds it.
-        if table
-            .index
-            .find(hash, |number| (number == found.0.0).then_some(()))
-            .is_none()
-        {
+        if table.index.home_has_room(hash) && !table.index.at_home(hash).any(|n| n == found.0.0) {
             table.index.remove(hash, found.0.0);
             table.index.insert(hash, found.0.0);
         }

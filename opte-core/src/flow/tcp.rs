@@ -69,8 +69,10 @@ impl State {
     }
 }
 
-/// What one side has said, and what of it was acknowledged.
+/// What one side has said, and what of it was acknowledged. Packed, because
+/// every flow has two and a record's size counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(packed)]
 struct Side {
     /// Sequence number after the last byte (or SYN, or FIN) sent.
     end: u32,
