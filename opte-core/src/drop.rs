@@ -139,9 +139,19 @@ drop_reasons! {
     UnderlayFull => c"underlay_full",
     /// Traffic to the gateway's own address for a service that it doesn't have.
     GatewayNotAnswered => c"gateway_not_answered",
+    /// An underlay link's device can't take the frame now.
+    LinkFull => c"link_full",
+    /// An address that no other host beyond the gateway can have: unspecified, loopback, link-local, or the port's own.
+    Martian => c"martian",
 }
 
 impl DropReason {
+    /// The reason's number, which is its position in [`Self::ALL`].
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self as usize
+    }
+
     /// The reason's one spelling as a string.
     #[must_use]
     pub fn name(self) -> &'static str {

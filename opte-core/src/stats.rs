@@ -2,6 +2,17 @@
 //!
 //! Each lane has its own set, which nobody else writes, so counting takes no
 //! atomic read-modify-write and shares no cache line; readers add the sets up.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use crate::api::dump::DirStats;
 use crate::flow::record::side;
@@ -74,7 +85,7 @@ impl PortCounters {
         if let Some(counter) = self
             .drops
             .get(side(dir))
-            .and_then(|d| d.get(usize::from(reason as u8)))
+            .and_then(|d| d.get(reason.number()))
         {
             counter.add(1);
         }
@@ -123,7 +134,7 @@ impl PortStats {
         let of = |c: &PortCounters| {
             c.drops
                 .get(side(dir))
-                .and_then(|d| d.get(usize::from(reason as u8)))
+                .and_then(|d| d.get(reason.number()))
                 .map_or(0, Counter::get)
         };
         self.0.iter().map(of).fold(0, u64::wrapping_add)
@@ -156,7 +167,7 @@ impl Default for HostCounters {
 
 impl HostCounters {
     pub(crate) fn drop(&self, reason: DropReason) {
-        if let Some(counter) = self.drops.get(usize::from(reason as u8)) {
+        if let Some(counter) = self.drops.get(reason.number()) {
             counter.add(1);
         }
     }
@@ -188,8 +199,6 @@ impl HostCounters {
     }
 
     pub(crate) fn drops(&self, reason: DropReason) -> u64 {
-        self.drops
-            .get(usize::from(reason as u8))
-            .map_or(0, Counter::get)
+        self.drops.get(reason.number()).map_or(0, Counter::get)
     }
 }

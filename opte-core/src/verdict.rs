@@ -27,6 +27,17 @@ pub enum Verdict {
     Dropped(DropReason),
 }
 
+/// A frame that a device didn't take after the engine had decided about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It was for this port's guest.
+    ToPort(PortId),
+    /// It came from this port's guest and was for a link.
+    FromPort(PortId),
+    /// It was for a link, and the engine's own or from another link.
+    ToLink,
+}
+
 /// Where frames go that the engine makes, or that it kept.
 pub trait Output {
     /// Hands a frame to a port's guest.

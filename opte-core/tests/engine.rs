@@ -1,6 +1,7 @@
 //! The engine as a whole: guests, hosts, policy changes under live flows.
 
 mod sim;
+mod trial;
 
 use opte_core::DropReason;
 use opte_core::api::{Command, Name, Response, V2p};
@@ -258,6 +259,54 @@ fn a_changed_mapping_takes_effect_on_the_next_packet() {
 }
 
 #[test]
+fn a_next_hop_that_never_answers_costs_its_frames_with_the_reason() {
+    let (a, _) = two_sleds(ALLOW_ALL);
+    let flow = Flow::new(G1, "10.0.0.1:1000 > 10.0.0.3:53");
+    assert_eq!(a.tx("g1", &flow.udp(b"1")).0, Verdict::Held);
+    for _ in 0..50 {
+        a.advance(100);
+    }
+    assert_eq!(a.drops(DropReason::NextHopUnresolved), 1);
+}
+
+#[test]
+fn guests_hear_their_ipv6_router_and_flows_end_when_idle() {
+    let sled = two_guests(ALLOW_ALL);
+    let first = sled.advance(100).ports;
+    assert_eq!(first.len(), 2, "an advertisement for each guest");
+    assert_eq!(first[0].1[54], 134);
+    assert!(sled.advance(100).ports.is_empty());
+    let flow = Flow::new(G1, "10.0.0.1:1000 > 10.0.0.2:53");
+    sled.local("g1", &flow.udp(b"")).unwrap();
+    sled.events("");
+    sled.advance(29_000);
+    assert_eq!(sled.events("FlowExpire").len(), 0);
+    sled.advance(3_000);
+    let ended = sled.events("FlowExpire");
+    assert_eq!(ended.len(), 2, "one at each port");
+    assert!(ended[0].contains("why: Idle"));
+}
+
+#[test]
+fn a_setup_that_is_there_already_changes_nothing() {
+    let setup = underlay(1) + &v2p(3, 2) + &port("g1", 1, ALLOW_ALL) + &port("g2", 2, "");
+    let sled = Sled::with(1, &setup);
+    let Ok(Response::Applied(again)) = sled.apply(&setup) else {
+        panic!()
+    };
+    assert_eq!((again.changes, again.generation), (vec![], 1));
+    let Ok(Response::Applied(less)) = sled.apply(&underlay(1)) else {
+        panic!()
+    };
+    let removed: Vec<_> = less.changes.iter().map(|c| c.object.as_str()).collect();
+    assert_eq!(
+        removed,
+        ["v2p 7 10.0.0.3", "v2p 7 fd00:7::3", "port g1", "port g2"]
+    );
+    assert_eq!(less.generation, 2);
+}
+
+#[test]
 fn snat_hides_a_guest_behind_a_port_of_a_shared_address() {
     let external = r#"external = { snat = [
         { address = "203.0.113.9", first_port = 4096, last_port = 8191 },
@@ -355,10 +404,13 @@ rules = ["dir=in priority=1 action=allow protocols=tcp ports=80"]"#;
 
 /// Lets a sled learn that the boundary end point has this MAC address.
 fn learn_boundary(sled: &Sled, mac: MacAddr) {
-    let (verdict, sent) = sled.tx(
-        "g1",
-        &Flow::new(G1, "10.0.0.1:9 > 198.51.100.99:9").udp(b""),
-    );
+    let flow = Flow::new(G1, "10.0.0.1:9 > 198.51.100.99:9");
+    learn_boundary_by(sled, "g1", flow, mac);
+}
+
+/// The same, by a frame of that guest.
+fn learn_boundary_by(sled: &Sled, port: &str, flow: Flow, mac: MacAddr) {
+    let (verdict, sent) = sled.tx(port, &flow.udp(b""));
     assert_eq!(verdict, Verdict::Held);
     let ours = MacAddr(sent.links[0].1[6..12].try_into().unwrap());
     let boundary: std::net::Ipv6Addr = "fd00:99::1".parse().unwrap();

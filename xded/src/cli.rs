@@ -31,7 +31,9 @@ pub(crate) enum Command {
     /// where times are equal, the order on the command line counts.
     ///
     /// Link number N, counted from 0 in the order of the setup file, has the MAC
-    /// address 02:58:44:45 and N in two bytes, and the MTU of the setup file.
+    /// address 02:58:44:45 and N in two bytes, unless its input has a frame to the
+    /// host's tunnel address, which tells the address it had; and the MTU of the
+    /// setup file.
     ///
     /// DIR gets port-PORT.pcapng and link-LINK.pcapng (frames delivered and sent),
     /// verdicts.jsonl (a line for each input frame) and counters.json.

@@ -47,7 +47,7 @@ pub(crate) fn run(args: Run) -> anyhow::Result<()> {
     }
     let workers = parts.start(&end)?;
     control::serve(Arc::clone(&listener), Arc::new(control))?;
-    announce(&args)?;
+    announce(&args);
 
     let result = match ended.recv() {
         Ok(End::Signal(signal)) => {
@@ -155,12 +155,15 @@ fn apply(control: &Control, path: &Path, setup: Setup) -> anyhow::Result<()> {
     }
 }
 
-/// Says that the driver is ready. Scripts wait for this line.
-fn announce(args: &Run) -> anyhow::Result<()> {
+/// Says that the driver is ready. Scripts wait for this line; a driver that
+/// nobody waits for may have no standard output.
+fn announce(args: &Run) {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "xded: ready on {}", args.socket.display())
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")
+    let line = format!("xded: ready on {}", args.socket.display());
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        tracing::debug!(%error, "cannot write to standard output");
+    }
+    tracing::info!(socket = %args.socket.display(), "ready");
 }
 
 /// Takes the descriptors that were handed over.

@@ -32,7 +32,7 @@ impl Hasher {
         let rest = u64::from(key.local_port)
             | u64::from(key.remote_port) << 16
             | u64::from(key.proto.0) << 32
-            | (key.family as u64) << 40;
+            | u64::from(key.family.number()) << 40;
         let sum = multiply(l0.wrapping_add(k0), l1.wrapping_add(k1))
             .wrapping_add(multiply(r0.wrapping_add(k2), r1.wrapping_add(k3)))
             .wrapping_add(multiply(rest.wrapping_add(k4), k5));
@@ -54,7 +54,9 @@ fn multiply(a: u64, b: u64) -> u128 {
     u128::from(a).wrapping_mul(u128::from(b))
 }
 
+/// The high and the low half.
 #[inline(always)]
+#[expect(clippy::as_conversions, reason = "each half is 64 bits")]
 const fn halves(number: u128) -> (u64, u64) {
     ((number >> 64) as u64, number as u64)
 }

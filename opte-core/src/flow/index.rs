@@ -35,8 +35,8 @@ pub(super) struct Index {
 
 /// A word of the index: the hash's upper half, and the flow number plus one,
 /// so that zero is an empty slot.
-const fn word(hash: u64, flow: u32) -> u64 {
-    (hash & 0xffff_ffff_0000_0000) | (flow as u64).wrapping_add(1)
+fn word(hash: u64, flow: u32) -> u64 {
+    (hash & 0xffff_ffff_0000_0000) | u64::from(flow).wrapping_add(1)
 }
 
 impl Bucket {

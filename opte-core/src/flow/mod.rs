@@ -21,43 +21,24 @@
 //!               lock only; counters, times and TCP state under its own.
 //! Failure   full: a flow that is half open or finished gives way; if there is
 //!           none, the new flow is refused with `DropReason::PortFlowsFull`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects
+    )
+)]
 
-#[cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::arithmetic_side_effects
-    )
-)]
 mod hash;
-#[cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::arithmetic_side_effects
-    )
-)]
 mod index;
 pub mod record;
 pub mod table;
 pub mod tcp;
 pub mod tuple;
-#[cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::arithmetic_side_effects
-    )
-)]
 mod wheel;
 
 pub use record::Flow;
@@ -66,6 +47,10 @@ pub use tuple::{Family, Proto, Tuple};
 
 /// A number as a position in a slice: 32 bits fit every platform we run on.
 #[inline]
+#[expect(
+    clippy::as_conversions,
+    reason = "`From` isn't there for every platform"
+)]
 const fn position(number: u32) -> usize {
     number as usize
 }

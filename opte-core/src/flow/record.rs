@@ -230,6 +230,9 @@ impl Flow {
     pub const fn timeout_s(&self, options: &PortOptions) -> u32 {
         use tcp::State;
         match self.inside.proto {
+            // Also one picked up in the middle, until the other side says
+            // something: a lone segment proves no connection.
+            Proto::TCP if !self.answered => options.tcp_opening_s,
             Proto::TCP => match self.tcp.state() {
                 State::Closed | State::Listen | State::SynSent | State::SynReceived => {
                     options.tcp_opening_s
@@ -255,18 +258,17 @@ impl Flow {
     #[must_use]
     pub const fn gives_way(&self) -> bool {
         use tcp::State;
-        match self.inside.proto {
-            Proto::TCP => matches!(
-                self.tcp.state(),
-                State::Closed
-                    | State::Listen
-                    | State::SynSent
-                    | State::SynReceived
-                    | State::TimeWait
-                    | State::Reset
-            ),
-            _ => !self.answered,
-        }
+        !self.answered
+            || self.inside.proto.0 == Proto::TCP.0
+                && matches!(
+                    self.tcp.state(),
+                    State::Closed
+                        | State::Listen
+                        | State::SynSent
+                        | State::SynReceived
+                        | State::TimeWait
+                        | State::Reset
+                )
     }
 
     /// The packets and bytes that the rules' counters don't have yet.

@@ -17,7 +17,7 @@ use once_cell::race::OnceBox;
 
 /// Records are allocated so many at a time, never freed one by one.
 const CHUNK: u32 = 64;
-const CHUNK_LEN: usize = CHUNK as usize;
+const CHUNK_LEN: usize = position(CHUNK);
 /// Shards of a table large enough for them.
 const SHARDS_MAX: u32 = 64;
 /// Flows that are worked on under one hold of a shard's lock.
@@ -25,7 +25,7 @@ const BATCH: u32 = 32;
 /// Work per shard and tick, in flows.
 const TICK_BUDGET: u32 = 4_096;
 /// Flows that are looked at to find one that gives way.
-const EVICT_TRIES: u32 = 16;
+const EVICT_TRIES: usize = 16;
 
 /// A flow's number in its table: stable while the flow lives, then reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ impl<R: RawMutex> Table<R> {
     pub fn new(flows_max: u32, seed: u64, budget: Arc<Budget>, now: Instant) -> Self {
         let shards = (flows_max / 1_024).next_power_of_two().clamp(1, SHARDS_MAX);
         // Keys don't spread perfectly: a quarter more room than flows.
-        let chunks = flows_max.saturating_add(flows_max / 4) / CHUNK + shards;
+        let chunks = (flows_max.saturating_add(flows_max / 4) / CHUNK).saturating_add(shards);
         let second = seconds(now);
         let shard = |_| {
             Mutex::new(Shard {
@@ -183,9 +183,10 @@ impl<R: RawMutex> Table<R> {
     /// Locks the shard that flows with this inside key are in, to look for
     /// the flow again and to insert it. Insertions of one key exclude each other.
     pub fn lock(&self, inside_hash: u64) -> ShardGuard<'_, R> {
-        let shards = self.shards.len() as u64;
+        let shards = u64::from(self.shard_count());
         // The index uses the low bits and the high half; take others.
-        let at = u32::try_from((inside_hash >> 20) % shards).unwrap_or(0);
+        let at = (inside_hash >> 20).checked_rem(shards).unwrap_or(0);
+        let at = u32::try_from(at).unwrap_or(0);
         ShardGuard {
             table: self,
             at,
@@ -265,6 +266,15 @@ impl<R: RawMutex> Table<R> {
                     FlowEnd::Idle
                 },
             );
+        }
+    }
+
+    /// Makes every flow come due by these timeouts, after they have changed.
+    pub fn reschedule_all(&self, options: &PortOptions) {
+        for number in 0..self.capacity() {
+            if self.get(FlowId(number)).is_some() {
+                self.reschedule(FlowId(number), options);
+            }
         }
     }
 
@@ -361,9 +371,10 @@ impl<R: RawMutex> Table<R> {
         // There is at least one shard, and `at` is always below their number.
         #[expect(
             clippy::indexing_slicing,
-            reason = "shards are fixed; numbers come from `% shards`"
+            reason = "there is one shard at least, and none goes away"
         )]
-        self.shards[position(at) % self.shards.len()].lock()
+        let shard = self.shards.get(position(at)).unwrap_or(&self.shards[0]);
+        shard.lock()
     }
 
     /// Shard of a flow number, and its number there.
@@ -371,8 +382,8 @@ impl<R: RawMutex> Table<R> {
         let shards = self.shard_count();
         let chunk = number / CHUNK;
         (
-            chunk % shards,
-            (chunk / shards)
+            chunk.checked_rem(shards).unwrap_or(0),
+            (chunk.checked_div(shards).unwrap_or(0))
                 .wrapping_mul(CHUNK)
                 .wrapping_add(number % CHUNK),
         )
@@ -437,15 +448,17 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     ) -> Result<FlowId, DropReason> {
         let table = self.table;
         if table.flows.load(Ordering::Relaxed) >= table.flows_max {
-            self.evict(&mut ended).ok_or(DropReason::PortFlowsFull)?;
+            self.evict(options, &mut ended)
+                .ok_or(DropReason::PortFlowsFull)?;
         }
         if !table.budget.take() {
-            self.evict(&mut ended).ok_or(DropReason::HostFlowsFull)?;
+            self.evict(options, &mut ended)
+                .ok_or(DropReason::HostFlowsFull)?;
             if !table.budget.take() {
                 return Err(DropReason::HostFlowsFull);
             }
         }
-        let Some(local) = self.unused(&mut ended) else {
+        let Some(local) = self.unused(options, &mut ended) else {
             table.budget.give();
             return Err(DropReason::PortFlowsFull);
         };
@@ -493,7 +506,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             if !table.index.insert(hash, number) {
                 break;
             }
-            done += 1;
+            done = usize::wrapping_add(done, 1);
         }
         if done == hashes.iter().flatten().count() {
             return true;
@@ -507,12 +520,12 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
 
     /// A number that isn't in use: one given back, one of a new chunk, or
     /// that of a flow that gives way.
-    fn unused(&mut self, ended: &mut impl FnMut(&mut Flow)) -> Option<u32> {
+    fn unused(&mut self, options: &PortOptions, ended: &mut impl FnMut(&mut Flow)) -> Option<u32> {
         if let Some(local) = self.shard.wheel.take_unused() {
             return Some(local);
         }
         if !self.grow() {
-            self.evict(ended)?;
+            self.evict(options, ended)?;
         }
         self.shard.wheel.take_unused()
     }
@@ -537,13 +550,30 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         new
     }
 
-    fn evict(&mut self, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
+    /// Ends a flow that gives way, of those that come due soonest.
+    fn evict(&mut self, options: &PortOptions, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
         let (table, at) = (self.table, self.at);
+        let mut stay = [None; EVICT_TRIES];
+        let mut places = stay.iter_mut();
         let gives_way = |local| {
-            let record = table.record(table.number(at, local));
-            record.is_some_and(|record| record.lock().gives_way())
+            let Some(flow) = table.get(FlowId(table.number(at, local))) else {
+                return false;
+            };
+            let due = deadline(&flow, options);
+            if !flow.gives_way()
+                && let Some(place) = places.next()
+            {
+                *place = Some((local, due));
+            }
+            flow.gives_way()
         };
-        let local = self.shard.wheel.soonest(EVICT_TRIES, gives_way)?;
+        let found = self.shard.wheel.soonest(EVICT_TRIES, gives_way);
+        // Live flows aren't moved while packets come (rule W1), so those that
+        // are seemingly due hide others; they go where they belong.
+        for (local, due) in stay.into_iter().flatten() {
+            self.shard.wheel.schedule(local, due);
+        }
+        let local = found?;
         let mut flow = table.take(&mut self.shard, table.number(at, local), local)?;
         ended(&mut flow);
         Some(())

@@ -7,7 +7,8 @@
 //!           two; simultaneous open and close, data with FIN and any
 //!           retransmission need no case of their own.
 //! Rules     tracking never refuses a segment of a live connection; it only
-//!           refuses flags that no TCP sends.
+//!           refuses flags that no TCP sends. A reset or SYN that a stranger
+//!           could have sent blindly changes no state.
 
 use crate::wire::packet::Segment;
 use crate::{Direction, DropReason};
@@ -43,6 +44,14 @@ pub enum State {
 }
 
 impl State {
+    /// The state's number in probes.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::as_conversions, reason = "the variant's own number")]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
     /// The state's one spelling.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -72,7 +81,7 @@ impl State {
 /// What one side has said, and what of it was acknowledged. Packed, because
 /// every flow has two and a record's size counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(packed)]
+#[repr(C, packed)]
 struct Side {
     /// Sequence number after the last byte (or SYN, or FIN) sent.
     end: u32,
@@ -151,7 +160,7 @@ impl Connection {
     pub fn step(&mut self, segment: &Segment, dir: Direction) -> Result<State, DropReason> {
         let before = self.state;
         // Most segments: data or an acknowledgement on an open connection.
-        if before as u8 == State::Established as u8
+        if before == State::Established
             && segment.flags & (Segment::SYN | Segment::FIN | Segment::RST) == 0
         {
             let sender = match dir {
@@ -169,7 +178,14 @@ impl Connection {
     fn step_slow(&mut self, segment: &Segment, dir: Direction) -> Result<(), DropReason> {
         check_flags(segment)?;
         if segment.has(Segment::RST) {
-            self.state = State::Reset;
+            if self.believes_reset(segment, dir) {
+                self.state = State::Reset;
+            }
+            return Ok(());
+        }
+        if segment.has(Segment::SYN) && self.is_open() {
+            // It can't belong to this connection; the end that gets it asks
+            // whether it is meant (RFC 5961 section 4).
             return Ok(());
         }
         let (sender, receiver) = match dir {
@@ -209,6 +225,31 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether both sides have opened the connection.
+    const fn is_open(&self) -> bool {
+        let both = Side::SYN | Side::SYN_ACKED;
+        self.guest.has(both) && self.far.has(both)
+    }
+
+    /// Whether a reset is from somebody who knows the connection (RFC 5961
+    /// section 3). One that isn't believed passes all the same: the end that
+    /// gets it knows better, and here it only mustn't end the state.
+    fn believes_reset(&self, segment: &Segment, dir: Direction) -> bool {
+        let (sender, receiver) = match dir {
+            Direction::Out => (&self.guest, &self.far),
+            Direction::In => (&self.far, &self.guest),
+        };
+        let near = |a: u32, b: u32| {
+            let distance = a.wrapping_sub(b);
+            distance.min(distance.wrapping_neg()) <= RESET_DISTANCE
+        };
+        if sender.end != 0 {
+            return near(segment.seq, sender.end);
+        }
+        // It has said nothing yet, so it has to know what was said to it.
+        segment.has(Segment::ACK) && segment.ack == receiver.end
+    }
+
     /// The guest's state, from what both sides have said.
     fn derive(&self) -> State {
         let (guest, far) = (self.guest, self.far);
@@ -237,6 +278,10 @@ impl Connection {
         }
     }
 }
+
+/// How far from what its sender said last a reset may be: a window without
+/// scaling. Segments that were lost before they came here make it more than one.
+const RESET_DISTANCE: u32 = 65_535;
 
 /// The later of two sequence numbers (RFC 9293 section 3.4).
 #[inline]

@@ -91,6 +91,14 @@ pub enum Family {
 }
 
 impl Family {
+    /// The version field's value.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::as_conversions, reason = "the variant's own number")]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
     /// The family of an address.
     #[must_use]
     pub const fn of(addr: &IpAddr) -> Self {

@@ -132,6 +132,9 @@ impl Wheel {
     /// `None` when all are done or `budget` is used up. Every flow that is
     /// moved costs one of it.
     pub(super) fn pop_due(&mut self, now: u32, budget: &mut u32) -> Option<u32> {
+        if now.saturating_sub(self.now) > NEAR.wrapping_mul(FAR) {
+            self.leap(now);
+        }
         while *budget > 0 {
             let far = NEAR.wrapping_add(self.now / NEAR % FAR);
             let poured = self.get(far).next;
@@ -156,8 +159,36 @@ impl Wheel {
         None
     }
 
+    /// Moves the clock so far that all flows are due, without a step for each
+    /// second (a machine that was suspended).
+    fn leap(&mut self, now: u32) {
+        let slot = now % NEAR;
+        for head in (0..UNUSED).filter(|head| *head != slot) {
+            let Node {
+                prev: last,
+                next: first,
+                ..
+            } = self.get(head);
+            if first == head {
+                continue;
+            }
+            // The whole list goes to the end of the slot's.
+            let end = self.get(slot).prev;
+            self.node(end).next = first;
+            self.node(first).prev = end;
+            self.node(last).next = slot;
+            self.node(slot).prev = last;
+            *self.node(head) = Node::alone(head);
+        }
+        self.now = now;
+    }
+
     /// The first flow that `fits`, of at most `tries` that come due soonest.
-    pub(super) fn soonest(&self, mut tries: u32, mut fits: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(super) fn soonest(
+        &self,
+        mut tries: usize,
+        mut fits: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
         let block = self.now / NEAR;
         let near = (self.now % NEAR)..NEAR;
         let far = NEAR.wrapping_add(block.wrapping_add(1) % FAR);

@@ -38,6 +38,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Result<Response, ConfigError> {
         let plan = self.plan(&setup, now)?;
+        if plan.changes.is_empty() {
+            let generation = self.host_generation();
+            return Ok(Response::Applied(Applied {
+                generation,
+                ..Applied::default()
+            }));
+        }
         let links = self.open_devices(&plan, devices)?;
         let Plan {
             underlay,

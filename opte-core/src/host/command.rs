@@ -91,6 +91,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::DetachSubnet(name, prefix) => (Some(name), self.detach(&name, prefix)?),
             command => (None, self.change_host(command, now, devices, out)?),
         };
+        if matches!(&response, Response::Applied(applied) if applied.changes.is_empty()) {
+            return Ok(response);
+        }
         control.generation = control.generation.wrapping_add(1);
         self.generation
             .store(control.generation, core::sync::atomic::Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! What the host tells about itself, page by page.
 
 use super::Host;
+use super::built_in::built_in;
 use crate::api::dump::UnderlayEntry;
 use crate::api::dump::{
     Counter, DefaultAction, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, PortEntry, PortStats,
@@ -528,125 +529,5 @@ fn entry(
         idle_ms: stats
             .and_then(|stats| stats.last_hit_ms())
             .map(|last| now.as_millis().saturating_sub(last)),
-    }
-}
-
-/// What a layer does without anybody having written a rule: direction, what
-/// matches, what happens.
-fn built_in(policy: &Policy, layer: LayerId) -> impl Iterator<Item = (Direction, String, String)> {
-    let spec = &policy.spec;
-    let mut rules = Vec::new();
-    let mut rule = |dir, what: String, action: &str| rules.push((dir, what, action.to_string()));
-    let v4 = spec
-        .ipv4
-        .iter()
-        .map(|c| (c.address.to_string(), c.gateway.to_string()));
-    let v6 = spec
-        .ipv6
-        .iter()
-        .map(|c| (c.address.to_string(), c.gateway.to_string()));
-    match layer {
-        LayerId::Gateway => {
-            for (address, gateway) in v4.chain(v6) {
-                let discovery = if address.contains(':') { "ndp" } else { "arp" };
-                rule(
-                    Direction::Out,
-                    alloc::format!("{discovery} for {gateway}"),
-                    "reply",
-                );
-                rule(
-                    Direction::Out,
-                    alloc::format!("echo request to {gateway}"),
-                    "reply",
-                );
-                rule(
-                    Direction::Out,
-                    alloc::format!("source {} {address}", spec.mac),
-                    "allow",
-                );
-                rule(
-                    Direction::In,
-                    alloc::format!("destination {} {address}", spec.mac),
-                    "allow",
-                );
-            }
-            if spec.ipv4.is_some() {
-                rule(Direction::Out, "dhcp".to_string(), "reply");
-            }
-            for prefix in &spec.attached_subnets {
-                rule(Direction::Out, alloc::format!("source {prefix}"), "allow");
-                rule(
-                    Direction::In,
-                    alloc::format!("destination {prefix}"),
-                    "allow",
-                );
-            }
-            for transit in &spec.transit {
-                if transit.outbound {
-                    rule(
-                        Direction::Out,
-                        alloc::format!("source {}", transit.prefix),
-                        "allow",
-                    );
-                }
-                if transit.inbound {
-                    rule(
-                        Direction::In,
-                        alloc::format!("destination {}", transit.prefix),
-                        "allow",
-                    );
-                }
-            }
-        }
-        LayerId::Nat => nat_rules(policy, &mut rule),
-        LayerId::Overlay => {
-            let vni = spec.vni;
-            rule(
-                Direction::Out,
-                alloc::format!("mapped address of vni {vni}"),
-                "encapsulate",
-            );
-            rule(
-                Direction::In,
-                alloc::format!("vni {vni}, mac {}", spec.mac),
-                "decapsulate",
-            );
-        }
-        LayerId::Firewall | LayerId::Router => {}
-    }
-    rules.into_iter()
-}
-
-fn nat_rules(policy: &Policy, rule: &mut impl FnMut(Direction, String, &str)) {
-    let external = &policy.spec.external;
-    for floating in &external.floating {
-        let gateway = floating
-            .gateway
-            .map_or(String::new(), |id| alloc::format!(" of ig={id}"));
-        let text = alloc::format!("floating {}{gateway}", floating.address);
-        rule(Direction::Out, text.clone(), "translate source");
-        rule(Direction::In, text, "translate destination");
-    }
-    for address in &external.ephemeral {
-        rule(
-            Direction::Out,
-            alloc::format!("ephemeral {address}"),
-            "translate source",
-        );
-        rule(
-            Direction::In,
-            alloc::format!("ephemeral {address}"),
-            "translate destination",
-        );
-    }
-    for snat in &external.snat {
-        let text = alloc::format!(
-            "snat {} ports {}-{}",
-            snat.address,
-            snat.first_port,
-            snat.last_port
-        );
-        rule(Direction::Out, text.clone(), "translate source and port");
-        rule(Direction::In, text, "translate back");
     }
 }

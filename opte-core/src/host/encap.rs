@@ -3,11 +3,14 @@
 use super::Host;
 use super::underlay::PathId;
 use crate::event::Observer;
+use crate::flow::Proto;
 use crate::frame::Frame;
 use crate::limits::ENCAP_LEN;
 use crate::port::Env;
 use crate::verdict::{Output, Verdict};
 use crate::wire::Vni;
+use crate::wire::checksum::Sum;
+use crate::wire::packet::{ETHERNET_LEN, Packet};
 use crate::{Direction, DropReason};
 use lock_api::RawMutex;
 
@@ -24,18 +27,21 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
-        id: PathId,
-        vni: Vni,
+        packet: &Packet,
+        (id, vni): (PathId, Vni),
         source_port: u16,
         out: &mut impl Output,
     ) -> Result<Verdict, DropReason> {
         let path = self.underlay.path(id).ok_or(DropReason::NoUnderlayRoute)?;
         let inner = frame.frame_len();
         let payload = inner.saturating_add(UDP_GENEVE_LEN);
-        if inner.saturating_add(IP_UDP_GENEVE_LEN) > usize::from(path.mtu())
-            && frame.offload().segment_len == 0
-        {
-            return Err(DropReason::TooBig);
+        let mtu = usize::from(path.mtu());
+        if inner.saturating_add(IP_UDP_GENEVE_LEN) > mtu {
+            let segment_len = frame.offload().segment_len;
+            let cut = usize::from(packet.len_cut(segment_len));
+            if segment_len == 0 || cut.saturating_add(ETHERNET_LEN + IP_UDP_GENEVE_LEN) > mtu {
+                return Err(DropReason::TooBig);
+            }
         }
         let payload = u16::try_from(payload)
             .map_err(|_| DropReason::TooBig)?
@@ -54,18 +60,29 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 self.count_link(env.lane, link, Direction::Out, frame.frame_len());
                 Ok(Verdict::Link(link))
             }
-            None => self.hold(env, id, frame, out),
+            None => self.hold(env, id, frame, packet, out),
         }
     }
 
+    /// Keeps a copy of a frame until its next hop is known. The copy leaves by
+    /// itself, without the device that would finish it, so it is finished here.
     #[inline(never)]
     fn hold(
         &self,
         env: &Env<'_, R, O>,
         id: PathId,
         frame: &mut impl Frame,
+        packet: &Packet,
         out: &mut impl Output,
     ) -> Result<Verdict, DropReason> {
+        let offload = frame.offload();
+        if offload.segment_len != 0 || frame.head().len() < frame.frame_len() {
+            return Err(DropReason::NextHopUnresolved);
+        }
+        if offload.checksum_partial {
+            let inner = frame.head_mut().get_mut(ENCAP_LEN..).unwrap_or_default();
+            finish_checksum(inner, packet);
+        }
         self.underlay
             .hold(id, frame.head(), env.now, out, env.observer)?;
         Ok(Verdict::Held)
@@ -77,5 +94,27 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 fn put<const N: usize>(header: &mut [u8; ENCAP_LEN], at: usize, bytes: [u8; N]) {
     if let Some(place) = header.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *place = bytes;
+    }
+}
+
+/// Completes a transport checksum that holds the pseudo-header's sum only.
+fn finish_checksum(frame: &mut [u8], packet: &Packet) {
+    let at = match packet.tuple.proto {
+        Proto::TCP => 16,
+        Proto::UDP => 6,
+        _ => return,
+    };
+    let end = ETHERNET_LEN.saturating_add(usize::from(packet.ip_len));
+    let Some(segment) = frame.get_mut(packet.transport..end) else {
+        return;
+    };
+    let sum = Sum::ZERO.bytes(segment).checksum();
+    // Zero says that there is none (RFC 768).
+    let sum = match (packet.tuple.proto, sum) {
+        (Proto::UDP, 0) => 0xffff,
+        (_, sum) => sum,
+    };
+    if let Some(field) = segment.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *field = sum.to_be_bytes();
     }
 }

@@ -11,9 +11,21 @@
 //!           H2  commands exclude each other (`control`). Lock order: control,
 //!               underlay, mappings, port, shard, flow or external ports.
 //!           H3  a command commits after all that can fail has succeeded.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub(crate) mod advertise;
 mod apply;
+mod built_in;
 mod by_mac;
 mod command;
 mod device;
@@ -34,11 +46,11 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env};
+use crate::port::Env;
 use crate::stats::HostCounters;
-use crate::verdict::{Discard, LinkId, Output, Verdict};
-use crate::wire::outer;
-use crate::{Direction, DropReason, Instant, LayerId};
+use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
+use crate::wire::{outer, packet};
+use crate::{Direction, DropReason, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -142,16 +154,19 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             (Direction::Out, false),
             frame,
             out,
-            |frame, out, onward, key| match onward.to {
-                Next::Path(path, vni) => self
-                    .encapsulate(&env, frame, path, vni, onward.source_port, out)
-                    .map_err(|reason| Dropped::by(LayerId::Overlay, reason)),
-                Next::Port(to) => self.deliver_next_door(&env, frame, port.id, PortId(to), key),
+            |frame, out, onward, packet| match onward.to {
+                Next::Path(path, vni) => {
+                    let source_port = onward.source_port;
+                    self.encapsulate(&env, frame, packet, (path, vni), source_port, out)
+                }
+                Next::Port(to) => {
+                    self.deliver_next_door(&env, frame, port.id, PortId(to), &packet.tuple)
+                }
             },
         )
     }
 
-    /// Hands a frame of a guest to another one of this host.
+    /// Hands a frame of a guest, addressed already, to another one of this host.
     #[inline(never)]
     fn deliver_next_door(
         &self,
@@ -160,10 +175,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         from: PortId,
         to: PortId,
         key: &Tuple,
-    ) -> Result<Verdict, Dropped> {
-        let Some(to) = env.view.port(to) else {
-            return Err(Dropped::by(LayerId::Overlay, DropReason::NoPort));
-        };
+    ) -> Result<Verdict, DropReason> {
+        let mac = packet::macs(frame.head()).map(|(dst, _)| dst);
+        // Its number may be another port's by now.
+        let to = env.view.port(to).filter(|to| Some(to.mac) == mac);
+        let to = to.ok_or(DropReason::NoPort)?;
         observe!(
             env.observer,
             GuestLoopback {
@@ -196,8 +212,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.count_link(env.lane, link, Direction::In, len);
         frame.pop(outer.len);
         let external = outer.external || outer.vni.get() == BOUNDARY_VNI;
-        let to = crate::wire::packet::macs(frame.head())
-            .and_then(|(dst, _)| env.view.port_with_mac(dst))
+        let Some((dst, _)) = packet::macs(frame.head()) else {
+            return self.refuse(&env, Direction::In, DropReason::Truncated);
+        };
+        if dst.is_multicast() {
+            return self.refuse(&env, Direction::In, DropReason::NoMulticast);
+        }
+        let to = env
+            .view
+            .port_with_mac(dst)
             .filter(|port| port.vni == outer.vni || outer.vni.get() == BOUNDARY_VNI);
         match to {
             Some(port) => self.deliver(&env, port, external, frame),
@@ -205,12 +228,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
     }
 
-    /// Counts a frame that the shell could not deliver after a verdict.
-    pub fn undelivered(&self, lane: &mut Lane<R>, port: PortId, reason: DropReason) {
+    /// Counts a frame that a device didn't take.
+    pub fn undelivered(&self, lane: &mut Lane<R>, lost: Lost) {
         let env = self.env(lane, Instant::ZERO);
-        match env.view.port(port) {
-            Some(port) => port.dropped(&env, Direction::In, &reason.into()),
-            None => self.refused(&env, Direction::In, reason),
+        let (port, dir, reason) = match lost {
+            Lost::ToPort(port) => (env.view.port(port), Direction::In, DropReason::DeviceFull),
+            Lost::FromPort(port) => (env.view.port(port), Direction::Out, DropReason::LinkFull),
+            Lost::ToLink => (None, Direction::Out, DropReason::LinkFull),
+        };
+        match port {
+            Some(port) => port.dropped(&env, dir, &reason.into()),
+            None => self.refused(&env, dir, reason),
         }
     }
 

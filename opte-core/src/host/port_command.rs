@@ -103,8 +103,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     pub(super) fn commit_port(&self, port: &Port<R>, change: PortChange) {
+        let options = change.policy.spec.options;
+        let new_timeouts = options != port.policy().spec.options;
         port.nat.commit(change.nat);
         port.commit(change.policy);
+        if new_timeouts {
+            port.table.reschedule_all(&options);
+        }
     }
 
     /// Makes a view of these ports the present one.
@@ -189,8 +194,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Result<Response, ConfigError> {
         let port = self.named(name)?;
         let nat = port.nat.plan(name, &external)?;
-        port.nat.commit(nat);
-        self.respec(&port, |spec| spec.external = external)
+        let old = port.policy();
+        let spec = PortSpec {
+            external,
+            ..old.spec.clone()
+        };
+        let policy = old.with_spec(spec)?;
+        self.commit_port(&port, PortChange { policy, nat });
+        Ok(Response::Done)
     }
 
     pub(super) fn allow_transit(

@@ -24,5 +24,7 @@
 )]
 
 pub mod firewall;
+pub(crate) mod gateway;
 pub mod nat;
+pub(crate) mod overlay;
 pub mod router;

@@ -4,28 +4,15 @@
 //! router, firewall, gateway. The flow carries what one layer tells the next.
 
 use super::{Dropped, Env, Policy, Port};
+use crate::api::RouteTarget;
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
-use crate::flow::record::{Difference, Flow, Forward, NatKind, Next, side};
-use crate::host::mapping::Stamp;
-use crate::layer::firewall;
+use crate::flow::record::{Difference, Flow, NatKind, side};
 use crate::layer::nat::Outside;
+use crate::layer::{firewall, gateway, overlay};
 use crate::rule::Query;
-use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, LayerId};
-use core::net::{IpAddr, Ipv6Addr};
 use lock_api::RawMutex;
-
-/// UDP source ports of tunnels: the dynamic range (RFC 6335), as RFC 8926
-/// section 3.3 recommends.
-const SOURCE_PORT_FIRST: u16 = 49_152;
-
-/// Where an outbound flow goes, before it is translated.
-struct Way {
-    forward: Forward,
-    /// The internet gateway that it goes through, if it does.
-    gateway: Option<Option<crate::api::GatewayId>>,
-}
 
 impl<R: RawMutex> Port<R> {
     /// Decides about `flow` for packets going `dir` and writes the decision
@@ -44,7 +31,8 @@ impl<R: RawMutex> Port<R> {
         let judged = flow.policy.get(side(flow.opened)) == Some(&policy.generation);
         if !judged {
             self.layer(env, flow, LayerId::Gateway, |flow| {
-                self.gateway(policy, flow)
+                gateway::admit(&policy.spec, flow.opened, &flow.inside)
+                    .map_err(|reason| Dropped::by(LayerId::Gateway, reason))
             })?;
             self.layer(env, flow, LayerId::Firewall, |flow| {
                 self.firewall(env, policy, flow)
@@ -54,10 +42,21 @@ impl<R: RawMutex> Port<R> {
             self.forward(env, policy, flow)?;
             flow.policy = [policy.generation; 2];
         } else {
+            self.layer(env, flow, LayerId::Nat, |flow| self.entrance(flow))?;
             let [inbound, _] = &mut flow.policy;
             *inbound = policy.generation;
         }
         Ok(())
+    }
+
+    /// Whether the external address that a flow came in by is still the port's.
+    fn entrance(&self, flow: &Flow) -> Result<(), Dropped> {
+        match flow.held() {
+            Some(held) if !self.nat.still_valid(&held, None) => {
+                Err(Dropped::by(LayerId::Nat, DropReason::NoMapping))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Runs one layer between its probes.
@@ -91,24 +90,6 @@ impl<R: RawMutex> Port<R> {
             }
         );
         result
-    }
-
-    /// Whether the near end is the guest's to use.
-    fn gateway(&self, policy: &Policy, flow: &Flow) -> Result<(), Dropped> {
-        let local = flow.inside.local_ip();
-        if !self.has_family(policy, flow.inside.family) {
-            return Err(Dropped::by(LayerId::Gateway, DropReason::FamilyOff));
-        }
-        if policy.may_use(&local, flow.opened) {
-            return Ok(());
-        }
-        Err(Dropped::by(
-            LayerId::Gateway,
-            match flow.opened {
-                Direction::Out => DropReason::SpoofedIp,
-                Direction::In => DropReason::NotForPort,
-            },
-        ))
     }
 
     /// Asks the firewall in the direction in which the flow was opened.
@@ -174,7 +155,7 @@ impl<R: RawMutex> Port<R> {
             .then(|| match flow.opened {
                 // The tunnel said which VPC it is from: this port's own.
                 Direction::In => Some(self.vni),
-                Direction::Out => self.find_peer(env, &remote).map(|_| self.vni),
+                Direction::Out => overlay::is_peer(env, self.vni, &remote).then_some(self.vni),
             })
             .flatten();
         let (source_port, dest_port) = match flow.opened {
@@ -205,15 +186,18 @@ impl<R: RawMutex> Port<R> {
         let target = self.layer(env, flow, LayerId::Router, |flow| {
             self.route(env, policy, flow, choice)
         })?;
-        let way = self.layer(env, flow, LayerId::Overlay, |flow| {
-            self.overlay(env, flow, target, choice)
+        let forward = self.layer(env, flow, LayerId::Overlay, |flow| {
+            overlay::forward(env, self.vni, target, &flow.inside.remote_ip(), choice)
+                .map_err(|reason| Dropped::by(LayerId::Overlay, reason))
         })?;
         // Last, for it may take an external port (rule P3).
         self.layer(env, flow, LayerId::Nat, |flow| {
-            self.nat(env, policy, flow, &way)
+            self.nat(env, policy, flow, target)
         })?;
-        flow.external = way.gateway.is_some();
-        flow.forward = way.forward;
+        if flow.opened == Direction::Out {
+            flow.external = matches!(target, RouteTarget::Gateway(_));
+        }
+        flow.forward = forward;
         observe!(
             env.observer,
             HtRun {
@@ -232,7 +216,7 @@ impl<R: RawMutex> Port<R> {
         policy: &Policy,
         flow: &mut Flow,
         choice: u32,
-    ) -> Result<crate::api::RouteTarget, Dropped> {
+    ) -> Result<RouteTarget, Dropped> {
         let (port, layer, dir) = (self.id, LayerId::Router, flow.opened);
         let Some(route) = policy.routes.find(&flow.inside.remote_ip(), choice) else {
             observe!(
@@ -247,7 +231,7 @@ impl<R: RawMutex> Port<R> {
             return Err(Dropped::by(layer, DropReason::NoRoute));
         };
         let (rule, key) = (route.id, &flow.inside);
-        if route.spec.target == crate::api::RouteTarget::Drop {
+        if route.spec.target == RouteTarget::Drop {
             observe!(
                 env.observer,
                 RuleDeny {
@@ -277,124 +261,16 @@ impl<R: RawMutex> Port<R> {
         Ok(route.spec.target)
     }
 
-    /// Finds who the inner frame goes to, and the way there.
-    fn overlay<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        flow: &Flow,
-        target: crate::api::RouteTarget,
-        choice: u32,
-    ) -> Result<Way, Dropped> {
-        use crate::api::RouteTarget;
-        let remote = flow.inside.remote_ip();
-        let peer = match target {
-            RouteTarget::Ip(next) => next,
-            RouteTarget::Subnet(_) => remote,
-            RouteTarget::Gateway(gateway) => {
-                let (endpoint, stamp) = env
-                    .mappings
-                    .boundary(&remote, choice)
-                    .ok_or(Dropped::by(LayerId::Overlay, DropReason::NoV2b))?;
-                let sled = (endpoint.address, endpoint.vni, MacAddr::BOUNDARY);
-                let forward = self.tunnel(env, sled, stamp, choice)?;
-                return Ok(Way {
-                    forward,
-                    gateway: Some(gateway),
-                });
-            }
-            RouteTarget::Drop => return Err(Dropped::by(LayerId::Router, DropReason::RouteDrop)),
-        };
-        let forward = match self.find_peer(env, &peer) {
-            Some(Peer {
-                place: Place::Sled(sled),
-                mac,
-                stamp,
-            }) => self.tunnel(env, (sled, self.vni, mac), stamp, choice)?,
-            Some(Peer {
-                place: Place::Port(to),
-                mac,
-                stamp,
-            }) => self.forward_to(env, Next::Port(to), mac, stamp, choice),
-            None => return Err(Dropped::by(LayerId::Overlay, DropReason::NoV2p)),
-        };
-        Ok(Way {
-            forward,
-            gateway: None,
-        })
-    }
-
-    /// The way through a tunnel.
-    fn tunnel<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        (sled, vni, mac): (Ipv6Addr, Vni, MacAddr),
-        stamp: Stamp,
-        choice: u32,
-    ) -> Result<Forward, Dropped> {
-        let path = env
-            .underlay
-            .path_for(&sled, choice, env.now, env.observer)
-            .map_err(|reason| Dropped::by(LayerId::Overlay, reason))?;
-        Ok(self.forward_to(env, Next::Path(path, vni), mac, stamp, choice))
-    }
-
-    fn forward_to<O>(
-        &self,
-        env: &Env<'_, R, O>,
-        to: Next,
-        mac: MacAddr,
-        mapping: Stamp,
-        choice: u32,
-    ) -> Forward {
-        let [low, high, ..] = choice.to_le_bytes();
-        Forward {
-            to,
-            mac,
-            source_port: SOURCE_PORT_FIRST | (u16::from_le_bytes([low, high]) & 0x3fff),
-            mapping,
-            underlay: env.underlay.generation(),
-        }
-    }
-
-    /// Who has an address of the VPC: by the mappings, or a port of this host.
-    fn find_peer<O>(&self, env: &Env<'_, R, O>, addr: &IpAddr) -> Option<Peer> {
-        // Taken before the look-up, so that it is never newer than the answer.
-        let stamp = env.mappings.stamp(self.vni, addr);
-        match env.mappings.resolve(self.vni, addr) {
-            Some(resolved) if Some(resolved.sled) == env.underlay.address() => {
-                let to = env.view.port_by_mac(resolved.mac, self.vni)?;
-                Some(Peer {
-                    place: Place::Port(to.id.0),
-                    mac: resolved.mac,
-                    stamp,
-                })
-            }
-            Some(resolved) => Some(Peer {
-                place: Place::Sled(resolved.sled),
-                mac: resolved.mac,
-                stamp,
-            }),
-            None => {
-                let to = env.view.port_by_addr(addr, self.vni)?;
-                Some(Peer {
-                    place: Place::Port(to.id.0),
-                    mac: to.mac,
-                    stamp,
-                })
-            }
-        }
-    }
-
     /// Translates the near end of a flow that leaves the VPC.
     fn nat<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         policy: &Policy,
         flow: &mut Flow,
-        way: &Way,
+        target: RouteTarget,
     ) -> Result<(), Dropped> {
         let layer = LayerId::Nat;
-        let Some(gateway) = way.gateway else {
+        let RouteTarget::Gateway(gateway) = target else {
             // A flow that came in by an external address can't answer inside.
             return match flow.nat {
                 NatKind::None => Ok(()),
@@ -407,8 +283,12 @@ impl<R: RawMutex> Port<R> {
                 false => Err(Dropped::by(layer, DropReason::NoExternalAddress)),
             };
         }
-        if policy.is_attached(&flow.inside.local_ip()) {
+        if gateway::is_attached(&policy.spec, &flow.inside.local_ip()) {
             return Ok(());
+        }
+        if flow.opened == Direction::In {
+            // Who called from inside of the VPC can't be answered from outside.
+            return Err(Dropped::by(layer, DropReason::NoRoute));
         }
         let outside = self
             .nat
@@ -440,18 +320,6 @@ impl<R: RawMutex> Port<R> {
         );
         Ok(())
     }
-}
-
-/// Where a guest of the VPC is.
-struct Peer {
-    place: Place,
-    mac: MacAddr,
-    stamp: Stamp,
-}
-
-enum Place {
-    Sled(Ipv6Addr),
-    Port(u32),
 }
 
 impl Flow {

@@ -63,9 +63,10 @@ impl NearEnd {
 
     #[inline(always)]
     fn apply(&self, head: &mut [u8], packet: &Packet, dir: Direction, offload: Offload) {
+        // Offsets in the frame, whose Ethernet header has 14 bytes.
         match packet.tuple.family {
             Family::V4 => {
-                let at = ETHERNET_LEN + if dir == Direction::Out { 12 } else { 16 };
+                let at = if dir == Direction::Out { 26 } else { 30 };
                 let [.., a, b, c, d] = self.addr;
                 put(head, at, [a, b, c, d]);
                 update(head, ETHERNET_LEN + 10, |sum| {
@@ -73,7 +74,7 @@ impl NearEnd {
                 });
             }
             Family::V6 => {
-                let at = ETHERNET_LEN + if dir == Direction::Out { 8 } else { 24 };
+                let at = if dir == Direction::Out { 22 } else { 38 };
                 put(head, at, self.addr);
             }
         }

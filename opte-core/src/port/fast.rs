@@ -6,7 +6,7 @@ use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, NO_REWRITE, Next, side};
 use crate::flow::table::FlowId;
 use crate::flow::tcp::State;
-use crate::flow::{Family, Proto, Tuple};
+use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::wire::packet::{Packet, Segment};
 use crate::{Direction, DropReason};
@@ -18,6 +18,8 @@ use lock_api::RawMutex;
 pub(super) enum NoHit {
     /// It wasn't asked: the packet is longer than the port allows.
     TooBig,
+    /// It wasn't asked: the guest's frame is for more than one.
+    Group,
     /// It knows nothing.
     Miss,
     /// It knows the flow, whose inside key this is, but not what to do now.
@@ -58,6 +60,9 @@ impl<R: RawMutex> Port<R> {
         let Some((id, mut flow)) = self.table.find(dir, &packet.tuple, hash) else {
             return Err(NoHit::Miss);
         };
+        if !arrival.may_join(&flow) {
+            return Err(NoHit::Miss);
+        }
         if let Some(cause) = self.stale(env, &flow, dir) {
             return Err(NoHit::Stale(self.invalidate(env, &flow, dir, cause)));
         }
@@ -156,12 +161,12 @@ impl<R: RawMutex> Port<R> {
             if let Err(reason) = flow.tcp.step(segment, dir) {
                 return Taken::Refused(reason);
             }
-            if flow.tcp.state() as u8 != before as u8 {
+            if flow.tcp.state() != before {
                 taken = Taken::StateChanged;
                 self.state_changed(env, dir, &flow.inside, before, flow.tcp.state());
             }
         }
-        flow.answered |= dir as u8 != flow.opened as u8;
+        flow.answered |= dir != flow.opened;
         flow.last = flow.last.max(env.now);
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         if let Some(packets) = flow.packets.get_mut(side(dir)) {
@@ -188,18 +193,10 @@ impl<R: RawMutex> Port<R> {
                 port: self.id,
                 dir,
                 key,
-                old: old as u8,
-                new: new as u8
+                old: old.number(),
+                new: new.number()
             }
         );
-    }
-
-    /// Whether the port has an address of this family.
-    pub(super) fn has_family(&self, policy: &super::Policy, family: Family) -> bool {
-        match family {
-            Family::V4 => policy.spec.ipv4.is_some(),
-            Family::V6 => policy.spec.ipv6.is_some(),
-        }
     }
 }
 

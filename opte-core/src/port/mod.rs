@@ -13,6 +13,17 @@
 //!               whichever way the packet goes that made us look (decision D4).
 //!           P3  nothing is remembered of a packet that is dropped.
 //!           P4  a frame is edited only after it can no longer be dropped here.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub(crate) mod decide;
 pub(crate) mod edit;
@@ -22,6 +33,7 @@ mod process;
 mod slow;
 
 use crate::api::{Name, PortId};
+use crate::flow::record::NO_REWRITE;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
 use crate::host::advertise::Schedule;
@@ -32,7 +44,7 @@ use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
 use crate::stats::PortStats;
 use crate::wire::{MacAddr, Vni};
-use crate::{DropReason, Instant, LayerId};
+use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use lock_api::{Mutex, RawMutex};
@@ -142,7 +154,7 @@ impl<R: RawMutex> Port<R> {
         Arc::clone(&self.policy.lock())
     }
 
-    /// Swaps in a policy made by [`Policy::next`]. Cannot fail.
+    /// Swaps in a policy made by one of the planning functions of [`Policy`]. Cannot fail.
     pub(crate) fn commit(&self, policy: Policy) {
         // The old policy is freed after the lock is let go.
         let old = core::mem::replace(&mut *self.policy.lock(), Arc::new(policy));
@@ -158,6 +170,16 @@ impl<R: RawMutex> Port<R> {
         self.mtu
             .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
         self.generation.store(policy.generation, Ordering::Release);
+    }
+
+    /// Makes the guest's next packet of a flow look for its way again.
+    pub(crate) fn forget_way(&self, inside: &Tuple) {
+        let hash = self.table.hash(inside);
+        let mut shard = self.table.lock(hash); // L3
+        if let Some((_, mut flow)) = shard.find(Direction::Out, inside, hash) {
+            let [_, outbound] = &mut flow.policy;
+            *outbound = NO_REWRITE;
+        }
     }
 
     /// Settles what a flow leaves behind: its external port, its counts.

@@ -1,6 +1,7 @@
 //! A port's configuration, as decisions are made from it.
 
 use super::Dropped;
+use crate::api::mapping::BOUNDARY_VNI;
 use crate::api::{ConfigError, ErrorCode, HostFilter, ObjectKind, PortSpec, Prefix};
 use crate::flow::Family;
 use crate::flow::record::NO_REWRITE;
@@ -124,30 +125,6 @@ impl Policy {
             && self.rules.iter().map(|rule| &*rule.spec).eq(rules)
     }
 
-    /// Whether `addr` is the guest's to send from (`Out`) or be sent to (`In`).
-    pub(crate) fn may_use(&self, addr: &IpAddr, dir: Direction) -> bool {
-        let own = match addr {
-            IpAddr::V4(v4) => self.spec.ipv4.is_some_and(|c| c.address == *v4),
-            IpAddr::V6(v6) => self.spec.ipv6.is_some_and(|c| c.address == *v6),
-        };
-        own || self.is_attached(addr)
-            || self.spec.transit.iter().any(|transit| {
-                let allowed = match dir {
-                    Direction::In => transit.inbound,
-                    Direction::Out => transit.outbound,
-                };
-                allowed && transit.prefix.contains(addr)
-            })
-    }
-
-    /// Whether `addr` is in an attached subnet: the guest's own, without NAT.
-    pub(crate) fn is_attached(&self, addr: &IpAddr) -> bool {
-        self.spec
-            .attached_subnets
-            .iter()
-            .any(|prefix| prefix.contains(addr))
-    }
-
     /// The counters of the rule that refused, if a rule did.
     pub(crate) fn denied_by(&self, dropped: &Dropped) -> Option<&RuleStats> {
         match dropped.layer? {
@@ -245,6 +222,10 @@ pub(crate) fn check(spec: &PortSpec) -> Result<(), ConfigError> {
         if mac.is_multicast() || mac == crate::wire::MacAddr::ZERO {
             return Err(bad(ErrorCode::NotUnicast, field, &mac));
         }
+    }
+    if spec.vni.get() == BOUNDARY_VNI {
+        let hint = "what has this VNI comes from outside of every VPC";
+        return Err(bad(ErrorCode::Conflict, "vni", &spec.vni).hint(hint));
     }
     if spec.mac == spec.gateway_mac {
         return Err(bad(ErrorCode::Conflict, "mac", &spec.mac).hint("it is the gateway's"));

@@ -3,10 +3,12 @@
 use super::fast::{NoHit, Onward};
 use super::{Dropped, Env, Port};
 use crate::event::{Observer, Path, Probe, observe};
-use crate::flow::Tuple;
+use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
+use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
+use crate::wire::icmpv6;
 use crate::wire::packet::{self, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
@@ -22,6 +24,15 @@ pub(crate) struct Arrival<'p> {
     pub(crate) external: bool,
     /// Bytes of the frame.
     pub(crate) len: usize,
+}
+
+impl Arrival<'_> {
+    /// Whether the packet, which has the flow's key, may belong to it: nobody
+    /// outside of the VPC speaks for a guest of it, nor the other way.
+    #[inline]
+    pub(super) fn may_join(&self, flow: &Flow) -> bool {
+        self.dir == Direction::Out || self.external == flow.external
+    }
 }
 
 /// Why a frame has no flow key.
@@ -46,7 +57,7 @@ impl<R: RawMutex> Port<R> {
         (dir, external): (Direction, bool),
         frame: &mut F,
         out: &mut Out,
-        then: impl FnOnce(&mut F, &mut Out, Onward, &Tuple) -> Result<Verdict, Dropped>,
+        then: impl FnOnce(&mut F, &mut Out, Onward, &Packet) -> Result<Verdict, DropReason>,
     ) -> Verdict {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
@@ -61,9 +72,10 @@ impl<R: RawMutex> Port<R> {
             }
         );
         let mut packet = Packet::EMPTY;
-        if let Err(keyless) = self.read(&mut packet, frame.head(), len, dir) {
-            return self.keyless(env, dir, frame, out, &keyless);
-        }
+        let is_for_many = match self.read(&mut packet, frame.head(), len, dir) {
+            Ok(is_for_many) => is_for_many,
+            Err(keyless) => return self.keyless(env, dir, frame, out, &keyless),
+        };
         let arrival = Arrival {
             dir,
             packet: &packet,
@@ -71,7 +83,11 @@ impl<R: RawMutex> Port<R> {
             len,
         };
         let mtu = self.mtu.load(Ordering::Relaxed);
-        let found = if u32::from(packet.ip_len) > mtu && frame.offload().segment_len == 0 {
+        let found = if is_for_many {
+            Err(NoHit::Group)
+        } else if u32::from(packet.ip_len) > mtu
+            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
+        {
             Err(NoHit::TooBig)
         } else {
             self.fast(env, &arrival, frame)
@@ -87,14 +103,32 @@ impl<R: RawMutex> Port<R> {
                 Err(verdict) => return verdict,
             },
         };
-        then(frame, out, onward, &packet.tuple).unwrap_or_else(|dropped| {
-            let key = Some(packet.tuple);
-            self.dropped(env, dir, &Dropped { key, ..dropped });
-            Verdict::Dropped(dropped.reason)
-        })
+        then(frame, out, onward, &packet)
+            .unwrap_or_else(|reason| self.not_sent(env, &packet.tuple, reason))
     }
 
-    /// Checks the MAC addresses and finds the flow key.
+    /// Drops a guest's frame that all layers let pass.
+    #[inline(never)]
+    fn not_sent<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        key: &Tuple,
+        reason: DropReason,
+    ) -> Verdict {
+        // Where the flow goes is no more: its next packet looks again.
+        if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
+            self.forget_way(key);
+        }
+        let dropped = Dropped {
+            key: Some(*key),
+            ..Dropped::by(LayerId::Overlay, reason)
+        };
+        self.dropped(env, Direction::Out, &dropped);
+        Verdict::Dropped(reason)
+    }
+
+    /// Checks the MAC addresses and finds the flow key. Whether the guest's
+    /// frame is for a group.
     #[inline(always)]
     fn read(
         &self,
@@ -102,24 +136,24 @@ impl<R: RawMutex> Port<R> {
         head: &[u8],
         len: usize,
         dir: Direction,
-    ) -> Result<(), Keyless> {
-        self.check_macs(head, dir).map_err(Keyless::Macs)?;
-        packet.read(head, len, dir).map_err(Keyless::Headers)
+    ) -> Result<bool, Keyless> {
+        let is_for_many = self.check_macs(head, dir).map_err(Keyless::Macs)?;
+        packet.read(head, len, dir).map_err(Keyless::Headers)?;
+        Ok(is_for_many)
     }
 
     /// The guest sends from its own MAC address, and to the gateway; a frame
-    /// for it is addressed to it.
+    /// for it is addressed to it. Whether the guest's frame is for a group.
     #[inline(always)]
-    fn check_macs(&self, head: &[u8], dir: Direction) -> Result<(), DropReason> {
+    fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
         let (dst, src) = packet::macs(head).ok_or(DropReason::Truncated)?;
         match dir {
             Direction::Out if src != self.mac => Err(DropReason::SpoofedMac),
-            // Groups are looked at by their own rules: ARP, neighbour discovery, DHCP.
             Direction::Out if dst != self.gateway_mac && !dst.is_multicast() => {
                 Err(DropReason::BadDestinationMac)
             }
             Direction::In if dst != self.mac => Err(DropReason::BadDestinationMac),
-            _ => Ok(()),
+            _ => Ok(dst.is_multicast()),
         }
     }
 
@@ -140,7 +174,9 @@ impl<R: RawMutex> Port<R> {
             Keyless::Headers(Reject::Arp) if dir == Direction::In => {
                 Err(Dropped::by(LayerId::Gateway, DropReason::ArpNotAnswered))
             }
-            Keyless::Headers(Reject::Arp) => self.hairpinned(env, dir, self.hairpin(dir, head)),
+            Keyless::Headers(Reject::Arp) => {
+                self.hairpinned(env, dir, self.hairpin(dir, head, None))
+            }
             Keyless::Headers(Reject::Fragment) => Err(DropReason::Fragment.into()),
             Keyless::Headers(Reject::Bad(reason)) => {
                 let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
@@ -182,8 +218,12 @@ impl<R: RawMutex> Port<R> {
                 let drop = Err(reason.into());
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
+            NoHit::Group => {
+                let result = self.group(env, frame.head(), arrival.packet);
+                return Err(self.conclude(env, dir, key, Path::None, result, out));
+            }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss => match self.hairpin(dir, frame.head()) {
+            NoHit::Miss => match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
                 Ok(None) => self.slow(env, arrival, None, frame),
                 reply => {
                     let result = self.hairpinned(env, dir, reply);
@@ -272,12 +312,43 @@ impl<R: RawMutex> Port<R> {
         reply?.ok_or_else(|| DropReason::UnknownEthertype.into())
     }
 
+    /// A guest's frame for more than one. The gateway hears what is for it
+    /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
+    fn group<O>(
+        &self,
+        env: &Env<'_, R, O>,
+        head: &[u8],
+        packet: &Packet,
+    ) -> Result<Vec<u8>, Dropped> {
+        match self.hairpin(Direction::Out, head, Some(packet)) {
+            Ok(None) => {
+                let is_group = gateway::is_group(&packet.tuple.remote_ip());
+                // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
+                let reason = match is_group {
+                    true => DropReason::NoMulticast,
+                    false => DropReason::BadDestinationMac,
+                };
+                Err(Dropped::by(LayerId::Gateway, reason))
+            }
+            reply => self.hairpinned(env, Direction::Out, reply),
+        }
+    }
+
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin(&self, dir: Direction, head: &[u8]) -> Result<Option<Vec<u8>>, Dropped> {
+    fn hairpin(
+        &self,
+        dir: Direction,
+        head: &[u8],
+        packet: Option<&Packet>,
+    ) -> Result<Option<Vec<u8>>, Dropped> {
+        let refused = |reason| Dropped::by(LayerId::Gateway, reason);
         match dir {
+            // The guest's only neighbour is the gateway, which sends its own.
+            Direction::In if packet.is_some_and(is_neighbour_discovery) => {
+                Err(refused(DropReason::NdpNotAnswered))
+            }
             Direction::In => Ok(None),
-            Direction::Out => hairpin::outbound(&self.policy().hairpin, head)
-                .map_err(|reason| Dropped::by(LayerId::Gateway, reason)),
+            Direction::Out => hairpin::outbound(&self.policy().hairpin, head).map_err(refused),
         }
     }
 
@@ -301,4 +372,9 @@ impl<R: RawMutex> Port<R> {
             }
         );
     }
+}
+
+fn is_neighbour_discovery(packet: &Packet) -> bool {
+    let (kind, _) = packet.icmp;
+    packet.tuple.proto == Proto::ICMPV6 && icmpv6::is_neighbour_discovery(kind)
 }

@@ -4,11 +4,13 @@ use super::fast::{Onward, Taken};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
+use crate::flow::Proto;
+use crate::flow::Tuple;
 use crate::flow::record::Flow;
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
-use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
+use crate::layer::gateway;
 use crate::layer::nat::Outside;
 use crate::wire::packet::{Packet, Segment};
 use crate::{Direction, DropReason, LayerId};
@@ -42,13 +44,14 @@ impl<R: RawMutex> Port<R> {
         let hash = self.table.hash(&arrival.packet.tuple);
         let raced = shard
             .find(arrival.dir, &arrival.packet.tuple, hash)
+            .filter(|(_, flow)| arrival.may_join(flow))
             .map(|found| found.0);
-        if let Some(id) = raced {
-            // Another CPU was faster.
+        // Another CPU was faster.
+        if let Some(id) = raced
+            && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id, frame)
+        {
             self.give_back(env, &inside);
-            return self
-                .refresh(env, &policy, arrival, &mut shard, id, frame)
-                .unwrap_or_else(|| Err(Dropped::from(DropReason::PortDown)));
+            return decided;
         }
         let opened = self.open(env, &policy, arrival, &inside, &mut shard, frame);
         opened.map_err(|dropped| Dropped {
@@ -89,20 +92,34 @@ impl<R: RawMutex> Port<R> {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
-        let key = decision.inside;
-        if let Err(dropped) = self.decide(env, policy, &mut decision, dir) {
-            self.end(env, shard, id, FlowEnd::Revoked);
-            let lost_address = dropped.layer == Some(LayerId::Nat);
-            // Its external end is gone; the flow may begin anew with another.
-            return match lost_address && decision.opened == dir && dir == Direction::Out {
-                true => None,
-                false => Some(Err(Dropped {
+        let (key, held) = (decision.inside, decision.held());
+        let decided = self.decide(env, policy, &mut decision, dir);
+        if let Err(dropped) = decided {
+            return self.refused(
+                env,
+                shard,
+                id,
+                dir,
+                Dropped {
                     key: Some(key),
                     ..dropped
-                })),
-            };
+                },
+            );
+        }
+        if decision.held() != held {
+            // It needs an external end now, which makes it another flow: its
+            // outside key changes, and the far end sees a stranger.
+            if let Some(new) = decision.held() {
+                self.nat.release(&key, &new, env.now);
+            }
+            self.end(env, shard, id, FlowEnd::Revoked);
+            return None;
         }
         let mut flow = self.table.get(id)?;
+        // What other rules have let pass is theirs.
+        if (flow.fw_rule, flow.route) != (decision.fw_rule, decision.route) {
+            self.fold(&mut flow);
+        }
         // Only the decision; the rest may have moved on meanwhile (rule L3).
         flow.policy = decision.policy;
         flow.forward = decision.forward;
@@ -123,6 +140,29 @@ impl<R: RawMutex> Port<R> {
             shard.reschedule(id, &policy.spec.options);
         }
         Some(Ok(onward))
+    }
+
+    /// What becomes of a flow that the layers refuse now, and of the packet
+    /// that they were asked about. `None` when the flow may begin anew.
+    fn refused<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        shard: &mut ShardGuard<'_, R>,
+        id: FlowId,
+        dir: Direction,
+        dropped: Dropped,
+    ) -> Option<Result<Onward, Dropped>> {
+        // Policy allows it, but there is no way now: it keeps what it has for
+        // when there is one (decision D4).
+        if dropped.layer == Some(LayerId::Overlay) {
+            return Some(Err(dropped));
+        }
+        let opened = self.table.get(id)?.opened;
+        self.end(env, shard, id, FlowEnd::Revoked);
+        // Its external end is gone; it may have another.
+        let lost_address = dropped.layer == Some(LayerId::Nat);
+        let anew = lost_address && opened == dir && dir == Direction::Out;
+        (!anew).then_some(Err(dropped))
     }
 
     /// Opens a flow for a packet, if the layers let it.
@@ -189,7 +229,9 @@ impl<R: RawMutex> Port<R> {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
                 // Its own spoofing is the guest's first offence; look at that first.
                 let opened = Connection::open(&packet.segment, arrival.dir, mid_stream);
-                if opened.is_err() && !policy.may_use(&flow.inside.local_ip(), arrival.dir) {
+                if opened.is_err()
+                    && !gateway::is_own(&policy.spec, &flow.inside.local_ip(), arrival.dir)
+                {
                     self.decide(env, policy, flow, arrival.dir)?;
                 }
                 flow.tcp = opened?;
@@ -213,7 +255,7 @@ impl<R: RawMutex> Port<R> {
         if arrival.dir == Direction::Out || !arrival.external {
             return Ok(Inside { key, by: None });
         }
-        if policy.is_attached(&key.local_ip()) {
+        if gateway::is_attached(&policy.spec, &key.local_ip()) {
             return Ok(Inside { key, by: None });
         }
         match self.nat.inbound(&key) {
@@ -267,10 +309,6 @@ impl<R: RawMutex> Port<R> {
                 packets: flow.packets,
                 bytes: flow.bytes,
             }
-        );
-        debug_assert!(
-            flow.inside.proto != Proto(255),
-            "a reserved protocol number makes no flow"
         );
     }
 }

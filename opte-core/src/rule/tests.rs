@@ -1,3 +1,5 @@
+//! Rule sets against asking rule after rule.
+
 use super::*;
 use crate::Direction;
 use crate::api::{FwAction, FwRule, HostFilter, PortRange, Prefix, ProtoFilter};

@@ -53,6 +53,23 @@ impl Packet {
         },
         icmp: (0, 0),
     };
+
+    /// Bytes of the largest IP packet that this one leaves as, when its
+    /// payload is cut into segments of `segment_len` bytes; zero: not cut.
+    #[must_use]
+    pub fn len_cut(&self, segment_len: u16) -> u16 {
+        let headers = if self.tuple.proto == Proto::TCP {
+            u32::from(self.ip_len).saturating_sub(self.segment.len)
+        } else {
+            let before = self.transport.saturating_sub(ETHERNET_LEN);
+            u32::try_from(before).unwrap_or(u32::MAX).saturating_add(8)
+        };
+        let cut = headers.saturating_add(u32::from(segment_len));
+        match segment_len {
+            0 => self.ip_len,
+            _ => self.ip_len.min(u16::try_from(cut).unwrap_or(u16::MAX)),
+        }
+    }
 }
 
 /// A TCP segment as connection tracking sees it (RFC 9293 section 3.1).
@@ -217,24 +234,33 @@ impl Packet {
     fn walk_extensions(&mut self, frame: &[u8], transport_len: usize) -> Result<usize, Reject> {
         let (mut left, mut walked) = (transport_len, 0_usize);
         for _ in 0..IPV6_EXTENSIONS_MAX {
-            let unit = match self.tuple.proto {
-                // Hop-by-hop, routing and destination options, in units of 8 bytes.
-                Proto(0 | 43 | 60) => 8,
-                // An authentication header counts in units of 4, less 2.
-                Proto(51) => 4,
-                Proto(44) => return Err(fragment_header(frame, self.transport, left)),
-                _ => return Ok(left),
-            };
-            let &[next, len] = frame
+            let header = frame
                 .get(self.transport..)
                 .and_then(<[u8]>::first_chunk)
-                .ok_or(DropReason::Truncated)?;
-            let units = usize::from(len).wrapping_add(if unit == 8 { 1 } else { 2 });
-            let len = units.wrapping_mul(unit);
+                .ok_or(DropReason::Truncated);
+            let len = match self.tuple.proto {
+                // Hop-by-hop, routing and destination options count in units
+                // of 8 bytes, less one; an authentication header in units of
+                // 4, less two; a fragment header has one length.
+                Proto(0 | 43 | 60) => {
+                    let [_, len] = *header?;
+                    usize::from(len).wrapping_add(1).wrapping_mul(8)
+                }
+                Proto(51) => {
+                    let [_, len] = *header?;
+                    usize::from(len).wrapping_add(2).wrapping_mul(4)
+                }
+                Proto(44) => {
+                    check_atomic(frame, self.transport, left)?;
+                    FRAGMENT_HEADER_LEN
+                }
+                _ => return Ok(left),
+            };
             walked = walked.wrapping_add(len);
             if len > left || walked > IPV6_EXTENSION_BYTES_MAX {
                 return Err(DropReason::BadExtension.into());
             }
+            let [next, _] = *header?;
             self.tuple.proto = Proto(next);
             self.transport = self.transport.wrapping_add(len);
             left = left.wrapping_sub(len);
@@ -257,6 +283,8 @@ impl Packet {
                 }
                 self.set_ports(header, dir);
             }
+            // The other family's ICMP has no meaning here, and no checksum to mend.
+            (Proto::ICMP | Proto::ICMPV6, _) => return Err(DropReason::BadTransport.into()),
             _ => {}
         }
         Ok(())
@@ -330,12 +358,20 @@ fn mapped(addr: [u8; 4]) -> [u8; 16] {
     (0xffff_0000_0000 | u128::from(u32::from_be_bytes(addr))).to_be_bytes()
 }
 
-/// A fragment header makes a fragment unless offset and M flag are zero
-/// ("atomic fragment", RFC 6946), which the engine leaves to the receiver.
-fn fragment_header(frame: &[u8], transport: usize, transport_len: usize) -> Reject {
-    match frame.get(transport..).and_then(<[u8]>::first_chunk::<8>) {
-        Some(_) if transport_len >= 8 => Reject::Fragment,
-        _ => DropReason::BadExtension.into(),
+/// Bytes of an IPv6 fragment header.
+const FRAGMENT_HEADER_LEN: usize = 8;
+
+/// Lets a fragment header pass whose offset and M flag are zero: such a packet
+/// is whole ("atomic fragment", RFC 6946). Any other is a fragment. The
+/// header's second byte is reserved, and no length.
+fn check_atomic(frame: &[u8], at: usize, left: usize) -> Result<(), Reject> {
+    let header = frame.get(at..).and_then(<[u8]>::first_chunk);
+    let &[_, _, offset, more, _, _, _, _] = header
+        .filter(|_| left >= FRAGMENT_HEADER_LEN)
+        .ok_or(DropReason::BadExtension)?;
+    match u16::from_be_bytes([offset, more]) & 0xfff9 {
+        0 => Ok(()),
+        _ => Err(Reject::Fragment),
     }
 }
 

@@ -91,7 +91,8 @@ impl Flow {
         self.ip(if self.src.is_ipv4() { 1 } else { 58 }, message, 2)
     }
 
-    fn ip(&self, proto: u8, mut body: Vec<u8>, checksum_at: usize) -> Vec<u8> {
+    /// A packet of any protocol whose checksum is at `checksum_at` of `body`.
+    pub fn ip(&self, proto: u8, mut body: Vec<u8>, checksum_at: usize) -> Vec<u8> {
         let sum = match proto {
             1 => checksum(&body),
             _ => transport_checksum(self.src, self.dst, proto, &body),

@@ -1,17 +1,17 @@
 //! A shell for tests: hosts joined by an underlay in memory, a clock that
 //! stands still unless told, and frames made by hand.
-#![allow(
-    dead_code,
+#![expect(
     unreachable_pub,
-    missing_docs,
-    reason = "each test file uses a part of it"
+    reason = "a module of tests, whose items are for all of them"
 )]
 
 pub mod frame;
 
-use opte_core::api::{Command, ConfigError, LinkSpec, PortId, PortSpec, Response, Setup};
+use opte_core::api::{
+    Command, ConfigError, ErrorCode, LinkSpec, ObjectKind, PortId, PortSpec, Response, Setup,
+};
 use opte_core::event::{Event, Observer, Probe};
-use opte_core::frame::SliceFrame;
+use opte_core::frame::{Offload, SliceFrame};
 use opte_core::host::{Devices, Host, HostConfig, Lane, LinkDevice};
 use opte_core::verdict::{LinkId, Output, Verdict};
 use opte_core::wire::MacAddr;
@@ -58,34 +58,51 @@ impl Output for Sent {
 pub struct TestDevices {
     pub number: u8,
     pub fail: Option<&'static str>,
+    /// Fails the next but so many devices to be opened.
+    pub fail_after: Option<usize>,
+    /// What was opened, and with a minus what was closed.
     pub open: Vec<String>,
 }
 
-impl Devices for TestDevices {
-    fn open_port(&mut self, _: PortId, spec: &PortSpec) -> Result<(), ConfigError> {
-        if self.fail == Some(spec.name.as_str()) {
-            return Err(ConfigError::new(
-                opte_core::ErrorCode::System,
-                opte_core::api::ObjectKind::Port,
-                spec.name,
-            ));
+impl TestDevices {
+    fn open(&mut self, kind: ObjectKind, name: &str, id: String) -> Result<(), ConfigError> {
+        let now = self.fail_after.as_mut().is_some_and(|left| {
+            let fails = *left == 0;
+            *left = left.wrapping_sub(1);
+            fails
+        });
+        if now || self.fail == Some(name) {
+            return Err(ConfigError::new(ErrorCode::System, kind, name));
         }
-        self.open.push(spec.name.to_string());
+        self.open.push(id);
         Ok(())
+    }
+}
+
+impl Devices for TestDevices {
+    fn open_port(&mut self, id: PortId, spec: &PortSpec) -> Result<(), ConfigError> {
+        self.open(ObjectKind::Port, spec.name.as_str(), format!("{id}"))
     }
 
     fn close_port(&mut self, id: PortId) {
         self.open.push(format!("-{id}"));
     }
 
-    fn open_link(&mut self, id: LinkId, _: &LinkSpec) -> Result<LinkDevice, ConfigError> {
+    fn open_link(&mut self, id: LinkId, spec: &LinkSpec) -> Result<LinkDevice, ConfigError> {
+        self.open(
+            ObjectKind::Link,
+            spec.name.as_str(),
+            format!("link {}", id.0),
+        )?;
         Ok(LinkDevice {
             mac: MacAddr([2, 0xee, 0, 0, self.number, id.0 as u8]),
             mtu: 9_000,
         })
     }
 
-    fn close_link(&mut self, _: LinkId) {}
+    fn close_link(&mut self, id: LinkId) {
+        self.open.push(format!("-link {}", id.0));
+    }
 }
 
 /// One host with its lane.
@@ -150,6 +167,7 @@ impl Sled {
     fn run(
         &self,
         frame: &[u8],
+        offload: Offload,
         decide: impl FnOnce(
             &Host<Raw, Record>,
             &mut Lane<Raw>,
@@ -161,6 +179,7 @@ impl Sled {
         buffer[128..].copy_from_slice(frame);
         let end = buffer.len();
         let mut slice = SliceFrame::new(&mut buffer, 128, end);
+        slice.offload = offload;
         let mut sent = Sent::default();
         let verdict = decide(
             &self.host,
@@ -179,9 +198,14 @@ impl Sled {
 
     /// A guest sends a frame.
     pub fn tx(&self, port: &str, frame: &[u8]) -> (Verdict, Sent) {
+        self.tx_offloaded(port, frame, Offload::default())
+    }
+
+    /// A guest sends a frame that is to be finished.
+    pub fn tx_offloaded(&self, port: &str, frame: &[u8], offload: Offload) -> (Verdict, Sent) {
         let id = self.port(port);
         let now = *self.now.borrow();
-        self.run(frame, |host, lane, frame, sent| {
+        self.run(frame, offload, |host, lane, frame, sent| {
             host.tx(lane, id, frame, now, sent)
         })
     }
@@ -189,7 +213,7 @@ impl Sled {
     /// A frame comes from the underlay.
     pub fn rx(&self, frame: &[u8]) -> (Verdict, Sent) {
         let now = *self.now.borrow();
-        self.run(frame, |host, lane, frame, sent| {
+        self.run(frame, Offload::default(), |host, lane, frame, sent| {
             host.rx(lane, LinkId(0), frame, now, sent)
         })
     }

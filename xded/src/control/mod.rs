@@ -25,7 +25,6 @@ use crate::device::{Registry, Source, View};
 use crate::engine::{Engine, Lane};
 use crate::worker::Sender;
 use anyhow::Context;
-use opte_core::DropReason;
 use opte_core::api::{Command, ConfigError, PortId, Response};
 use opte_core::limits::REQUEST_BYTES_MAX;
 use opte_core::verdict::{LinkId, Output};
@@ -98,9 +97,8 @@ impl Control {
         let result = self
             .engine
             .command(command, now, &mut parts.registry, &mut parts.output);
-        for port in parts.output.sender.take_failed() {
-            self.engine
-                .undelivered(&mut parts.lane, port, DropReason::DeviceFull);
+        for lost in parts.output.sender.take_failed() {
+            self.engine.undelivered(&mut parts.lane, lost);
         }
         result
     }

@@ -1,3 +1,5 @@
+//! The control socket: stale, taken, slow and greedy.
+
 use super::*;
 use crate::device::Shared;
 use crate::testing::Folder;

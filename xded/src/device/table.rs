@@ -70,6 +70,13 @@ impl Shared {
         result
     }
 
+    /// Adds a device, without anybody reading it.
+    #[cfg(test)]
+    pub(crate) fn put(&self, source: Source, device: Arc<Device>) {
+        self.update(|table| table.set(source, Some(device)))
+            .unwrap();
+    }
+
     /// A view of the current table.
     pub(crate) fn view(self: &Arc<Self>) -> View {
         let mut view = View {

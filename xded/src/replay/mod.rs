@@ -26,7 +26,7 @@
 
 mod capture;
 mod file;
-mod neighbour;
+pub(crate) mod neighbour;
 mod recorder;
 mod report;
 mod results;
@@ -41,14 +41,16 @@ use crate::setup;
 use anyhow::{Context, anyhow, bail};
 use capture::{Capture, Packet};
 use opte_core::Instant;
-use opte_core::api::{Command, Response};
+use opte_core::api::{Command, Response, Setup};
 use opte_core::frame::SliceFrame;
 use opte_core::host::{Host, HostConfig};
 use opte_core::verdict::{Output, Verdict};
+use opte_core::wire::MacAddr;
 use recorder::Recorder;
 use report::{Counters, Decision, Group, Line};
 use results::Folder;
 use sinks::{Names, Sinks};
+use std::collections::BTreeMap;
 use std::io::Write;
 
 /// The engine's time of the first frame. Not zero, so that no frame comes at
@@ -73,7 +75,10 @@ pub(crate) fn run(args: &cli::Replay) -> anyhow::Result<()> {
         lanes: 1,
     };
     let host = Host::<Lock, _>::new(config, recorder.clone());
-    let mut names = Names::default();
+    let mut names = Names {
+        recorded: recorded_macs(&setup, &args.inputs, &captures),
+        ..Names::default()
+    };
     let mut held_back = HeldBack::default();
     host.command(Command::Apply(setup), START, &mut names, &mut held_back)
         .map_err(|error| anyhow!("{}: {error}", args.setup.display()))?;
@@ -114,6 +119,33 @@ pub(crate) fn run(args: &cli::Replay) -> anyhow::Result<()> {
     verdicts.flush().context("--out: verdicts.jsonl")?;
     replay.sinks.finish()?;
     folder.commit()
+}
+
+/// The hardware address that each link had when its capture was taken: where
+/// the first frame to the host's tunnel address went.
+fn recorded_macs(
+    setup: &Setup,
+    inputs: &[InputArg],
+    captures: &[Capture],
+) -> BTreeMap<String, MacAddr> {
+    let Some(underlay) = &setup.underlay else {
+        return BTreeMap::new();
+    };
+    let address = underlay.address.octets();
+    let mac = |bytes: &[u8]| {
+        let to_us = bytes.get(12..14) == Some(&[0x86, 0xdd]) && bytes.get(38..54) == Some(&address);
+        let mac = bytes.first_chunk().map(|mac| MacAddr(*mac))?;
+        (to_us && !mac.is_multicast()).then_some(mac)
+    };
+    let found = inputs.iter().zip(captures).filter_map(|(input, capture)| {
+        let Side::Rx(link) = &input.side else {
+            return None;
+        };
+        let packets = capture.packets().iter();
+        let mac = packets.map(|packet| capture.bytes(packet)).find_map(mac)?;
+        Some((link.clone(), mac))
+    });
+    found.collect()
 }
 
 /// The engine's side of an input.

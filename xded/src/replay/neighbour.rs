@@ -29,7 +29,7 @@ pub(super) fn mac(address: Ipv6Addr) -> MacAddr {
 
 /// The answer to `frame`, if it is a solicitation that somebody would answer:
 /// not the sender's own check for a duplicate address.
-pub(super) fn answer(frame: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn answer(frame: &[u8]) -> Option<Vec<u8>> {
     let (ethernet, packet) = frame.split_first_chunk::<ETHERNET>()?;
     let (header, message) = packet.split_first_chunk::<IPV6>()?;
     let [.., 0x86, 0xdd] = ethernet else {

@@ -19,6 +19,8 @@ const ANSWERS_MAX: usize = 64;
 pub(super) struct Names {
     pub(super) ports: BTreeMap<PortId, String>,
     pub(super) links: BTreeMap<LinkId, String>,
+    /// Hardware addresses that captures tell, by link name.
+    pub(super) recorded: BTreeMap<String, MacAddr>,
 }
 
 impl Devices for Names {
@@ -34,7 +36,11 @@ impl Devices for Names {
     fn open_link(&mut self, id: LinkId, spec: &LinkSpec) -> Result<LinkDevice, ConfigError> {
         self.links.insert(id, spec.name.clone());
         Ok(LinkDevice {
-            mac: link_mac(id),
+            mac: self
+                .recorded
+                .get(&spec.name)
+                .copied()
+                .unwrap_or_else(|| link_mac(id)),
             mtu: spec.mtu,
         })
     }
@@ -44,8 +50,8 @@ impl Devices for Names {
     }
 }
 
-/// The hardware address of a link in a replay: 02:58:44:45 ("XDE") and the
-/// link's number.
+/// The hardware address of a link in a replay whose captures don't tell it:
+/// 02:58:44:45 ("XDE") and the link's number.
 fn link_mac(id: LinkId) -> MacAddr {
     let [high, low] = id.0.to_be_bytes();
     MacAddr([0x02, 0x58, 0x44, 0x45, high, low])

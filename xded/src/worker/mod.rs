@@ -35,9 +35,9 @@ pub(crate) use sender::Sender;
 use crate::clock::Clock;
 use crate::device::{BURST_FRAMES, Batch, Device, Poll, Source, View, Wake};
 use crate::engine::{Engine, Lane, TICK_MS};
+use opte_core::Instant;
 use opte_core::frame::{Frame, SliceFrame};
 use opte_core::verdict::Verdict;
-use opte_core::{DropReason, Instant};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -170,9 +170,8 @@ impl Worker {
 
     /// Tells the engine what could not be sent.
     fn count_failures(&mut self) {
-        for port in self.sender.take_failed() {
-            self.engine
-                .undelivered(&mut self.lane, port, DropReason::DeviceFull);
+        for lost in self.sender.take_failed() {
+            self.engine.undelivered(&mut self.lane, lost);
         }
     }
 
@@ -191,3 +190,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::device::{BURST_FRAMES, Batch, Source, Table};
 use opte_core::api::PortId;
 use opte_core::limits::PORTS_MAX;
-use opte_core::verdict::{LinkId, Output};
+use opte_core::verdict::{LinkId, Lost, Output};
 use std::io;
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ const FAILED_MAX: usize = PORTS_MAX;
 /// A worker's sending side; lives as long as the worker.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    failed: Vec<PortId>,
+    failed: Vec<Lost>,
     parked: Vec<Parked>,
 }
 
@@ -31,7 +31,7 @@ struct Parked {
 #[derive(Debug)]
 pub(crate) struct Sending<'a> {
     table: &'a Table,
-    failed: &'a mut Vec<PortId>,
+    failed: &'a mut Vec<Lost>,
 }
 
 impl Sender {
@@ -77,16 +77,15 @@ impl Sender {
         self.parked.clear();
     }
 
-    /// The ports whose frames failed since the last call.
-    pub(crate) fn take_failed(&mut self) -> impl Iterator<Item = PortId> {
+    /// The frames that failed since the last call.
+    pub(crate) fn take_failed(&mut self) -> impl Iterator<Item = Lost> {
         self.failed.drain(..)
     }
 }
 
 impl Sending<'_> {
     /// Sends a frame. What isn't taken at once is lost: a guest that doesn't
-    /// read must not slow down anybody else. The loss is booked to the port
-    /// it was for, or else the one it came `from`.
+    /// read must not slow down anybody else.
     pub(crate) fn send(&mut self, to: Source, frame: &[u8], from: Option<Source>) {
         self.send_all(to, std::iter::once(frame), from);
     }
@@ -98,18 +97,17 @@ impl Sending<'_> {
         frames: impl Iterator<Item = &'f [u8]> + Clone,
         from: Option<Source>,
     ) {
-        let port = match (to, from) {
-            (Source::Port(port), _) | (_, Some(Source::Port(port))) => Some(port),
-            _ => None,
+        let frame = match (to, from) {
+            (Source::Port(port), _) => Lost::ToPort(port),
+            (Source::Link(_), Some(Source::Port(port))) => Lost::FromPort(port),
+            (Source::Link(_), _) => Lost::ToLink,
         };
         let mut lost = |why: Option<io::Error>| {
             // EIO is a TAP that is down, EAGAIN and ENOBUFS are full queues;
             // no device at all is a port or link that is being deleted.
             tracing::trace!(?to, ?why, "not delivered");
-            if let Some(port) = port
-                && self.failed.len() < FAILED_MAX
-            {
-                self.failed.push(port);
+            if self.failed.len() < FAILED_MAX {
+                self.failed.push(frame);
             }
         };
         match self.table.get(to) {
@@ -134,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_is_booked_to_the_port_it_was_for_or_came_from() {
+    fn what_fails_is_booked_to_whom_it_was_for_or_came_from() {
         let table = Table::default();
         let mut sender = Sender::new();
         let mut output = sender.with(&table);
@@ -143,7 +141,13 @@ mod tests {
         output.to_link(LinkId(0), b"frame");
         output.send(Source::Link(LinkId(0)), b"frame", Some(Source::Port(two)));
         output.send(Source::Port(one), b"frame", Some(Source::Port(two)));
-        assert_eq!(sender.take_failed().collect::<Vec<_>>(), [one, two, one]);
+        let lost = [
+            Lost::ToPort(one),
+            Lost::ToLink,
+            Lost::FromPort(two),
+            Lost::ToPort(one),
+        ];
+        assert_eq!(sender.take_failed().collect::<Vec<_>>(), lost);
         assert_eq!(sender.take_failed().count(), 0);
     }
 }

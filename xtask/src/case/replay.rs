@@ -53,6 +53,7 @@ pub(super) fn run(driver: &Path, case: &Case) -> Result<Replayed> {
         .arg("--out")
         .arg(case.out())
         .args(["--seed", SEED])
+        .args(arguments(case)?)
         .args(inputs(case)?)
         .output()
         .context("cannot run xded")?;
@@ -66,6 +67,17 @@ pub(super) fn run(driver: &Path, case: &Case) -> Result<Replayed> {
         success: done.status.success(),
         error,
     })
+}
+
+/// More arguments of the replay, if the case has any: the words of
+/// `arguments.txt`.
+fn arguments(case: &Case) -> Result<Vec<String>> {
+    let path = case.dir.join("arguments.txt");
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(&path).context("arguments.txt")?;
+    Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
 /// The arguments `tx:PORT=FILE` and `rx:LINK=FILE`: captures that are in the

@@ -84,6 +84,9 @@ pub(super) struct Rack {
     pub(super) boundary: Boundary,
     /// The recording; none after it was finished.
     pub(super) capture: Option<Capture>,
+    /// Held, because a network namespace that nobody holds goes away, and
+    /// takes both ends of its cables along.
+    _fabric: Namespace,
 }
 
 /// What a sled is made from.
@@ -160,6 +163,7 @@ impl Rack {
             internet,
             boundary,
             capture: Some(capture),
+            _fabric: fabric,
         })
     }
 

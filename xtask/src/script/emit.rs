@@ -158,7 +158,7 @@ fn packet(spec: &Spec, scene: &Scene, own: Mac) -> Result<Packet> {
             summed(spec, *src, *dst, icmp_proto(*src), 2, message)?
         }
         Kind::Ndp { src, dst, ndp } => {
-            let message = ndp_message(ndp, own, src.is_unspecified());
+            let message = ndp_message(ndp, own, src.is_unspecified(), dst.is_multicast());
             summed(spec, (*src).into(), (*dst).into(), ICMPV6, 2, message)?
         }
         Kind::Ip { src, dst, proto } => (*src, *dst, *proto, spec.payload.clone()),
@@ -262,16 +262,18 @@ fn icmp_message(icmp: &Icmp, body: &[u8]) -> Vec<u8> {
 }
 
 /// RFC 4861 sections 4.1, 4.3 and 4.4.
-fn ndp_message(ndp: &Ndp, own: Mac, nameless: bool) -> Vec<u8> {
+fn ndp_message(ndp: &Ndp, own: Mac, nameless: bool, to_group: bool) -> Vec<u8> {
     const SOURCE_LINK_ADDRESS: u8 = 1;
     const TARGET_LINK_ADDRESS: u8 = 2;
-    const SOLICITED_OVERRIDE: u8 = 0x60;
+    const SOLICITED: u8 = 0x40;
+    const OVERRIDE: u8 = 0x20;
     let (kind, flags, target, option) = match ndp {
         Ndp::RouterSolicit => (133, 0, None, Some((SOURCE_LINK_ADDRESS, own))),
         Ndp::Solicit { target } => (135, 0, Some(target), Some((SOURCE_LINK_ADDRESS, own))),
+        // One to a group answers nobody (section 7.1.2).
         Ndp::Advertise { target, mac } => (
             136,
-            SOLICITED_OVERRIDE,
+            OVERRIDE | if to_group { 0 } else { SOLICITED },
             Some(target),
             Some((TARGET_LINK_ADDRESS, mac.unwrap_or(own))),
         ),

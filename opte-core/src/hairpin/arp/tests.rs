@@ -1,3 +1,5 @@
+//! ARP requests as guests send them, and every field of the answers.
+
 use super::super::testing::*;
 use super::*;
 use core::net::Ipv4Addr;

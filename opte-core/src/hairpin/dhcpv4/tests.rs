@@ -1,3 +1,5 @@
+//! DHCP exchanges message by message, and clients that are up to no good.
+
 use super::super::testing::*;
 use super::super::{Config, outbound};
 use super::*;

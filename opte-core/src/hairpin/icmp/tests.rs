@@ -1,3 +1,5 @@
+//! Echo requests of both families to the gateway.
+
 use super::super::testing::*;
 use super::*;
 use crate::flow::Proto;

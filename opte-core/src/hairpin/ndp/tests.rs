@@ -1,3 +1,5 @@
+//! Neighbour and router solicitations, and the answers to them.
+
 use super::super::testing::*;
 use super::super::{advertisement, outbound};
 use super::*;

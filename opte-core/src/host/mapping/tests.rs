@@ -1,3 +1,5 @@
+//! Mappings: look-ups, changes, pages, and what a change makes stale.
+
 use super::*;
 use crate::api::ErrorCode;
 use crate::api::setup::{Change, ChangeVerb};

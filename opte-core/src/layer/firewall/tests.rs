@@ -1,3 +1,5 @@
+//! Planning changes of a rule set.
+
 use super::*;
 use crate::Instant;
 use alloc::sync::Arc;

@@ -1,3 +1,5 @@
+//! External addresses: choice, mappings, rest, and changes under live flows.
+
 use super::*;
 use crate::api::ErrorCode;
 use crate::flow::tuple::from_ip;

@@ -1,3 +1,5 @@
+//! Routes: choice among them, and planning changes.
+
 use super::*;
 use crate::Instant;
 use std::format;

@@ -1,3 +1,5 @@
+//! The table against a search through all prefixes.
+
 use super::*;
 use crate::rule::tests::Rng;
 use core::net::{Ipv4Addr, Ipv6Addr};

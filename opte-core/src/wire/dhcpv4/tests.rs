@@ -1,3 +1,5 @@
+//! DHCPv4 messages: options, overload, and truncation at every byte.
+
 use super::*;
 use crate::wire::testing::{refuses_truncation, survives_anything};
 use std::vec::Vec;

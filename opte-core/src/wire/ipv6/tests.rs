@@ -1,3 +1,5 @@
+//! IPv6 headers and chains of extension headers.
+
 use super::*;
 use crate::wire::testing::{refuses_truncation, survives_anything};
 use std::vec::Vec;

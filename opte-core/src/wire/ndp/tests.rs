@@ -1,3 +1,5 @@
+//! Neighbour discovery messages and their options.
+
 use super::*;
 use crate::wire::testing::{refuses_truncation, survives_anything};
 use std::vec::Vec;

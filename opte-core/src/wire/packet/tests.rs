@@ -123,6 +123,34 @@ fn fragments_are_told_apart() {
 }
 
 #[test]
+fn a_fragment_header_of_a_whole_packet_is_walked_past() {
+    let mut atomic = Vec::from([17, 0, 0, 0, 0, 0, 0, 1]);
+    atomic.extend(UDP);
+    let packet = all(&ipv6(44, &atomic), Direction::Out).unwrap();
+    assert_eq!(
+        std::format!("{}", packet.tuple),
+        "udp [fd00::1]:1024 [fd00::2]:53"
+    );
+    assert_eq!(packet.transport, 62);
+    // The byte that is a length in other extension headers is reserved in
+    // this one: receivers don't look at it.
+    atomic[1] = 1;
+    assert_eq!(all(&ipv6(44, &atomic), Direction::Out), Ok(packet));
+    for (offset, at) in [(1, 3), (8, 3), (1, 2)] {
+        let mut fragment = atomic.clone();
+        fragment[at] = offset;
+        assert_eq!(
+            all(&ipv6(44, &fragment), Direction::Out),
+            Err(Reject::Fragment)
+        );
+    }
+    assert_eq!(
+        all(&ipv6(44, &[17, 0, 0, 0]), Direction::Out),
+        Err(DropReason::BadExtension.into())
+    );
+}
+
+#[test]
 fn other_frames_have_their_own_reason() {
     let frame = |ethertype| all(&ethernet(ethertype, &[0; 64]), Direction::Out);
     assert_eq!(frame(0x0806), Err(Reject::Arp));

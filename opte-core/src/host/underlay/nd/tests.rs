@@ -1,3 +1,5 @@
+//! Neighbour discovery messages as they come from a link.
+
 use super::*;
 use std::vec::Vec;
 

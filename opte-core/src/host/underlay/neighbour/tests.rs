@@ -1,3 +1,5 @@
+//! States and timers of one neighbour, and the frames that wait for it.
+
 use super::*;
 use crate::limits::{NEIGHBOUR_QUEUE_BYTES_MAX, NEIGHBOUR_QUEUE_MAX, NEIGHBOURS_MAX};
 use std::vec::Vec;

@@ -1,3 +1,5 @@
+//! Configurations of the underlay: planning, committing, showing.
+
 use super::*;
 
 const A: usize = 0;

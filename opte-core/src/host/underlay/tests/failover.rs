@@ -1,3 +1,5 @@
+//! Equal-cost next hops that fall silent and come back.
+
 use super::*;
 use std::collections::BTreeMap;
 

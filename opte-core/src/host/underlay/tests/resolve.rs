@@ -1,3 +1,5 @@
+//! Next hops that are looked for, found, moved and lost.
+
 use super::*;
 use crate::limits::NEIGHBOUR_QUEUE_MAX;
 

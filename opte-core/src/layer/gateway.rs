@@ -1,0 +1,158 @@
+//! The gateway: which addresses a flow may have at its two ends.
+//!
+//! Purpose   a guest sends from its own addresses and is sent what is for
+//!           them; what cannot be routed doesn't cross the gateway.
+//! Terms     own        the port's address, one in an attached subnet, or one
+//!                      that the guest may forward for
+//!           attached   an external subnet that is the guest's without NAT
+//! Failure   spoofed, not for this port, a group, or an address that no host
+//!           beyond a router has (RFC 1812 section 5.3.7, RFC 6890).
+//!
+//! What the gateway answers itself is in [`crate::hairpin`].
+
+use crate::api::PortSpec;
+use crate::flow::{Family, Tuple};
+use crate::{Direction, DropReason};
+use core::net::{IpAddr, Ipv4Addr};
+
+/// Decides about a flow that is opened in direction `opened`.
+pub(crate) fn admit(spec: &PortSpec, opened: Direction, key: &Tuple) -> Result<(), DropReason> {
+    let (local, remote) = (key.local_ip(), key.remote_ip());
+    let destination = match opened {
+        Direction::Out => remote,
+        Direction::In => local,
+    };
+    let has_family = match key.family {
+        Family::V4 => spec.ipv4.is_some(),
+        Family::V6 => spec.ipv6.is_some(),
+    };
+    if is_group(&destination) {
+        Err(DropReason::NoMulticast)
+    } else if !has_family {
+        Err(DropReason::FamilyOff)
+    } else if !is_own(spec, &local, opened) {
+        Err(match opened {
+            Direction::Out => DropReason::SpoofedIp,
+            Direction::In => DropReason::NotForPort,
+        })
+    } else if !is_routable(&local) || !is_routable(&remote) || is_on_link(spec, &remote) {
+        // Also where a wide transit prefix would allow it.
+        Err(DropReason::Martian)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether `addr` is the guest's to send from (`Out`) or to be sent to (`In`).
+pub(crate) fn is_own(spec: &PortSpec, addr: &IpAddr, dir: Direction) -> bool {
+    let port = match addr {
+        IpAddr::V4(v4) => spec.ipv4.is_some_and(|c| c.address == *v4),
+        IpAddr::V6(v6) => spec.ipv6.is_some_and(|c| c.address == *v6),
+    };
+    port || is_attached(spec, addr)
+        || spec.transit.iter().any(|transit| {
+            let allowed = match dir {
+                Direction::In => transit.inbound,
+                Direction::Out => transit.outbound,
+            };
+            allowed && transit.prefix.contains(addr)
+        })
+}
+
+/// Whether `addr` is in an attached subnet.
+pub(crate) fn is_attached(spec: &PortSpec, addr: &IpAddr) -> bool {
+    spec.attached_subnets
+        .iter()
+        .any(|prefix| prefix.contains(addr))
+}
+
+/// Whether an address stands for more than one host. What is a subnet's own
+/// broadcast address isn't known here.
+pub(crate) fn is_group(addr: &IpAddr) -> bool {
+    addr.is_multicast() || *addr == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+/// Whether `addr` is on the guest's link: the guest itself or its gateway.
+fn is_on_link(spec: &PortSpec, addr: &IpAddr) -> bool {
+    let is = |address: IpAddr, gateway: IpAddr| *addr == address || *addr == gateway;
+    spec.ipv4
+        .is_some_and(|c| is(c.address.into(), c.gateway.into()))
+        || spec
+            .ipv6
+            .is_some_and(|c| is(c.address.into(), c.gateway.into()))
+}
+
+/// Whether an address can be that of a host beyond a router.
+fn is_routable(addr: &IpAddr) -> bool {
+    let on_link_only = match addr {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
+    };
+    !(on_link_only || is_group(addr) || addr.is_unspecified() || addr.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Proto;
+    use crate::flow::tuple::from_ip;
+    use Direction::{In, Out};
+
+    fn spec() -> PortSpec {
+        let text = r#"
+            name = "g1"
+            mac = "A8:40:25:F0:00:01"
+            vni = 7
+            ipv4 = { address = "10.0.0.1", gateway = "10.0.0.254" }
+            attached_subnets = ["192.0.2.0/28"]
+            transit = [{ prefix = "172.16.0.0/12", inbound = false }]
+        "#;
+        toml::from_str(text).unwrap()
+    }
+
+    fn admit_text(dir: Direction, local: &str, remote: &str) -> Result<(), DropReason> {
+        let (local, remote): (IpAddr, IpAddr) = (local.parse().unwrap(), remote.parse().unwrap());
+        let key = Tuple {
+            local: from_ip(local),
+            remote: from_ip(remote),
+            local_port: 1,
+            remote_port: 2,
+            proto: Proto::UDP,
+            family: Family::of(&local),
+        };
+        admit(&spec(), dir, &key)
+    }
+
+    #[test]
+    fn own_addresses_pass_and_others_have_their_reason() {
+        for (dir, local, remote, result) in [
+            (Out, "10.0.0.1", "10.0.0.2", Ok(())),
+            (In, "10.0.0.1", "10.0.0.2", Ok(())),
+            (Out, "192.0.2.9", "8.8.8.8", Ok(())),
+            (In, "192.0.2.9", "8.8.8.8", Ok(())),
+            (Out, "172.16.0.9", "8.8.8.8", Ok(())),
+            (In, "172.16.0.9", "8.8.8.8", Err(DropReason::NotForPort)),
+            (Out, "10.0.0.2", "10.0.0.1", Err(DropReason::SpoofedIp)),
+            (In, "10.0.0.2", "10.0.0.1", Err(DropReason::NotForPort)),
+            (Out, "fd00::1", "fd00::2", Err(DropReason::FamilyOff)),
+            (Out, "10.0.0.1", "224.0.0.251", Err(DropReason::NoMulticast)),
+            (
+                Out,
+                "10.0.0.1",
+                "255.255.255.255",
+                Err(DropReason::NoMulticast),
+            ),
+            (In, "10.0.0.1", "224.0.0.1", Err(DropReason::Martian)),
+            (Out, "10.0.0.1", "10.0.0.1", Err(DropReason::Martian)),
+            (Out, "10.0.0.1", "169.254.0.1", Err(DropReason::Martian)),
+            (Out, "10.0.0.1", "127.0.0.1", Err(DropReason::Martian)),
+            (Out, "10.0.0.1", "0.0.0.0", Err(DropReason::Martian)),
+        ] {
+            assert_eq!(
+                admit_text(dir, local, remote),
+                result,
+                "{dir} {local} {remote}"
+            );
+        }
+    }
+}
