@@ -11,6 +11,7 @@
 //! Failure   an error is printed with its causes; exit code 1. A step that
 //!           can't run here is skipped loudly, and counts as a failure in CI.
 
+mod bench;
 mod case;
 mod check;
 #[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
@@ -48,6 +49,8 @@ enum Command {
     Cases(case::Args),
     /// Take what the engine does now for what golden cases expect
     Bless(case::bless::Args),
+    /// Measure the engine and say what its figures should be
+    Bench(bench::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::Cases(args) => case::run(args),
         Command::Bless(args) => case::bless::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {

@@ -1,6 +1,6 @@
 //! The slow path: a packet whose flow is unknown, or known no longer well enough.
 
-use super::fast::{Rewrite, Taken};
+use super::fast::{Onward, Taken};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
@@ -8,9 +8,10 @@ use crate::flow::record::{Flow, NO_REWRITE};
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
 use crate::flow::{Proto, Tuple};
+use crate::frame::Frame;
 use crate::layer::gateway;
 use crate::layer::nat::Outside;
-use crate::wire::packet::Detail;
+use crate::wire::packet::{Packet, Segment};
 use crate::{Direction, DropReason, LayerId};
 use lock_api::RawMutex;
 
@@ -29,10 +30,11 @@ impl<R: RawMutex> Port<R> {
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         known: Option<Tuple>,
-    ) -> Result<Rewrite, Dropped> {
+        frame: &mut impl Frame,
+    ) -> Result<Onward, Dropped> {
         let policy = self.policy();
         if let Some(inside) = known
-            && let Some(decided) = self.reconsider(env, &policy, arrival, &inside)
+            && let Some(decided) = self.reconsider(env, &policy, arrival, &inside, frame)
         {
             return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
@@ -45,12 +47,12 @@ impl<R: RawMutex> Port<R> {
             .map(|found| found.0);
         // Another CPU was faster.
         if let Some(id) = raced
-            && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id)
+            && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id, frame)
         {
             self.give_back(env, &inside);
             return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
-        let opened = self.open(env, &policy, arrival, &inside, &mut shard);
+        let opened = self.open(env, &policy, arrival, &inside, &mut shard, frame);
         opened.map_err(|dropped| {
             count_refusal(env, &policy, arrival, &dropped);
             let key = Some(inside.key);
@@ -66,11 +68,12 @@ impl<R: RawMutex> Port<R> {
         policy: &Policy,
         arrival: &Arrival<'_>,
         inside: &Tuple,
-    ) -> Option<Result<Rewrite, Dropped>> {
+        frame: &mut impl Frame,
+    ) -> Option<Result<Onward, Dropped>> {
         let mut shard = self.table.lock(self.table.hash(inside));
         let hash = self.table.hash(&arrival.packet.tuple);
         let (id, _) = shard.find(arrival.dir, &arrival.packet.tuple, hash)?;
-        self.refresh(env, policy, arrival, &mut shard, id)
+        self.refresh(env, policy, arrival, &mut shard, id, frame)
     }
 
     /// As [`Port::reconsider`], under the shard's lock.
@@ -81,7 +84,8 @@ impl<R: RawMutex> Port<R> {
         arrival: &Arrival<'_>,
         shard: &mut ShardGuard<'_, R>,
         id: FlowId,
-    ) -> Option<Result<Rewrite, Dropped>> {
+        frame: &mut impl Frame,
+    ) -> Option<Result<Onward, Dropped>> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let mut decision = *self.table.get(id)?;
         // A revoked one ends for whom policy judges otherwise.
@@ -89,7 +93,7 @@ impl<R: RawMutex> Port<R> {
             true => decision.opened != dir,
             false => decision.tcp.state().is_over(),
         };
-        if is_over && opens(packet.detail) {
+        if is_over && opens(packet) {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
@@ -99,7 +103,7 @@ impl<R: RawMutex> Port<R> {
             let key = Some(key);
             return self.refused(env, policy, dir, shard, id, Dropped { key, ..dropped });
         }
-        if decision.revoked && opens(packet.detail) {
+        if decision.revoked && opens(packet) {
             self.end(env, shard, id, FlowEnd::Revoked);
             return None;
         }
@@ -125,19 +129,19 @@ impl<R: RawMutex> Port<R> {
         flow.route = decision.route;
         flow.external = decision.external;
         let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
-        let rewrite = self.rewrite(&flow, dir);
-        drop(flow);
-        match taken {
-            Taken::Same | Taken::Over => {}
-            Taken::StateChanged => shard.reschedule(id, &policy.spec.options),
-            Taken::Refused(reason) => {
-                return Some(Err(Dropped {
-                    key: Some(key),
-                    ..reason.into()
-                }));
-            }
+        if let Taken::Refused(reason) = taken {
+            return Some(Err(Dropped {
+                key: Some(key),
+                ..reason.into()
+            }));
         }
-        Some(Ok(rewrite))
+        self.edit(&flow, packet, dir, frame);
+        let onward = Onward::of(&flow);
+        drop(flow);
+        if taken == Taken::StateChanged {
+            shard.reschedule(id, &policy.spec.options);
+        }
+        Some(Ok(onward))
     }
 
     /// What becomes of a flow that the layers refuse now, and of the packet
@@ -150,7 +154,7 @@ impl<R: RawMutex> Port<R> {
         shard: &mut ShardGuard<'_, R>,
         id: FlowId,
         dropped: Dropped,
-    ) -> Option<Result<Rewrite, Dropped>> {
+    ) -> Option<Result<Onward, Dropped>> {
         // Policy allows it, but there is no way now: it keeps what it has for
         // when there is one (decision D4).
         if dropped.layer == Some(LayerId::Overlay) {
@@ -182,8 +186,9 @@ impl<R: RawMutex> Port<R> {
         arrival: &Arrival<'_>,
         inside: &Inside,
         shard: &mut ShardGuard<'_, R>,
-    ) -> Result<Rewrite, Dropped> {
-        let dir = arrival.dir;
+        frame: &mut impl Frame,
+    ) -> Result<Onward, Dropped> {
+        let (dir, packet) = (arrival.dir, arrival.packet);
         let mut flow = Flow::new(inside.key, dir, env.now);
         flow.external = arrival.external;
         if let Some(by) = &inside.by {
@@ -206,7 +211,10 @@ impl<R: RawMutex> Port<R> {
                 inserted.map(drop).map_err(Dropped::from)
             });
         match decided {
-            Ok(()) => Ok(self.rewrite(&flow, dir)),
+            Ok(()) => {
+                self.edit(&flow, packet, dir, frame);
+                Ok(Onward::of(&flow))
+            }
             Err(dropped) => {
                 // Whether it came with a reference or took one just now.
                 if let Some(held) = flow.held() {
@@ -225,11 +233,12 @@ impl<R: RawMutex> Port<R> {
         flow: &mut Flow,
         arrival: &Arrival<'_>,
     ) -> Result<(), Dropped> {
-        match arrival.packet.detail {
-            Detail::Tcp(segment) => {
+        let packet = arrival.packet;
+        match packet.tuple.proto {
+            Proto::TCP => {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
                 // Its own spoofing is the guest's first offence; look at that first.
-                let opened = Connection::open(&segment, arrival.dir, mid_stream);
+                let opened = Connection::open(&packet.segment, arrival.dir, mid_stream);
                 if opened.is_err()
                     && !gateway::is_own(&policy.spec, &flow.inside.local_ip(), arrival.dir)
                 {
@@ -237,8 +246,7 @@ impl<R: RawMutex> Port<R> {
                 }
                 flow.tcp = opened?;
             }
-            Detail::Icmp(kind, code) => flow.icmp = (kind, code),
-            Detail::Other => {}
+            _ => flow.icmp = packet.icmp,
         }
         self.decide(env, policy, flow, arrival.dir)?;
         let taken = u64::try_from(arrival.len).unwrap_or(0);
@@ -328,11 +336,8 @@ fn count_refusal<R: RawMutex, O>(
     }
 }
 
-/// Whether the segment asks for a new connection.
-fn opens(detail: Detail) -> bool {
-    use crate::wire::packet::Segment;
-    match detail {
-        Detail::Tcp(segment) => segment.has(Segment::SYN) && !segment.has(Segment::ACK),
-        _ => false,
-    }
+/// Whether the packet asks for a new connection.
+fn opens(packet: &Packet) -> bool {
+    let segment = &packet.segment;
+    packet.tuple.proto == Proto::TCP && segment.has(Segment::SYN) && !segment.has(Segment::ACK)
 }
