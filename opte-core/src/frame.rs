@@ -45,9 +45,9 @@ pub trait Frame {
 /// A frame in one slice, with room in front of it.
 #[derive(Debug)]
 pub struct SliceFrame<'b> {
+    /// Headroom and frame.
     buffer: &'b mut [u8],
     start: usize,
-    end: usize,
     /// What is left to do for this frame.
     pub offload: Offload,
 }
@@ -56,21 +56,22 @@ impl<'b> SliceFrame<'b> {
     /// The frame in `buffer[start..end]`; what lies before `start` is headroom.
     ///
     /// Out-of-range positions are cut to the buffer.
+    #[inline]
     #[must_use]
     pub fn new(buffer: &'b mut [u8], start: usize, end: usize) -> Self {
         let end = end.min(buffer.len());
         Self {
             start: start.min(end),
-            end,
-            buffer,
+            buffer: buffer.get_mut(..end).unwrap_or_default(),
             offload: Offload::default(),
         }
     }
 
     /// The frame's bytes.
+    #[inline]
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
+        self.buffer.get(self.start..).unwrap_or_default()
     }
 }
 
@@ -82,19 +83,17 @@ impl Frame for SliceFrame<'_> {
 
     #[inline]
     fn head_mut(&mut self) -> &mut [u8] {
-        self.buffer
-            .get_mut(self.start..self.end)
-            .unwrap_or_default()
+        self.buffer.get_mut(self.start..).unwrap_or_default()
     }
 
     #[inline]
     fn frame_len(&self) -> usize {
-        self.end.saturating_sub(self.start)
+        self.buffer.len().saturating_sub(self.start)
     }
 
     #[inline]
     fn pop(&mut self, len: usize) {
-        self.start = self.start.saturating_add(len).min(self.end);
+        self.start = self.start.saturating_add(len).min(self.buffer.len());
     }
 
     #[inline]

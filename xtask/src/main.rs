@@ -11,6 +11,7 @@
 //! Failure   an error is printed with its causes; exit code 1. A step that
 //!           can't run here is skipped loudly, and counts as a failure in CI.
 
+mod bench;
 mod case;
 mod check;
 #[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
@@ -52,6 +53,8 @@ enum Command {
     Bless(case::bless::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
     Record(record::Args),
+    /// Measure the engine and say what its figures should be
+    Bench(bench::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Cases(args) => case::run(args),
         Command::Bless(args) => case::bless::run(args),
         Command::Record(args) => record::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {

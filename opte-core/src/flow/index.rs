@@ -40,6 +40,39 @@ fn word(hash: u64, flow: u32) -> u64 {
     (hash & 0xffff_ffff_0000_0000) | u64::from(flow).wrapping_add(1)
 }
 
+/// The flow number in a slot, if the hash may mean it.
+#[inline(always)]
+fn meant(slot: &AtomicU64, hash: u64) -> Option<u32> {
+    // Acquire pairs with the release in `insert`: what was written to the
+    // flow before it was published is seen.
+    let found = slot.load(Ordering::Acquire);
+    let [_, _, _, _, a, b, c, d] = found.to_be_bytes();
+    // An empty slot becomes a number that no flow has.
+    let number = u32::from_be_bytes([a, b, c, d]).wrapping_sub(1);
+    ((found ^ hash) >> 32 == 0).then_some(number)
+}
+
+impl Bucket {
+    /// Calls `check` with the flow numbers here that the hash may mean. Slots
+    /// fill from the first one on, so the first is nearly always the one.
+    #[inline(always)]
+    fn find<T>(&self, hash: u64, check: &mut impl FnMut(u32) -> Option<T>) -> Option<T> {
+        let mut slots = self.0.iter();
+        // Two loops, so that there is one copy of `check`, in line.
+        while let Some(number) = slots.by_ref().find_map(|slot| meant(slot, hash)) {
+            if let Some(value) = check(number) {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        self.0.iter().any(|slot| slot.load(Ordering::Relaxed) == 0)
+    }
+}
+
 impl Index {
     /// An index for `flows` flows of two keys each.
     pub(super) fn new(flows: u32) -> Self {
@@ -54,27 +87,16 @@ impl Index {
 
     /// Calls `check` with each flow number that the hash may mean until it
     /// returns something.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find<T>(&self, hash: u64, mut check: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        let tag = hash & 0xffff_ffff_0000_0000;
         for bucket in self.group(hash) {
-            let mut empty = false;
-            for slot in &bucket.0 {
-                // Acquire pairs with the release in `insert`: what was written
-                // to the flow before it was published is seen.
-                let found = slot.load(Ordering::Acquire);
-                if found & 0xffff_ffff_0000_0000 == tag && found != 0 {
-                    let flow = (found & 0xffff_ffff).wrapping_sub(1);
-                    if let Some(value) = check(u32::try_from(flow).unwrap_or(u32::MAX)) {
-                        return Some(value);
-                    }
-                }
-                empty |= found == 0;
+            if let Some(value) = bucket.find(hash, &mut check) {
+                return Some(value);
             }
             // Keys overflow to the next bucket only when this one is full. It
             // may have been full then and have room now, which makes this a
             // false miss; the slow path looks everywhere (`find_everywhere`).
-            if empty {
+            if bucket.has_room() {
                 return None;
             }
         }
@@ -87,17 +109,8 @@ impl Index {
         hash: u64,
         mut check: impl FnMut(u32) -> Option<T>,
     ) -> Option<T> {
-        let tag = hash & 0xffff_ffff_0000_0000;
-        for slot in self.group(hash).flat_map(|bucket| &bucket.0) {
-            let found = slot.load(Ordering::Acquire);
-            if found & 0xffff_ffff_0000_0000 == tag && found != 0 {
-                let flow = (found & 0xffff_ffff).wrapping_sub(1);
-                if let Some(value) = check(u32::try_from(flow).unwrap_or(u32::MAX)) {
-                    return Some(value);
-                }
-            }
-        }
-        None
+        self.group(hash)
+            .find_map(|bucket| bucket.find(hash, &mut check))
     }
 
     /// Adds `flow` under `hash`; false when there is no room.
@@ -126,7 +139,7 @@ impl Index {
     }
 
     /// The buckets that a key may be in, its own first.
-    #[inline]
+    #[inline(always)]
     fn group(&self, hash: u64) -> impl Iterator<Item = &Bucket> {
         // The low half of the hash, less two bits, scaled to the number of
         // groups; two bits choose the home bucket in it.

@@ -32,7 +32,7 @@
         clippy::arithmetic_side_effects
     )
 )]
-
+mod hash;
 mod index;
 pub mod record;
 pub mod table;

@@ -35,6 +35,9 @@ pub struct Flow {
     pub answered: bool,
     /// Whether the record holds a flow at all.
     pub live: bool,
+    /// Whether policy refuses the connection now. It is remembered while
+    /// somebody tries, so that none of its segments opens it anew.
+    pub revoked: bool,
     /// The TCP connection, when it is one.
     pub tcp: tcp::Connection,
     /// ICMP type and code of the packet that opened it.
@@ -159,6 +162,7 @@ impl Flow {
         external: false,
         answered: false,
         live: false,
+        revoked: false,
         tcp: tcp::Connection::NONE,
         icmp: (0, 0),
         created: Coarse::ZERO,
@@ -230,6 +234,8 @@ impl Flow {
     pub const fn timeout_s(&self, options: &PortOptions) -> u32 {
         use tcp::State;
         match self.inside.proto {
+            // Longer than the pauses between retransmissions (RFC 6298 section 5.7).
+            Proto::TCP if self.revoked => options.tcp_closing_s,
             // Also one picked up in the middle, until the other side says
             // something: a lone segment proves no connection.
             Proto::TCP if !self.answered => options.tcp_opening_s,
@@ -254,11 +260,12 @@ impl Flow {
     }
 
     /// Whether it gives way to a new flow when the table is full: half open,
-    /// finished, or never answered.
+    /// finished, revoked, or never answered.
     #[must_use]
     pub const fn gives_way(&self) -> bool {
         use tcp::State;
         !self.answered
+            || self.revoked
             || self.inside.proto.0 == Proto::TCP.0
                 && matches!(
                     self.tcp.state(),

@@ -1,5 +1,6 @@
 //! All flows of one port.
 
+use super::hash::Hasher;
 use super::index::Index;
 use super::position;
 use super::record::Flow;
@@ -10,14 +11,13 @@ use crate::event::FlowEnd;
 use crate::{Direction, DropReason, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::{Mutex, MutexGuard, RawMutex};
 use once_cell::race::OnceBox;
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_nano_inline};
 
 /// Records are allocated so many at a time, never freed one by one.
 const CHUNK: u32 = 64;
+const CHUNK_LEN: usize = position(CHUNK);
 /// Shards of a table large enough for them.
 const SHARDS_MAX: u32 = 64;
 /// Flows that are worked on under one hold of a shard's lock.
@@ -31,7 +31,7 @@ const EVICT_TRIES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId(u32);
 
-type Chunk<R> = Box<[Mutex<R, Flow>]>;
+type Chunk<R> = [Mutex<R, Flow>; CHUNK_LEN];
 
 /// The flow table of one port.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub struct Table<R: RawMutex> {
     index: Index,
     chunks: Box<[OnceBox<Chunk<R>>]>,
     shards: Box<[Mutex<R, Shard>]>,
-    secrets: RapidSecrets,
+    hasher: Hasher,
     flows: AtomicU32,
     flows_max: u32,
     budget: Arc<Budget>,
@@ -108,7 +108,7 @@ impl<R: RawMutex> Table<R> {
             index: Index::new(flows_max),
             chunks: (0..chunks).map(|_| OnceBox::new()).collect(),
             shards: (0..shards).map(shard).collect(),
-            secrets: RapidSecrets::seed(seed),
+            hasher: Hasher::new(seed),
             flows: AtomicU32::new(0),
             flows_max,
             budget,
@@ -131,15 +131,7 @@ impl<R: RawMutex> Table<R> {
     #[inline]
     #[must_use]
     pub fn hash(&self, key: &Tuple) -> u64 {
-        let mut bytes = [0_u8; 40];
-        let (local, rest) = bytes.split_at_mut(16);
-        let (remote, rest) = rest.split_at_mut(16);
-        local.copy_from_slice(&key.local);
-        remote.copy_from_slice(&key.remote);
-        let [l0, l1] = key.local_port.to_be_bytes();
-        let [r0, r1] = key.remote_port.to_be_bytes();
-        rest.copy_from_slice(&[l0, l1, r0, r1, key.proto.0, key.family.number(), 0, 0]);
-        rapidhash_v3_nano_inline::<true, true>(&bytes, &self.secrets)
+        self.hasher.hash(key)
     }
 
     /// The flow that a packet going `dir` with `key` belongs to, locked.
@@ -158,7 +150,7 @@ impl<R: RawMutex> Table<R> {
             .find(hash, |number| self.locked_if_named(number, dir, key))
     }
 
-    #[inline]
+    #[inline(always)]
     fn locked_if_named(
         &self,
         number: u32,
@@ -340,7 +332,7 @@ impl<R: RawMutex> Table<R> {
         [Some(self.hash(&flow.inside)), second]
     }
 
-    #[inline]
+    #[inline(always)]
     fn record(&self, number: u32) -> Option<&Mutex<R, Flow>> {
         let chunk = self.chunks.get(position(number / CHUNK))?.get()?;
         chunk.get(position(number % CHUNK))
@@ -414,9 +406,12 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'t, R, Flow>)> {
         let table = self.table;
-        let found = table
-            .index
-            .find_everywhere(hash, |number| table.locked_if_named(number, dir, key))?;
+        let found = table.index.find_everywhere(hash, |number| {
+            // Another shard's flow may have the same outside key: one whose
+            // external port was given to somebody else meanwhile.
+            let ours = table.place(number).0 == self.at;
+            ours.then(|| table.locked_if_named(number, dir, key))?
+        })?;
         // A key that overflowed goes back to where the fast path finds it.
         if table
             .index
@@ -535,8 +530,9 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         let Some(cell) = self.table.chunks.get(position(chunk)) else {
             return false;
         };
-        let records: Vec<_> = (0..CHUNK).map(|_| Mutex::new(Flow::VACANT)).collect();
-        let new = cell.set(Box::new(records.into_boxed_slice())).is_ok();
+        // Made where it stays: a kernel's stack has no room for a chunk.
+        let records: Box<[_]> = (0..CHUNK).map(|_| Mutex::new(Flow::VACANT)).collect();
+        let new = Box::try_from(records).is_ok_and(|chunk| cell.set(chunk).is_ok());
         if new {
             self.shard.chunks = self.shard.chunks.wrapping_add(1);
             self.shard.wheel.grow(CHUNK);

@@ -65,6 +65,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let mut translated = 0_u32;
         port.table.scan(0, |flow| {
             translated = translated.saturating_add(u32::from(flow.nat != NatKind::None));
+            // The defaults' counters are brought up to date with their flows'.
+            port.fold(flow);
             true
         });
         let entry = |layer| {

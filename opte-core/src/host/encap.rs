@@ -4,7 +4,6 @@ use super::Host;
 use super::underlay::PathId;
 use crate::event::Observer;
 use crate::flow::Proto;
-use crate::flow::record::Forward;
 use crate::frame::Frame;
 use crate::limits::ENCAP_LEN;
 use crate::port::Env;
@@ -23,14 +22,14 @@ const IP_UDP_GENEVE_LEN: usize = 56;
 impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Puts the outer headers in front of a frame; an unresolved next hop
     /// keeps a copy of it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn encapsulate(
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
         packet: &Packet,
         (id, vni): (PathId, Vni),
-        forward: &Forward,
+        source_port: u16,
         out: &mut impl Output,
     ) -> Result<Verdict, DropReason> {
         let path = self.underlay.path(id).ok_or(DropReason::NoUnderlayRoute)?;
@@ -52,36 +51,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             .and_then(|room| room.try_into().ok())
             .ok_or(DropReason::NoHeadroom)?;
         let link = path.write_header(header);
-        let [p0, p1] = payload;
-        let [s0, s1] = forward.source_port.to_be_bytes();
-        let [v0, v1, v2] = vni.to_bytes();
-        let [
-            .., // the path's, to the IPv6 payload length
-            udp0,
-            udp1,
-            _,
-            _,
-            l0,
-            l1,
-            _,
-            _, // source port, length
-            _,
-            _,
-            _,
-            _,
-            n0,
-            n1,
-            n2,
-            _, // VNI
-        ] = header;
-        (*udp0, *udp1, *l0, *l1) = (s0, s1, p0, p1);
-        (*n0, *n1, *n2) = (v0, v1, v2);
-        if let Some(len) = header
-            .get_mut(18..20)
-            .and_then(<[u8]>::first_chunk_mut::<2>)
-        {
-            *len = payload;
-        }
+        put(header, 18, payload);
+        put(header, 54, source_port.to_be_bytes());
+        put(header, 58, payload);
+        put(header, 66, vni.to_bytes());
         match link {
             Some(link) => {
                 self.count_link(env.lane, link, Direction::Out, frame.frame_len());
@@ -135,5 +108,13 @@ fn finish_checksum(frame: &mut [u8], packet: &Packet) {
     };
     if let Some(field) = segment.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *field = sum.to_be_bytes();
+    }
+}
+
+/// Writes a field at its fixed place in the outer header.
+#[inline(always)]
+fn put<const N: usize>(header: &mut [u8; ENCAP_LEN], at: usize, bytes: [u8; N]) {
+    if let Some(place) = header.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = bytes;
     }
 }

@@ -26,6 +26,7 @@
 pub(crate) mod advertise;
 mod apply;
 mod built_in;
+mod by_mac;
 mod command;
 mod device;
 mod dump;
@@ -39,14 +40,15 @@ pub(crate) mod view;
 use crate::api::PortId;
 use crate::api::mapping::BOUNDARY_VNI;
 use crate::event::{FlowEnd, Observer, observe};
+use crate::flow::Tuple;
 use crate::flow::record::Next;
 use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Done, Dropped, Env};
+use crate::port::{Dropped, Env};
 use crate::stats::HostCounters;
-use crate::verdict::{LinkId, Lost, Output, Verdict};
+use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
 use crate::wire::outer;
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
@@ -147,57 +149,59 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
-        let (forward, packet) = match port.process(&env, Direction::Out, false, frame) {
-            Ok(Done::Forward(forward, packet)) => (forward, packet),
-            Ok(Done::Reply(reply)) => {
-                out.to_port(port.id, &reply);
-                return Verdict::Consumed;
-            }
-            Err(dropped) => return Verdict::Dropped(dropped.reason),
-        };
-        let sent = match forward.to {
-            Next::Path(path, vni) => {
-                self.encapsulate(&env, frame, &packet, (path, vni), &forward, out)
-            }
-            Next::Port(to) => match env.view.port(PortId(to)) {
-                // Its number may be another port's by now.
-                Some(to) if to.mac == forward.mac => {
-                    let key = &packet.tuple;
-                    observe!(
-                        env.observer,
-                        GuestLoopback {
-                            from: port.id,
-                            to: to.id,
-                            key
-                        }
-                    );
-                    return self.deliver(&env, to, false, frame);
-                }
-                _ => Err(DropReason::NoPort),
+        port.process(
+            &env,
+            (Direction::Out, false),
+            frame,
+            out,
+            |frame, out, onward, packet| {
+                let sent = match onward.to {
+                    Next::Path(path, vni) => {
+                        self.encapsulate(&env, frame, packet, (path, vni), onward.source_port, out)
+                    }
+                    Next::Port(to) => {
+                        self.deliver_next_door(&env, frame, port.id, PortId(to), &packet.tuple)
+                    }
+                };
+                sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
             },
-        };
-        sent.unwrap_or_else(|reason| self.not_sent(&env, port, &packet.tuple, reason))
+        )
     }
 
-    /// Drops a guest's frame that its port let pass.
+    /// Hands a frame of a guest to another one of this host.
     #[inline(never)]
-    fn not_sent(
+    fn deliver_next_door(
         &self,
         env: &Env<'_, R, O>,
-        port: &crate::port::Port<R>,
-        key: &crate::flow::Tuple,
-        reason: DropReason,
-    ) -> Verdict {
+        frame: &mut impl Frame,
+        from: PortId,
+        to: PortId,
+        key: &Tuple,
+    ) -> Result<Verdict, DropReason> {
+        let dst = crate::wire::packet::macs(frame.head()).map(|(dst, _)| dst);
+        // Its number may be another port's by now.
+        let to = env.view.port(to).filter(|to| Some(to.mac) == dst);
+        let to = to.ok_or(DropReason::NoPort)?;
+        observe!(
+            env.observer,
+            GuestLoopback {
+                from,
+                to: to.id,
+                key
+            }
+        );
+        Ok(self.deliver(env, to, false, frame))
+    }
+
+    /// What becomes of a guest's frame that its port let pass, and that went
+    /// nowhere all the same.
+    #[inline(never)]
+    fn not_sent(&self, port: &crate::port::Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
         // Where the flow goes is no more: its next packet looks again.
         if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
             port.forget_way(key);
         }
-        let dropped = Dropped {
-            key: Some(*key),
-            ..Dropped::by(LayerId::Overlay, reason)
-        };
-        port.dropped(env, Direction::Out, &dropped);
-        Verdict::Dropped(reason)
+        Dropped::by(LayerId::Overlay, reason)
     }
 
     /// Decides about a frame from an underlay link.
@@ -269,6 +273,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     /// Takes a frame through its port, towards the guest.
+    #[inline(always)]
     fn deliver(
         &self,
         env: &Env<'_, R, O>,
@@ -276,10 +281,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         external: bool,
         frame: &mut impl Frame,
     ) -> Verdict {
-        match port.process(env, Direction::In, external, frame) {
-            Ok(_) => Verdict::Port(port.id),
-            Err(dropped) => Verdict::Dropped(dropped.reason),
-        }
+        // Nothing inbound is answered.
+        let out = &mut Discard;
+        port.process(env, (Direction::In, external), frame, out, |_, _, _, _| {
+            Ok(Verdict::Port(port.id))
+        })
     }
 
     /// A frame that belongs to the underlay itself, or to nobody.

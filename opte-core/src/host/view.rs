@@ -1,5 +1,6 @@
 //! A host's ports, as lanes look them up.
 
+use super::by_mac::ByMac;
 use crate::api::{Name, PortId};
 use crate::keyed::Keyed;
 use crate::port::Port;
@@ -19,14 +20,14 @@ pub(crate) struct View<R: RawMutex> {
     /// Ports by number.
     ports: Vec<Option<Arc<Port<R>>>>,
     /// A MAC address is unique on a host, whatever VPC it is in.
-    by_mac: HashMap<MacAddr, Arc<Port<R>>, Keyed>,
+    by_mac: ByMac<Arc<Port<R>>>,
     by_addr: HashMap<(Vni, IpAddr), Arc<Port<R>>, Keyed>,
 }
 
 impl<R: RawMutex> View<R> {
     /// A view of these ports.
     pub(crate) fn new(generation: u64, ports: Vec<Option<Arc<Port<R>>>>, key: Keyed) -> Self {
-        let mut by_mac = HashMap::with_hasher(key);
+        let mut by_mac = ByMac::new(key);
         let mut by_addr = HashMap::with_hasher(key);
         for port in ports.iter().flatten() {
             by_mac.insert(port.mac, Arc::clone(port));
@@ -54,13 +55,13 @@ impl<R: RawMutex> View<R> {
     /// The port with this MAC address, if it is in this VPC.
     #[inline]
     pub(crate) fn port_by_mac(&self, mac: MacAddr, vni: Vni) -> Option<&Arc<Port<R>>> {
-        self.by_mac.get(&mac).filter(|port| port.vni == vni)
+        self.by_mac.get(mac).filter(|port| port.vni == vni)
     }
 
     /// The port with this MAC address, whatever VPC it is in.
     #[inline]
     pub(crate) fn port_with_mac(&self, mac: MacAddr) -> Option<&Arc<Port<R>>> {
-        self.by_mac.get(&mac)
+        self.by_mac.get(mac)
     }
 
     /// The port with this address in this VPC.

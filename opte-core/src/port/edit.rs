@@ -1,54 +1,67 @@
 //! Rewriting a frame in place.
 
+use super::Port;
 use crate::Direction;
-use crate::flow::record::Difference;
+use crate::flow::record::{Difference, Flow, NatKind};
 use crate::flow::{Family, Proto};
 use crate::frame::{Frame, Offload};
-use crate::wire::MacAddr;
 use crate::wire::packet::{ETHERNET_LEN, Packet};
+use lock_api::RawMutex;
 
-/// What happens to a frame of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Edit {
-    /// The new near end: source outbound, destination inbound. None without
-    /// translation.
-    pub(crate) near: Option<NearEnd>,
-    /// The new MAC addresses: destination, source; a zero one stays.
-    pub(crate) macs: [MacAddr; 2],
-}
-
-/// The near end of a translated flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NearEnd {
-    /// The address, in its 16-byte form.
-    pub(crate) addr: [u8; 16],
-    /// The port or echo identifier.
-    pub(crate) port: u16,
-    /// What the new end adds to the checksums.
-    pub(crate) diff: Difference,
-}
-
-impl Edit {
-    /// Rewrites `frame`, which was parsed as `packet` going `dir`.
-    #[inline]
-    pub(crate) fn apply(&self, frame: &mut impl Frame, packet: &Packet, dir: Direction) {
-        let offload = frame.offload();
+impl<R: RawMutex> Port<R> {
+    /// Rewrites the frame of a packet of `flow` for its way on.
+    #[inline(always)]
+    pub(super) fn edit(
+        &self,
+        flow: &Flow,
+        packet: &Packet,
+        dir: Direction,
+        frame: &mut impl Frame,
+    ) {
         let head = frame.head_mut();
-        let [dst, src] = self.macs;
-        if dst != MacAddr::ZERO {
-            put(head, 0, dst.0);
+        match dir {
+            Direction::Out => put(head, 0, flow.forward.mac.0),
+            Direction::In => {
+                put(head, 0, self.mac.0);
+                put(head, 6, self.gateway_mac.0);
+            }
         }
-        if src != MacAddr::ZERO {
-            put(head, 6, src.0);
-        }
-        if let Some(near) = &self.near {
-            near.apply(head, packet, dir, offload);
+        if flow.nat != NatKind::None {
+            let offload = frame.offload();
+            NearEnd::of(flow, dir).apply(frame.head_mut(), packet, dir, offload);
         }
     }
 }
 
+/// The new near end of a translated flow's packet: source outbound,
+/// destination inbound.
+struct NearEnd {
+    /// The address, in its 16-byte form.
+    addr: [u8; 16],
+    /// The port or echo identifier.
+    port: u16,
+    /// What the new end adds to the checksums.
+    diff: Difference,
+}
+
 impl NearEnd {
-    #[inline(never)]
+    #[inline(always)]
+    fn of(flow: &Flow, dir: Direction) -> Self {
+        match dir {
+            Direction::Out => Self {
+                addr: flow.outside_local,
+                port: flow.outside_port,
+                diff: flow.diff,
+            },
+            Direction::In => Self {
+                addr: flow.inside.local,
+                port: flow.inside.local_port,
+                diff: flow.diff.reverse(),
+            },
+        }
+    }
+
+    #[inline(always)]
     fn apply(&self, head: &mut [u8], packet: &Packet, dir: Direction, offload: Offload) {
         // Offsets in the frame, whose Ethernet header has 14 bytes.
         match packet.tuple.family {
@@ -78,6 +91,7 @@ impl NearEnd {
         self.fix_transport_checksum(head, packet, offload);
     }
 
+    #[inline(always)]
     fn fix_transport_checksum(&self, head: &mut [u8], packet: &Packet, offload: Offload) {
         let diff = self.diff.transport;
         let at = match packet.tuple.proto {

@@ -1,78 +1,83 @@
 //! The cached path: one look-up, one lock, one edit.
 
-use super::edit::{Edit, NearEnd};
 use super::process::Arrival;
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
-use crate::flow::Tuple;
-use crate::flow::record::{Flow, Forward, NO_REWRITE, NatKind, side};
+use crate::flow::record::{Flow, NO_REWRITE, Next, side};
+use crate::flow::table::FlowId;
 use crate::flow::tcp::State;
-use crate::wire::MacAddr;
-use crate::wire::packet::{Detail, Packet, Segment};
+use crate::flow::{Proto, Tuple};
+use crate::frame::Frame;
+use crate::wire::packet::{Packet, Segment};
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
 use lock_api::RawMutex;
 
-/// What the flow table says about a packet.
+/// Why the flow table has no answer.
 #[derive(Debug)]
-pub(super) enum Fast {
-    /// It knows what to do.
-    Hit(Rewrite),
+pub(super) enum NoHit {
+    /// It wasn't asked: the packet is longer than the port allows.
+    TooBig,
+    /// It wasn't asked: the packet is for more than one.
+    Group,
     /// It knows nothing.
     Miss,
     /// It knows the flow, whose inside key this is, but not what to do now.
     Stale(Tuple),
-    /// The flow refuses it.
+    /// The flow refuses the packet.
     Refused(DropReason),
 }
 
-/// What to do with a packet of a known flow.
+/// Where a rewritten frame goes; outbound only.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rewrite {
-    pub(crate) edit: Edit,
-    /// Where it goes; outbound only.
-    pub(crate) forward: Forward,
+pub(crate) struct Onward {
+    pub(crate) to: Next,
+    /// UDP source port of the tunnel.
+    pub(crate) source_port: u16,
+}
+
+impl Onward {
+    #[inline(always)]
+    pub(super) const fn of(flow: &Flow) -> Self {
+        Self {
+            to: flow.forward.to,
+            source_port: flow.forward.source_port,
+        }
+    }
 }
 
 impl<R: RawMutex> Port<R> {
-    /// Looks a packet up and, on a hit, takes it into account.
-    #[inline]
-    pub(super) fn fast<O: Observer>(&self, env: &Env<'_, R, O>, arrival: &Arrival<'_>) -> Fast {
-        let (dir, packet, len) = (arrival.dir, arrival.packet, arrival.len);
+    /// Looks a packet up. On a hit, takes it into account and rewrites the frame.
+    #[inline(always)]
+    pub(super) fn fast<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+    ) -> Result<Onward, NoHit> {
+        let (dir, packet) = (arrival.dir, arrival.packet);
         let hash = self.table.hash(&packet.tuple);
         let Some((id, mut flow)) = self.table.find(dir, &packet.tuple, hash) else {
-            return Fast::Miss;
+            return Err(NoHit::Miss);
         };
         if !arrival.may_join(&flow) {
-            return Fast::Miss;
+            return Err(NoHit::Miss);
         }
         if let Some(cause) = self.stale(env, &flow, dir) {
-            let inside = flow.inside;
-            let had = had_rewrite(&flow, dir);
-            drop(flow);
-            if had {
-                observe!(
-                    env.observer,
-                    UftInvalidate {
-                        port: self.id,
-                        dir,
-                        key: &inside,
-                        cause
-                    }
-                );
-            }
-            return Fast::Stale(inside);
+            return Err(NoHit::Stale(self.invalidate(env, &flow, dir, cause)));
         }
-        let taken = self.take_into_account(env, &mut flow, dir, packet, len);
-        let rewrite = self.rewrite(&flow, dir);
-        let inside = flow.inside;
-        drop(flow);
+        let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
         match taken {
-            Taken::Same => {}
-            // The state's timeout may be shorter (rule L2: after the flow's lock).
-            Taken::StateChanged => self.table.reschedule(id, &self.policy().spec.options),
-            Taken::Over => return Fast::Stale(inside),
-            Taken::Refused(reason) => return Fast::Refused(reason),
+            Taken::Same | Taken::StateChanged => {}
+            Taken::Over => return Err(NoHit::Stale(flow.inside)),
+            Taken::Refused(reason) => return Err(NoHit::Refused(reason)),
+        }
+        self.edit(&flow, packet, dir, frame);
+        let onward = Onward::of(&flow);
+        drop(flow);
+        if matches!(taken, Taken::StateChanged) {
+            // Its timeout may be shorter (rule L2: after the flow's lock).
+            self.reschedule(id);
         }
         observe!(
             env.observer,
@@ -82,11 +87,39 @@ impl<R: RawMutex> Port<R> {
                 key: &packet.tuple
             }
         );
-        Fast::Hit(rewrite)
+        Ok(onward)
+    }
+
+    #[inline(never)]
+    fn reschedule(&self, id: FlowId) {
+        self.table.reschedule(id, &self.policy().spec.options);
+    }
+
+    /// Says that a rewrite is out of date; the flow's inside key.
+    #[inline(never)]
+    fn invalidate<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        flow: &Flow,
+        dir: Direction,
+        cause: Stale,
+    ) -> Tuple {
+        if had_rewrite(flow, dir) {
+            observe!(
+                env.observer,
+                UftInvalidate {
+                    port: self.id,
+                    dir,
+                    key: &flow.inside,
+                    cause
+                }
+            );
+        }
+        flow.inside
     }
 
     /// Whether the rewrite for `dir` may not be used any more (rule P1).
-    #[inline]
+    #[inline(always)]
     fn stale<O>(&self, env: &Env<'_, R, O>, flow: &Flow, dir: Direction) -> Option<Stale> {
         let [inbound, outbound] = flow.policy;
         let generation = match dir {
@@ -104,12 +137,12 @@ impl<R: RawMutex> Port<R> {
                 return Some(Stale::Mapping);
             }
         }
-        let idle = env.now.as_nanos().saturating_sub(flow.last.as_nanos());
-        (idle / 1_000_000 > self.uft_ms.load(Ordering::Relaxed)).then_some(Stale::Idle)
+        let idle_ns = env.now.as_nanos().saturating_sub(flow.last.as_nanos());
+        (idle_ns > self.uft_ns.load(Ordering::Relaxed)).then_some(Stale::Idle)
     }
 
     /// Counts the packet and steps TCP.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_into_account<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
@@ -119,7 +152,8 @@ impl<R: RawMutex> Port<R> {
         len: usize,
     ) -> Taken {
         let mut taken = Taken::Same;
-        if let Detail::Tcp(segment) = &packet.detail {
+        if packet.tuple.proto == Proto::TCP {
+            let segment = &packet.segment;
             let before = flow.tcp.state();
             if before.is_over() && segment.has(Segment::SYN) && !segment.has(Segment::ACK) {
                 return Taken::Over;
@@ -163,32 +197,6 @@ impl<R: RawMutex> Port<R> {
                 new: new.number()
             }
         );
-    }
-
-    /// The flow's rewrite for packets going `dir`.
-    #[inline]
-    pub(super) fn rewrite(&self, flow: &Flow, dir: Direction) -> Rewrite {
-        let translated = flow.nat != NatKind::None;
-        let near = translated.then(|| match dir {
-            Direction::Out => NearEnd {
-                addr: flow.outside_local,
-                port: flow.outside_port,
-                diff: flow.diff,
-            },
-            Direction::In => NearEnd {
-                addr: flow.inside.local,
-                port: flow.inside.local_port,
-                diff: flow.diff.reverse(),
-            },
-        });
-        let macs = match dir {
-            Direction::Out => [flow.forward.mac, MacAddr::ZERO],
-            Direction::In => [self.mac, self.gateway_mac],
-        };
-        Rewrite {
-            edit: Edit { near, macs },
-            forward: flow.forward,
-        }
     }
 }
 

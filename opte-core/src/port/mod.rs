@@ -49,7 +49,6 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
-pub(crate) use process::Done;
 
 /// A port.
 #[derive(Debug)]
@@ -65,8 +64,8 @@ pub(crate) struct Port<R: RawMutex> {
     policy: Mutex<R, Arc<Policy>>,
     /// `policy.generation`, to look at without the lock.
     generation: AtomicU32,
-    /// `policy.options.uft_s` in milliseconds, likewise.
-    uft_ms: AtomicU64,
+    /// `policy.options.uft_s` in nanoseconds, likewise.
+    uft_ns: AtomicU64,
     /// `policy.mtu`, likewise.
     mtu: AtomicU32,
     /// When the next router advertisement is due.
@@ -141,7 +140,7 @@ impl<R: RawMutex> Port<R> {
             nat: Nat::new(seed, v4, v6),
             stats: PortStats::new(lanes),
             generation: AtomicU32::new(0),
-            uft_ms: AtomicU64::new(0),
+            uft_ns: AtomicU64::new(0),
             mtu: AtomicU32::new(0),
             advertise: Schedule::default(),
             policy: Mutex::new(Arc::new(policy)),
@@ -166,8 +165,8 @@ impl<R: RawMutex> Port<R> {
     /// Makes the policy's numbers visible to the fast path, the generation last.
     fn publish(&self) {
         let policy = self.policy();
-        let uft_ms = u64::from(policy.spec.options.uft_s).wrapping_mul(1_000);
-        self.uft_ms.store(uft_ms, Ordering::Relaxed);
+        let uft_ns = u64::from(policy.spec.options.uft_s).saturating_mul(1_000_000_000);
+        self.uft_ns.store(uft_ns, Ordering::Relaxed);
         self.mtu
             .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
         self.generation.store(policy.generation, Ordering::Release);

@@ -125,9 +125,11 @@ impl Policy {
             && self.rules.iter().map(|rule| &*rule.spec).eq(rules)
     }
 
-    /// The counters of the rule that refused, if a rule did.
+    /// The counters of the rule that refused, or of the default, if one did.
     pub(crate) fn denied_by(&self, dropped: &Dropped) -> Option<&RuleStats> {
         match dropped.layer? {
+            // Only inbound flows are refused by default.
+            crate::LayerId::Firewall if dropped.rule == 0 => Some(self.defaults.of(Direction::In)),
             crate::LayerId::Firewall => self.rule_stats(dropped.rule),
             crate::LayerId::Router => self.route_stats(dropped.rule),
             _ => None,

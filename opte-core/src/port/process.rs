@@ -1,17 +1,15 @@
 //! One frame through a port.
 
-use super::edit::Edit;
-use super::fast::Fast;
+use super::fast::{NoHit, Onward};
 use super::{Dropped, Env, Port};
-use crate::event::{Observer, Path, observe};
-use crate::flow::record::Forward;
-use crate::flow::{Flow, Proto};
+use crate::event::{Observer, Path, Probe, observe};
+use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
 use crate::layer::gateway;
-use crate::stats::DirCounters;
+use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
-use crate::wire::packet::{self, Detail, Packet, Reject};
+use crate::wire::packet::{self, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
@@ -31,94 +29,52 @@ pub(crate) struct Arrival<'p> {
 impl Arrival<'_> {
     /// Whether the packet, which has the flow's key, may belong to it: nobody
     /// outside of the VPC speaks for a guest of it, nor the other way.
-    #[inline]
+    #[inline(always)]
     pub(super) fn may_join(&self, flow: &Flow) -> bool {
         self.dir == Direction::Out || self.external == flow.external
     }
 }
 
-/// What becomes of a frame.
-#[derive(Debug)]
-pub(crate) enum Done {
-    /// It was rewritten and goes on. Inbound frames go to the guest, and their
-    /// `forward` means nothing.
-    Forward(Forward, Packet),
-    /// It was answered with this frame, to the guest.
-    Reply(Vec<u8>),
+/// Why a frame has no flow key.
+enum Keyless {
+    /// Its MAC addresses aren't allowed.
+    Macs(DropReason),
+    /// Its headers don't yield one.
+    Headers(Reject),
 }
 
 impl<R: RawMutex> Port<R> {
-    /// Takes a frame of the guest (`Out`) or for it (`In`) through the port.
-    #[inline]
-    pub(crate) fn process<O: Observer>(
+    /// Takes a frame of the guest (`Out`) or for it (`In`) through the port,
+    /// and hands it to `then` when it goes on, rewritten. Replies to the guest
+    /// go to `out`.
+    ///
+    /// All that a hit needs is in one piece of code; whatever is rarer is out
+    /// of its line.
+    #[inline(always)]
+    pub(crate) fn process<O: Observer, F: Frame, Out: Output>(
         &self,
         env: &Env<'_, R, O>,
-        dir: Direction,
-        external: bool,
-        frame: &mut impl Frame,
-    ) -> Result<Done, Dropped> {
+        (dir, external): (Direction, bool),
+        frame: &mut F,
+        out: &mut Out,
+        then: impl FnOnce(&mut F, &mut Out, Onward, &Packet) -> Result<Verdict, Dropped>,
+    ) -> Verdict {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
         counters.bytes.add(u64::try_from(len).unwrap_or(0));
-        let port = self.id;
         observe!(
             env.observer,
             PortProcessEntry {
-                port,
+                port: self.id,
                 dir,
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        let (path, before, result) = self.run(env, counters, dir, external, frame);
-        if env.observer.enabled(crate::event::Probe::PortProcessReturn) {
-            let after = match &result {
-                Ok(Done::Forward(..)) => packet::parse(frame.head(), frame.frame_len(), dir)
-                    .ok()
-                    .map(|p| p.tuple),
-                _ => None,
-            };
-            let drop = result.as_ref().err().map(|dropped| dropped.reason);
-            let (before, after) = (before.as_ref().map(|p| &p.tuple), after.as_ref());
-            observe!(
-                env.observer,
-                PortProcessReturn {
-                    port,
-                    dir,
-                    before,
-                    after,
-                    path,
-                    drop
-                }
-            );
-        }
-        result.inspect_err(|dropped| {
-            let key = dropped.key.or(before.map(|p| p.tuple));
-            self.dropped(env, dir, &Dropped { key, ..*dropped });
-        })
-    }
-
-    /// Parses, looks up, decides and edits.
-    #[inline]
-    fn run<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        counters: &DirCounters,
-        dir: Direction,
-        external: bool,
-        frame: &mut impl Frame,
-    ) -> (Path, Option<Packet>, Result<Done, Dropped>) {
-        let len = frame.frame_len();
-        let is_for_many = match self.check_macs(frame.head(), dir) {
+        let mut packet = Packet::EMPTY;
+        let is_for_many = match self.read(&mut packet, frame.head(), len, dir) {
             Ok(is_for_many) => is_for_many,
-            Err(dropped) => return (Path::None, None, Err(dropped)),
-        };
-        let packet = match packet::parse(frame.head(), len, dir) {
-            Ok(packet) => packet,
-            Err(reject) => {
-                let result = self.no_key(env, counters, dir, frame.head(), reject);
-                return (Path::None, None, result);
-            }
+            Err(keyless) => return self.keyless(env, dir, frame, out, &keyless),
         };
         let arrival = Arrival {
             dir,
@@ -126,89 +82,86 @@ impl<R: RawMutex> Port<R> {
             external,
             len,
         };
-        if is_for_many {
-            let result = self.group(counters, frame.head(), &packet);
-            return (Path::None, Some(packet), result);
-        }
         let mtu = self.mtu.load(Ordering::Relaxed);
-        if u32::from(packet.ip_len) > mtu
+        let found = if is_for_many {
+            Err(NoHit::Group)
+        } else if u32::from(packet.ip_len) > mtu
             && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
         {
-            return (Path::None, Some(packet), Err(DropReason::TooBig.into()));
-        }
-        let (path, decided) = match self.fast(env, &arrival) {
-            Fast::Hit(rewrite) => (Path::Hit, Ok(rewrite)),
-            Fast::Refused(reason) => (Path::Hit, Err(reason.into())),
-            Fast::Stale(inside) => (Path::Miss, self.slow(env, &arrival, Some(inside))),
-            Fast::Miss => match self.hairpin(dir, frame.head(), Some(&packet)) {
-                Ok(None) => (Path::Miss, self.slow(env, &arrival, None)),
-                other => return (Path::None, Some(packet), hairpinned(counters, other)),
+            Err(NoHit::TooBig)
+        } else {
+            self.fast(env, &arrival, frame)
+        };
+        let onward = match found {
+            Ok(onward) => {
+                counters.hits.add(1);
+                self.went_on(env, &arrival, frame, Path::Hit);
+                onward
+            }
+            Err(why) => match self.missed(env, &arrival, frame, out, why) {
+                Ok(onward) => onward,
+                Err(verdict) => return verdict,
             },
         };
-        match path {
-            Path::Hit => counters.hits.add(1),
-            _ => counters.misses.add(1),
-        }
-        let result = decided.map(|rewrite| {
-            let edit: &Edit = &rewrite.edit;
-            edit.apply(frame, &packet, dir);
-            Done::Forward(rewrite.forward, packet)
-        });
-        (path, Some(packet), result)
+        then(frame, out, onward, &packet).unwrap_or_else(|dropped| {
+            let key = Some(packet.tuple);
+            self.dropped(env, dir, &Dropped { key, ..dropped });
+            Verdict::Dropped(dropped.reason)
+        })
+    }
+
+    /// Checks the MAC addresses and finds the flow key. Whether the guest's
+    /// frame is for a group.
+    #[inline(always)]
+    fn read(
+        &self,
+        packet: &mut Packet,
+        head: &[u8],
+        len: usize,
+        dir: Direction,
+    ) -> Result<bool, Keyless> {
+        let is_for_many = self.check_macs(head, dir).map_err(Keyless::Macs)?;
+        packet.read(head, len, dir).map_err(Keyless::Headers)?;
+        Ok(is_for_many)
     }
 
     /// The guest sends from its own MAC address, and to the gateway; a frame
     /// for it is addressed to it. Whether the guest's frame is for a group.
-    #[inline]
-    fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, Dropped> {
+    #[inline(always)]
+    fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
         let (dst, src) = packet::macs(head).ok_or(DropReason::Truncated)?;
-        let layer = LayerId::Gateway;
         match dir {
-            Direction::Out if src != self.mac => Err(Dropped::by(layer, DropReason::SpoofedMac)),
+            Direction::Out if src != self.mac => Err(DropReason::SpoofedMac),
             Direction::Out if dst != self.gateway_mac && !dst.is_multicast() => {
-                Err(Dropped::by(layer, DropReason::BadDestinationMac))
+                Err(DropReason::BadDestinationMac)
             }
-            Direction::In if dst != self.mac => {
-                Err(Dropped::by(layer, DropReason::BadDestinationMac))
-            }
+            Direction::In if dst != self.mac => Err(DropReason::BadDestinationMac),
             _ => Ok(dst.is_multicast()),
         }
     }
 
-    /// A guest's frame for more than one. The gateway hears what is for it
-    /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
-    #[inline(never)]
-    fn group(&self, counters: &DirCounters, head: &[u8], packet: &Packet) -> Result<Done, Dropped> {
-        match self.hairpin(Direction::Out, head, Some(packet)) {
-            Ok(None) => {
-                let is_group = gateway::is_group(&packet.tuple.remote_ip());
-                // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
-                let reason = match is_group {
-                    true => DropReason::NoMulticast,
-                    false => DropReason::BadDestinationMac,
-                };
-                Err(Dropped::by(LayerId::Gateway, reason))
-            }
-            other => hairpinned(counters, other),
-        }
-    }
-
     /// What to do with a frame that has no flow key.
-    fn no_key<O: Observer>(
+    #[inline(never)]
+    fn keyless<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
-        counters: &DirCounters,
         dir: Direction,
-        head: &[u8],
-        reject: Reject,
-    ) -> Result<Done, Dropped> {
-        match reject {
-            Reject::Arp if dir == Direction::In => {
+        frame: &impl Frame,
+        out: &mut impl Output,
+        keyless: &Keyless,
+    ) -> Verdict {
+        let head = frame.head();
+        let result = match *keyless {
+            Keyless::Macs(DropReason::Truncated) => Err(DropReason::Truncated.into()),
+            Keyless::Macs(reason) => Err(Dropped::by(LayerId::Gateway, reason)),
+            Keyless::Headers(Reject::Arp) if dir == Direction::In => {
                 Err(Dropped::by(LayerId::Gateway, DropReason::ArpNotAnswered))
             }
-            Reject::Arp => hairpinned(counters, self.hairpin(dir, head, None)),
-            Reject::Fragment => Err(DropReason::Fragment.into()),
-            Reject::Bad(reason) => {
+            Keyless::Headers(Reject::Arp) => {
+                self.hairpinned(env, dir, self.hairpin(dir, head, None))
+            }
+            Keyless::Headers(Reject::Fragment) => Err(DropReason::Fragment.into()),
+            Keyless::Headers(Reject::Bad(reason)) => {
                 let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
                 observe!(
                     env.observer,
@@ -221,6 +174,146 @@ impl<R: RawMutex> Port<R> {
                 );
                 Err(reason.into())
             }
+        };
+        self.conclude(env, dir, None, Path::None, result, out)
+    }
+
+    /// What to do with a packet whose flow has no answer.
+    #[inline(never)]
+    fn missed<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+        why: NoHit,
+    ) -> Result<Onward, Verdict> {
+        let dir = arrival.dir;
+        let key = Some(&arrival.packet.tuple);
+        let counters = self.stats.lane(env.lane).dir(dir);
+        let decided = match why {
+            NoHit::TooBig => {
+                let drop = Err(DropReason::TooBig.into());
+                return Err(self.conclude(env, dir, key, Path::None, drop, out));
+            }
+            NoHit::Group => {
+                let result = self.group(env, frame.head(), arrival.packet);
+                return Err(self.conclude(env, dir, key, Path::None, result, out));
+            }
+            NoHit::Refused(reason) => {
+                counters.hits.add(1);
+                let drop = Err(reason.into());
+                return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
+            }
+            NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
+            NoHit::Miss => match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
+                Ok(None) => self.slow(env, arrival, None, frame),
+                reply => {
+                    let result = self.hairpinned(env, dir, reply);
+                    return Err(self.conclude(env, dir, key, Path::None, result, out));
+                }
+            },
+        };
+        counters.misses.add(1);
+        match decided {
+            Ok(onward) => {
+                self.went_on(env, arrival, frame, Path::Miss);
+                Ok(onward)
+            }
+            Err(dropped) => Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out)),
+        }
+    }
+
+    /// Says that a frame goes on, as it is now.
+    #[inline(always)]
+    fn went_on<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
+        path: Path,
+    ) {
+        if env.observer.enabled(Probe::PortProcessReturn) {
+            let after = packet::parse(frame.head(), frame.frame_len(), arrival.dir);
+            observe!(
+                env.observer,
+                PortProcessReturn {
+                    port: self.id,
+                    dir: arrival.dir,
+                    before: Some(&arrival.packet.tuple),
+                    after: after.as_ref().ok().map(|packet| &packet.tuple),
+                    path,
+                    drop: None
+                }
+            );
+        }
+    }
+
+    /// Ends with a frame that doesn't go on: it was answered, or is dropped.
+    #[inline(never)]
+    fn conclude<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        dir: Direction,
+        before: Option<&Tuple>,
+        path: Path,
+        result: Result<Vec<u8>, Dropped>,
+        out: &mut impl Output,
+    ) -> Verdict {
+        observe!(
+            env.observer,
+            PortProcessReturn {
+                port: self.id,
+                dir,
+                before,
+                after: None,
+                path,
+                drop: result.as_ref().err().map(|dropped| dropped.reason)
+            }
+        );
+        match result {
+            Ok(reply) => {
+                out.to_port(self.id, &reply);
+                Verdict::Consumed
+            }
+            Err(dropped) => {
+                let key = dropped.key.or(before.copied());
+                self.dropped(env, dir, &Dropped { key, ..dropped });
+                Verdict::Dropped(dropped.reason)
+            }
+        }
+    }
+
+    /// A frame that is the gateway's: answered, or dropped without an answer.
+    fn hairpinned<O>(
+        &self,
+        env: &Env<'_, R, O>,
+        dir: Direction,
+        reply: Result<Option<Vec<u8>>, Dropped>,
+    ) -> Result<Vec<u8>, Dropped> {
+        self.stats.lane(env.lane).dir(dir).hairpins.add(1);
+        reply?.ok_or_else(|| DropReason::UnknownEthertype.into())
+    }
+
+    /// A guest's frame for more than one. The gateway hears what is for it
+    /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
+    fn group<O>(
+        &self,
+        env: &Env<'_, R, O>,
+        head: &[u8],
+        packet: &Packet,
+    ) -> Result<Vec<u8>, Dropped> {
+        match self.hairpin(Direction::Out, head, Some(packet)) {
+            Ok(None) => {
+                let is_group = gateway::is_group(&packet.tuple.remote_ip());
+                // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
+                let reason = match is_group {
+                    true => DropReason::NoMulticast,
+                    false => DropReason::BadDestinationMac,
+                };
+                Err(Dropped::by(LayerId::Gateway, reason))
+            }
+            reply => self.hairpinned(env, Direction::Out, reply),
         }
     }
 
@@ -265,18 +358,5 @@ impl<R: RawMutex> Port<R> {
 }
 
 fn is_neighbour_discovery(packet: &Packet) -> bool {
-    packet.tuple.proto == Proto::ICMPV6
-        && matches!(packet.detail, Detail::Icmp(kind, _) if icmpv6::is_neighbour_discovery(kind))
-}
-
-/// A frame that is the gateway's: answered, or dropped without an answer.
-fn hairpinned(
-    counters: &DirCounters,
-    reply: Result<Option<Vec<u8>>, Dropped>,
-) -> Result<Done, Dropped> {
-    counters.hairpins.add(1);
-    match reply? {
-        Some(reply) => Ok(Done::Reply(reply)),
-        None => Err(DropReason::UnknownEthertype.into()),
-    }
+    packet.tuple.proto == Proto::ICMPV6 && icmpv6::is_neighbour_discovery(packet.icmp.0)
 }

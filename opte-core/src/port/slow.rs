@@ -1,16 +1,17 @@
 //! The slow path: a packet whose flow is unknown, or known no longer well enough.
 
-use super::fast::{Rewrite, Taken};
+use super::fast::{Onward, Taken};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
-use crate::flow::Tuple;
-use crate::flow::record::Flow;
+use crate::flow::record::{Flow, NO_REWRITE};
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
+use crate::flow::{Proto, Tuple};
+use crate::frame::Frame;
 use crate::layer::gateway;
 use crate::layer::nat::Outside;
-use crate::wire::packet::Detail;
+use crate::wire::packet::{Packet, Segment};
 use crate::{Direction, DropReason, LayerId};
 use lock_api::RawMutex;
 
@@ -29,12 +30,13 @@ impl<R: RawMutex> Port<R> {
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         known: Option<Tuple>,
-    ) -> Result<Rewrite, Dropped> {
+        frame: &mut impl Frame,
+    ) -> Result<Onward, Dropped> {
         let policy = self.policy();
         if let Some(inside) = known
-            && let Some(decided) = self.reconsider(env, &policy, arrival, &inside)
+            && let Some(decided) = self.reconsider(env, &policy, arrival, &inside, frame)
         {
-            return decided;
+            return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
         let inside = self.inside(&policy, arrival)?;
         let mut shard = self.table.lock(self.table.hash(&inside.key));
@@ -45,15 +47,16 @@ impl<R: RawMutex> Port<R> {
             .map(|found| found.0);
         // Another CPU was faster.
         if let Some(id) = raced
-            && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id)
+            && let Some(decided) = self.refresh(env, &policy, arrival, &mut shard, id, frame)
         {
             self.give_back(env, &inside);
-            return decided;
+            return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
-        let opened = self.open(env, &policy, arrival, &inside, &mut shard);
-        opened.map_err(|dropped| Dropped {
-            key: Some(inside.key),
-            ..dropped
+        let opened = self.open(env, &policy, arrival, &inside, &mut shard, frame);
+        opened.map_err(|dropped| {
+            count_refusal(env, &policy, arrival, &dropped);
+            let key = Some(inside.key);
+            Dropped { key, ..dropped }
         })
     }
 
@@ -65,11 +68,12 @@ impl<R: RawMutex> Port<R> {
         policy: &Policy,
         arrival: &Arrival<'_>,
         inside: &Tuple,
-    ) -> Option<Result<Rewrite, Dropped>> {
+        frame: &mut impl Frame,
+    ) -> Option<Result<Onward, Dropped>> {
         let mut shard = self.table.lock(self.table.hash(inside));
         let hash = self.table.hash(&arrival.packet.tuple);
         let (id, _) = shard.find(arrival.dir, &arrival.packet.tuple, hash)?;
-        self.refresh(env, policy, arrival, &mut shard, id)
+        self.refresh(env, policy, arrival, &mut shard, id, frame)
     }
 
     /// As [`Port::reconsider`], under the shard's lock.
@@ -80,26 +84,28 @@ impl<R: RawMutex> Port<R> {
         arrival: &Arrival<'_>,
         shard: &mut ShardGuard<'_, R>,
         id: FlowId,
-    ) -> Option<Result<Rewrite, Dropped>> {
+        frame: &mut impl Frame,
+    ) -> Option<Result<Onward, Dropped>> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let mut decision = *self.table.get(id)?;
-        if decision.tcp.state().is_over() && opens(packet.detail) {
+        // A revoked one ends for whom policy judges otherwise.
+        let is_over = match decision.revoked {
+            true => decision.opened != dir,
+            false => decision.tcp.state().is_over(),
+        };
+        if is_over && opens(packet) {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
         let (key, held) = (decision.inside, decision.held());
         let decided = self.decide(env, policy, &mut decision, dir);
         if let Err(dropped) = decided {
-            return self.refused(
-                env,
-                shard,
-                id,
-                dir,
-                Dropped {
-                    key: Some(key),
-                    ..dropped
-                },
-            );
+            let key = Some(key);
+            return self.refused(env, policy, dir, shard, id, Dropped { key, ..dropped });
+        }
+        if decision.revoked && opens(packet) {
+            self.end(env, shard, id, FlowEnd::Revoked);
+            return None;
         }
         if decision.held() != held {
             // It needs an external end now, which makes it another flow: its
@@ -117,24 +123,25 @@ impl<R: RawMutex> Port<R> {
         }
         // Only the decision; the rest may have moved on meanwhile (rule L3).
         flow.policy = decision.policy;
+        flow.revoked = false;
         flow.forward = decision.forward;
         flow.fw_rule = decision.fw_rule;
         flow.route = decision.route;
         flow.external = decision.external;
         let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
-        let rewrite = self.rewrite(&flow, dir);
-        drop(flow);
-        match taken {
-            Taken::Same | Taken::Over => {}
-            Taken::StateChanged => shard.reschedule(id, &policy.spec.options),
-            Taken::Refused(reason) => {
-                return Some(Err(Dropped {
-                    key: Some(key),
-                    ..reason.into()
-                }));
-            }
+        if let Taken::Refused(reason) = taken {
+            return Some(Err(Dropped {
+                key: Some(key),
+                ..reason.into()
+            }));
         }
-        Some(Ok(rewrite))
+        self.edit(&flow, packet, dir, frame);
+        let onward = Onward::of(&flow);
+        drop(flow);
+        if taken == Taken::StateChanged {
+            shard.reschedule(id, &policy.spec.options);
+        }
+        Some(Ok(onward))
     }
 
     /// What becomes of a flow that the layers refuse now, and of the packet
@@ -142,20 +149,31 @@ impl<R: RawMutex> Port<R> {
     fn refused<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
+        policy: &Policy,
+        dir: Direction,
         shard: &mut ShardGuard<'_, R>,
         id: FlowId,
-        dir: Direction,
         dropped: Dropped,
-    ) -> Option<Result<Rewrite, Dropped>> {
+    ) -> Option<Result<Onward, Dropped>> {
         // Policy allows it, but there is no way now: it keeps what it has for
         // when there is one (decision D4).
         if dropped.layer == Some(LayerId::Overlay) {
             return Some(Err(dropped));
         }
-        let opened = self.table.get(id)?.opened;
+        let lost_address = dropped.layer == Some(LayerId::Nat);
+        let mut flow = self.table.get(id)?;
+        let opened = flow.opened;
+        if flow.inside.proto == Proto::TCP && !lost_address {
+            flow.revoked = true;
+            flow.policy = [NO_REWRITE; 2];
+            flow.last = flow.last.max(env.now);
+            drop(flow);
+            shard.reschedule(id, &policy.spec.options);
+            return Some(Err(dropped));
+        }
+        drop(flow);
         self.end(env, shard, id, FlowEnd::Revoked);
         // Its external end is gone; it may have another.
-        let lost_address = dropped.layer == Some(LayerId::Nat);
         let anew = lost_address && opened == dir && dir == Direction::Out;
         (!anew).then_some(Err(dropped))
     }
@@ -168,7 +186,8 @@ impl<R: RawMutex> Port<R> {
         arrival: &Arrival<'_>,
         inside: &Inside,
         shard: &mut ShardGuard<'_, R>,
-    ) -> Result<Rewrite, Dropped> {
+        frame: &mut impl Frame,
+    ) -> Result<Onward, Dropped> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let mut flow = Flow::new(inside.key, dir, env.now);
         flow.external = arrival.external;
@@ -192,14 +211,14 @@ impl<R: RawMutex> Port<R> {
                 inserted.map(drop).map_err(Dropped::from)
             });
         match decided {
-            Ok(()) => Ok(self.rewrite(&flow, dir)),
+            Ok(()) => {
+                self.edit(&flow, packet, dir, frame);
+                Ok(Onward::of(&flow))
+            }
             Err(dropped) => {
                 // Whether it came with a reference or took one just now.
                 if let Some(held) = flow.held() {
                     self.nat.release(&flow.inside, &held, env.now);
-                }
-                if let (_, Some(rule)) = (packet, policy.denied_by(&dropped)) {
-                    rule.record(1, u64::try_from(arrival.len).unwrap_or(0), env.now);
                 }
                 Err(dropped)
             }
@@ -214,11 +233,12 @@ impl<R: RawMutex> Port<R> {
         flow: &mut Flow,
         arrival: &Arrival<'_>,
     ) -> Result<(), Dropped> {
-        match arrival.packet.detail {
-            Detail::Tcp(segment) => {
+        let packet = arrival.packet;
+        match packet.tuple.proto {
+            Proto::TCP => {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
                 // Its own spoofing is the guest's first offence; look at that first.
-                let opened = Connection::open(&segment, arrival.dir, mid_stream);
+                let opened = Connection::open(&packet.segment, arrival.dir, mid_stream);
                 if opened.is_err()
                     && !gateway::is_own(&policy.spec, &flow.inside.local_ip(), arrival.dir)
                 {
@@ -226,8 +246,7 @@ impl<R: RawMutex> Port<R> {
                 }
                 flow.tcp = opened?;
             }
-            Detail::Icmp(kind, code) => flow.icmp = (kind, code),
-            Detail::Other => {}
+            _ => flow.icmp = packet.icmp,
         }
         self.decide(env, policy, flow, arrival.dir)?;
         let taken = u64::try_from(arrival.len).unwrap_or(0);
@@ -279,6 +298,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Settles a flow that has ended, and says so.
     pub(crate) fn ended<O: Observer>(&self, env: &Env<'_, R, O>, flow: &mut Flow, why: FlowEnd) {
+        let why = if flow.revoked { FlowEnd::Revoked } else { why };
         self.settle(flow, env.now);
         if flow.held().is_some() {
             observe!(
@@ -304,11 +324,20 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
-/// Whether the segment asks for a new connection.
-fn opens(detail: Detail) -> bool {
-    use crate::wire::packet::Segment;
-    match detail {
-        Detail::Tcp(segment) => segment.has(Segment::SYN) && !segment.has(Segment::ACK),
-        _ => false,
+/// Counts a refused packet for the rule or the default that refused it.
+fn count_refusal<R: RawMutex, O>(
+    env: &Env<'_, R, O>,
+    policy: &Policy,
+    arrival: &Arrival<'_>,
+    dropped: &Dropped,
+) {
+    if let Some(stats) = policy.denied_by(dropped) {
+        stats.record(1, u64::try_from(arrival.len).unwrap_or(0), env.now);
     }
+}
+
+/// Whether the packet asks for a new connection.
+fn opens(packet: &Packet) -> bool {
+    let segment = &packet.segment;
+    packet.tuple.proto == Proto::TCP && segment.has(Segment::SYN) && !segment.has(Segment::ACK)
 }

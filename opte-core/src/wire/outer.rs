@@ -6,6 +6,7 @@
 use super::MacAddr;
 use super::ethernet::EtherType;
 use super::geneve::{self, Vni};
+use super::packet::field;
 use crate::DropReason;
 use core::net::Ipv6Addr;
 
@@ -36,76 +37,72 @@ pub struct Outer {
 /// # Errors
 ///
 /// When it is Geneve and malformed.
-#[inline]
+#[inline(always)]
 pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason> {
-    let Some((fixed, _)) = head.split_first_chunk::<70>() else {
+    let Some(fixed) = head.first_chunk::<70>() else {
         return Ok(None);
     };
-    let &[
-        m0,
-        m1,
-        m2,
-        m3,
-        m4,
-        m5, // destination
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        0x86,
-        0xdd, // source, ethertype
-        version,
-        _,
-        _,
-        _,
-        i0,
-        i1,
-        17,
-        _, // IPv6 up to the hop limit
-        ..,
-        p0,
-        p1,
-        u0,
-        u1,
-        _,
-        _, // UDP but for the source port
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _, // Geneve
-    ] = fixed
-    else {
-        return Ok(None);
-    };
-    if version >> 4 != 6 || u16::from_be_bytes([p0, p1]) != geneve::PORT {
+    let [version] = field(fixed, 14);
+    let ipv6_udp =
+        field(fixed, 12) == [0x86, 0xdd] && version >> 4 == 6 && field(fixed, 20) == [17];
+    if !ipv6_udp || field(fixed, 56) != geneve::PORT.to_be_bytes() {
         return Ok(None);
     }
-    let payload = usize::from(u16::from_be_bytes([i0, i1]));
-    let udp_len = usize::from(u16::from_be_bytes([u0, u1]));
+    let payload = usize::from(u16::from_be_bytes(field(fixed, 18)));
+    let udp_len = usize::from(u16::from_be_bytes(field(fixed, 58)));
     if payload.saturating_add(54) > frame_len || udp_len > payload {
         return Err(DropReason::BadUnderlay);
     }
-    let tunnel = head.get(BEFORE_GENEVE..).unwrap_or_default();
-    let (header, _) = geneve::Header::parse(tunnel).map_err(DropReason::from)?;
-    // A control packet carries no guest's frame (RFC 8926 section 3.4).
-    let useless = header.control || header.protocol != EtherType::ETHERNET;
-    if useless || udp_len < header.len.saturating_add(8) {
+    let tunnel = Tunnel::parse(head, fixed)?;
+    if udp_len < tunnel.len.saturating_add(8) {
         return Err(DropReason::BadGeneve);
     }
-    let address = head.get(38..54).and_then(<[u8]>::first_chunk::<16>);
     Ok(Some(Outer {
-        mac: MacAddr([m0, m1, m2, m3, m4, m5]),
-        address: Ipv6Addr::from_octets(address.copied().unwrap_or_default()),
-        vni: header.vni,
-        external: header.options.external,
-        len: BEFORE_GENEVE.saturating_add(header.len),
+        mac: MacAddr(field(fixed, 0)),
+        address: Ipv6Addr::from_octets(field(fixed, 38)),
+        vni: tunnel.vni,
+        external: tunnel.external,
+        len: BEFORE_GENEVE.saturating_add(tunnel.len),
     }))
+}
+
+/// What the Geneve header says.
+struct Tunnel {
+    vni: Vni,
+    external: bool,
+    len: usize,
+}
+
+impl Tunnel {
+    #[inline(always)]
+    fn parse(head: &[u8], fixed: &[u8; 70]) -> Result<Self, DropReason> {
+        let [v0, v1, v2] = field(fixed, 66);
+        // Version 0, no options, no control packet, an Ethernet frame inside:
+        // what hosts send each other.
+        if field(fixed, 62) == [0, 0, 0x65, 0x58] {
+            return Ok(Self {
+                vni: Vni::from_bytes([v0, v1, v2]),
+                external: false,
+                len: geneve::HEADER_LEN,
+            });
+        }
+        Self::with_options(head)
+    }
+
+    #[inline(never)]
+    fn with_options(head: &[u8]) -> Result<Self, DropReason> {
+        let tunnel = head.get(BEFORE_GENEVE..).unwrap_or_default();
+        let (header, _) = geneve::Header::parse(tunnel).map_err(DropReason::from)?;
+        // A control packet carries no guest's frame (RFC 8926 section 3.4).
+        if header.control || header.protocol != EtherType::ETHERNET {
+            return Err(DropReason::BadGeneve);
+        }
+        Ok(Self {
+            vni: header.vni,
+            external: header.options.external,
+            len: header.len,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -24,21 +24,45 @@ pub struct Packet {
     pub transport: usize,
     /// Bytes of the IP packet, IP header included.
     pub ip_len: u16,
-    /// The transport header, as far as the engine looks into it.
-    pub detail: Detail,
+    /// The TCP segment; zero when it is another protocol.
+    pub segment: Segment,
+    /// Type and code of an ICMP message of either family; zero when it is
+    /// another protocol.
+    pub icmp: (u8, u8),
 }
 
 impl Packet {
+    /// Nothing yet, to [`Packet::read`] into.
+    pub(crate) const EMPTY: Self = Self {
+        tuple: Tuple {
+            local: [0; 16],
+            remote: [0; 16],
+            local_port: 0,
+            remote_port: 0,
+            proto: Proto(0),
+            family: Family::V4,
+        },
+        transport: 0,
+        ip_len: 0,
+        segment: Segment {
+            seq: 0,
+            ack: 0,
+            len: 0,
+            window: 0,
+            flags: 0,
+        },
+        icmp: (0, 0),
+    };
+
     /// Bytes of the largest IP packet that this one leaves as, when its
     /// payload is cut into segments of `segment_len` bytes; zero: not cut.
     #[must_use]
     pub fn len_cut(&self, segment_len: u16) -> u16 {
-        let headers = match self.detail {
-            Detail::Tcp(segment) => u32::from(self.ip_len).saturating_sub(segment.len),
-            _ => {
-                let before = self.transport.saturating_sub(ETHERNET_LEN);
-                u32::try_from(before).unwrap_or(u32::MAX).saturating_add(8)
-            }
+        let headers = if self.tuple.proto == Proto::TCP {
+            u32::from(self.ip_len).saturating_sub(self.segment.len)
+        } else {
+            let before = self.transport.saturating_sub(ETHERNET_LEN);
+            u32::try_from(before).unwrap_or(u32::MAX).saturating_add(8)
         };
         let cut = headers.saturating_add(u32::from(segment_len));
         match segment_len {
@@ -46,17 +70,6 @@ impl Packet {
             _ => self.ip_len.min(u16::try_from(cut).unwrap_or(u16::MAX)),
         }
     }
-}
-
-/// What the engine looks at in a transport header besides ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
-    /// A TCP segment.
-    Tcp(Segment),
-    /// Type and code of an ICMP message of either family.
-    Icmp(u8, u8),
-    /// Nothing.
-    Other,
 }
 
 /// A TCP segment as connection tracking sees it (RFC 9293 section 3.1).
@@ -109,14 +122,19 @@ impl From<DropReason> for Reject {
 }
 
 /// Destination and source MAC address of a frame.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn macs(frame: &[u8]) -> Option<(MacAddr, MacAddr)> {
-    let &[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = frame.first_chunk()?;
-    Some((
-        MacAddr([d0, d1, d2, d3, d4, d5]),
-        MacAddr([s0, s1, s2, s3, s4, s5]),
-    ))
+    let both: &[u8; 12] = frame.first_chunk()?;
+    Some((MacAddr(field(both, 0)), MacAddr(field(both, 6))))
+}
+
+/// The bytes at a fixed place of a header, which must be inside of it. The
+/// compiler sees both, so nothing is checked when a packet comes.
+#[inline(always)]
+pub(super) fn field<const N: usize>(header: &[u8], at: usize) -> [u8; N] {
+    let bytes = header.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.copied().unwrap_or([0; N])
 }
 
 /// Walks the headers of `frame`, of which `frame_len` bytes exist in all.
@@ -126,150 +144,214 @@ pub fn macs(frame: &[u8]) -> Option<(MacAddr, MacAddr)> {
 /// When there is no flow key: not IP, a fragment, or malformed.
 #[inline]
 pub fn parse(frame: &[u8], frame_len: usize, dir: Direction) -> Result<Packet, Reject> {
-    let ethertype = frame.get(12..ETHERNET_LEN).ok_or(DropReason::Truncated)?;
-    let room = frame_len.saturating_sub(ETHERNET_LEN);
-    match ethertype {
-        [0x08, 0x00] => parse_v4(frame, room, dir),
-        [0x86, 0xdd] => parse_v6(frame, room, dir),
-        [0x08, 0x06] => Err(Reject::Arp),
-        [0x81, 0x00] | [0x88, 0xa8] => Err(DropReason::VlanTagged.into()),
-        _ => Err(DropReason::UnknownEthertype.into()),
-    }
+    let mut packet = Packet::EMPTY;
+    packet.read(frame, frame_len, dir)?;
+    Ok(packet)
 }
 
-/// What the IP header says about the rest.
-struct Ip {
-    src: [u8; 16],
-    dst: [u8; 16],
-    family: Family,
-    proto: Proto,
-    transport: usize,
-    ip_len: u16,
-    /// Bytes of the packet from the transport header on.
-    transport_len: usize,
-}
+impl Packet {
+    /// As [`parse`], into a packet that is there: each field is written once,
+    /// to its place. After an error it means nothing.
+    #[inline(always)]
+    pub(crate) fn read(
+        &mut self,
+        frame: &[u8],
+        frame_len: usize,
+        dir: Direction,
+    ) -> Result<(), Reject> {
+        let ethertype = frame.get(12..ETHERNET_LEN).ok_or(DropReason::Truncated)?;
+        let room = frame_len.saturating_sub(ETHERNET_LEN);
+        match ethertype {
+            [0x08, 0x00] => self.read_v4(frame, room, dir),
+            [0x86, 0xdd] => self.read_v6(frame, room, dir),
+            [0x08, 0x06] => Err(Reject::Arp),
+            [0x81, 0x00] | [0x88, 0xa8] => Err(DropReason::VlanTagged.into()),
+            _ => Err(DropReason::UnknownEthertype.into()),
+        }
+    }
 
-#[inline]
-fn parse_v4(frame: &[u8], room: usize, dir: Direction) -> Result<Packet, Reject> {
-    let header: &[u8; 20] = frame
-        .get(ETHERNET_LEN..)
-        .and_then(<[u8]>::first_chunk)
-        .ok_or(DropReason::Truncated)?;
-    let &[
-        ver_ihl,
-        _,
-        l0,
-        l1,
-        _,
-        _,
-        f0,
-        f1,
-        _,
-        proto,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = header;
-    let header_len = usize::from(ver_ihl & 0x0f).wrapping_mul(4);
-    let ip_len = u16::from_be_bytes([l0, l1]);
-    let total = usize::from(ip_len);
-    if ver_ihl >> 4 != 4 || header_len < 20 || total < header_len || total > room {
-        return Err(DropReason::BadIp.into());
-    }
-    // More fragments, or an offset (RFC 791 section 3.1).
-    if u16::from_be_bytes([f0, f1]) & 0x3fff != 0 {
-        return Err(Reject::Fragment);
-    }
-    let ip = Ip {
-        src: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, s0, s1, s2, s3],
-        dst: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, d0, d1, d2, d3],
-        family: Family::V4,
-        proto: Proto(proto),
-        transport: ETHERNET_LEN.wrapping_add(header_len),
-        ip_len,
-        transport_len: total.wrapping_sub(header_len),
-    };
-    parse_transport(frame, &ip, dir)
-}
-
-#[inline]
-fn parse_v6(frame: &[u8], room: usize, dir: Direction) -> Result<Packet, Reject> {
-    let header: &[u8; 40] = frame
-        .get(ETHERNET_LEN..)
-        .and_then(<[u8]>::first_chunk)
-        .ok_or(DropReason::Truncated)?;
-    let (fixed, addresses) = header
-        .split_first_chunk::<8>()
-        .ok_or(DropReason::Truncated)?;
-    let &[version, _, _, _, l0, l1, next, _] = fixed;
-    let (src, dst) = addresses
-        .split_first_chunk::<16>()
-        .ok_or(DropReason::Truncated)?;
-    let dst: &[u8; 16] = dst.first_chunk().ok_or(DropReason::Truncated)?;
-    let payload = u16::from_be_bytes([l0, l1]);
-    // A jumbo payload (length zero) cannot come from a guest: no MTU allows it.
-    let ip_len = payload.checked_add(40).ok_or(DropReason::BadIp)?;
-    if version >> 4 != 6 || usize::from(ip_len) > room {
-        return Err(DropReason::BadIp.into());
-    }
-    let mut ip = Ip {
-        src: *src,
-        dst: *dst,
-        family: Family::V6,
-        proto: Proto(next),
-        transport: ETHERNET_LEN.wrapping_add(40),
-        ip_len,
-        transport_len: usize::from(payload),
-    };
-    if !(ip.proto.has_ports() || ip.proto == Proto::ICMPV6) {
-        walk_extensions(frame, &mut ip)?;
-    }
-    parse_transport(frame, &ip, dir)
-}
-
-/// Moves `ip` past its extension headers (RFC 8200 section 4).
-fn walk_extensions(frame: &[u8], ip: &mut Ip) -> Result<(), Reject> {
-    let mut walked = 0_usize;
-    for _ in 0..IPV6_EXTENSIONS_MAX {
-        let unit = match ip.proto {
-            // Hop-by-hop, routing and destination options, in units of 8 bytes.
-            Proto(0 | 43 | 60) => 8,
-            // An authentication header counts in units of 4, less 2.
-            Proto(51) => 4,
-            Proto(44) => {
-                ip.proto = atomic_fragment(frame, ip)?;
-                ip.transport = ip.transport.wrapping_add(FRAGMENT_HEADER_LEN);
-                ip.transport_len = ip.transport_len.wrapping_sub(FRAGMENT_HEADER_LEN);
-                continue;
-            }
-            _ => return Ok(()),
-        };
-        let &[next, len] = frame
-            .get(ip.transport..)
+    #[inline(always)]
+    fn read_v4(&mut self, frame: &[u8], room: usize, dir: Direction) -> Result<(), Reject> {
+        let header: &[u8; 20] = frame
+            .get(ETHERNET_LEN..)
             .and_then(<[u8]>::first_chunk)
             .ok_or(DropReason::Truncated)?;
-        let units = match ip.proto {
-            Proto(44) => 1,
-            Proto(51) => usize::from(len).wrapping_add(2),
-            _ => usize::from(len).wrapping_add(1),
-        };
-        let len = units.wrapping_mul(unit);
-        walked = walked.wrapping_add(len);
-        if len > ip.transport_len || walked > IPV6_EXTENSION_BYTES_MAX {
-            return Err(DropReason::BadExtension.into());
+        let [ver_ihl] = field(header, 0);
+        let header_len = usize::from(ver_ihl & 0x0f).wrapping_mul(4);
+        self.ip_len = u16::from_be_bytes(field(header, 2));
+        let total = usize::from(self.ip_len);
+        if ver_ihl >> 4 != 4 || header_len < 20 || total < header_len || total > room {
+            return Err(DropReason::BadIp.into());
         }
-        ip.proto = Proto(next);
-        ip.transport = ip.transport.wrapping_add(len);
-        ip.transport_len = ip.transport_len.wrapping_sub(len);
+        // More fragments, or an offset (RFC 791 section 3.1).
+        if u16::from_be_bytes(field(header, 6)) & 0x3fff != 0 {
+            return Err(Reject::Fragment);
+        }
+        let (src, dst) = (mapped(field(header, 12)), mapped(field(header, 16)));
+        let [proto] = field(header, 9);
+        self.set_ends(Family::V4, src, dst, dir);
+        self.tuple.proto = Proto(proto);
+        self.transport = ETHERNET_LEN.wrapping_add(header_len);
+        self.read_transport(frame, total.wrapping_sub(header_len), dir)
     }
-    Err(DropReason::BadExtension.into())
+
+    #[inline(always)]
+    fn read_v6(&mut self, frame: &[u8], room: usize, dir: Direction) -> Result<(), Reject> {
+        let header: &[u8; 40] = frame
+            .get(ETHERNET_LEN..)
+            .and_then(<[u8]>::first_chunk)
+            .ok_or(DropReason::Truncated)?;
+        let [version] = field(header, 0);
+        let payload = u16::from_be_bytes(field(header, 4));
+        let [next] = field(header, 6);
+        // A jumbo payload (length zero) cannot come from a guest: no MTU allows it.
+        self.ip_len = payload.checked_add(40).ok_or(DropReason::BadIp)?;
+        if version >> 4 != 6 || usize::from(self.ip_len) > room {
+            return Err(DropReason::BadIp.into());
+        }
+        self.set_ends(Family::V6, field(header, 8), field(header, 24), dir);
+        self.tuple.proto = Proto(next);
+        self.transport = ETHERNET_LEN.wrapping_add(40);
+        let mut transport_len = usize::from(payload);
+        if !(self.tuple.proto.has_ports() || self.tuple.proto == Proto::ICMPV6) {
+            transport_len = self.walk_extensions(frame, transport_len)?;
+        }
+        self.read_transport(frame, transport_len, dir)
+    }
+
+    #[inline(always)]
+    fn set_ends(&mut self, family: Family, src: [u8; 16], dst: [u8; 16], dir: Direction) {
+        self.tuple.family = family;
+        (self.tuple.local, self.tuple.remote) = match dir {
+            Direction::Out => (src, dst),
+            Direction::In => (dst, src),
+        };
+    }
+
+    /// Moves past extension headers (RFC 8200 section 4). How many of
+    /// `transport_len` bytes are left.
+    #[inline(never)]
+    fn walk_extensions(&mut self, frame: &[u8], transport_len: usize) -> Result<usize, Reject> {
+        let (mut left, mut walked) = (transport_len, 0_usize);
+        for _ in 0..IPV6_EXTENSIONS_MAX {
+            let unit = match self.tuple.proto {
+                // Hop-by-hop, routing and destination options, in units of 8 bytes.
+                Proto(0 | 43 | 60) => 8,
+                // An authentication header counts in units of 4, less 2.
+                Proto(51) => 4,
+                Proto(44) => {
+                    self.tuple.proto = atomic_fragment(frame, self.transport, left)?;
+                    self.transport = self.transport.wrapping_add(FRAGMENT_HEADER_LEN);
+                    left = left.wrapping_sub(FRAGMENT_HEADER_LEN);
+                    continue;
+                }
+                _ => return Ok(left),
+            };
+            let &[next, len] = frame
+                .get(self.transport..)
+                .and_then(<[u8]>::first_chunk)
+                .ok_or(DropReason::Truncated)?;
+            let units = usize::from(len).wrapping_add(if unit == 8 { 1 } else { 2 });
+            let len = units.wrapping_mul(unit);
+            walked = walked.wrapping_add(len);
+            if len > left || walked > IPV6_EXTENSION_BYTES_MAX {
+                return Err(DropReason::BadExtension.into());
+            }
+            self.tuple.proto = Proto(next);
+            self.transport = self.transport.wrapping_add(len);
+            left = left.wrapping_sub(len);
+        }
+        Err(DropReason::BadExtension.into())
+    }
+
+    #[inline(always)]
+    fn read_transport(&mut self, frame: &[u8], len: usize, dir: Direction) -> Result<(), Reject> {
+        let bytes = frame.get(self.transport..).unwrap_or_default();
+        match (self.tuple.proto, self.tuple.family) {
+            (Proto::TCP, _) => self.read_tcp(bytes, len, dir)?,
+            (Proto::UDP, _) => self.read_udp(bytes, len, dir)?,
+            (Proto::ICMP, Family::V4) => self.read_icmp(bytes, len, [8, 0])?,
+            (Proto::ICMPV6, Family::V6) => self.read_icmp(bytes, len, [128, 129])?,
+            (Proto::SCTP, _) => {
+                let header: &[u8; 4] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
+                if len < 12 {
+                    return Err(DropReason::BadTransport.into());
+                }
+                self.set_ports(header, dir);
+            }
+            // The other family's ICMP has no meaning here, and no checksum to mend.
+            (Proto::ICMP | Proto::ICMPV6, _) => return Err(DropReason::BadTransport.into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes source and destination port from the first four bytes.
+    #[inline(always)]
+    fn set_ports(&mut self, header: &[u8], dir: Direction) {
+        let src = u16::from_be_bytes(field(header, 0));
+        let dst = u16::from_be_bytes(field(header, 2));
+        (self.tuple.local_port, self.tuple.remote_port) = match dir {
+            Direction::Out => (src, dst),
+            Direction::In => (dst, src),
+        };
+    }
+
+    #[inline(always)]
+    fn read_tcp(&mut self, bytes: &[u8], len: usize, dir: Direction) -> Result<(), DropReason> {
+        let header: &[u8; 20] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
+        let [offset, flags] = field(header, 12);
+        let header_len = usize::from(offset >> 4).wrapping_mul(4);
+        if header_len < 20 || header_len > len {
+            return Err(DropReason::BadTransport);
+        }
+        self.segment = Segment {
+            seq: u32::from_be_bytes(field(header, 4)),
+            ack: u32::from_be_bytes(field(header, 8)),
+            len: u32::try_from(len.wrapping_sub(header_len)).unwrap_or(u32::MAX),
+            window: u16::from_be_bytes(field(header, 14)),
+            flags,
+        };
+        self.set_ports(header, dir);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn read_udp(&mut self, bytes: &[u8], len: usize, dir: Direction) -> Result<(), DropReason> {
+        let header: &[u8; 8] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
+        let udp_len = usize::from(u16::from_be_bytes(field(header, 4)));
+        if udp_len < 8 || udp_len > len {
+            return Err(DropReason::BadTransport);
+        }
+        self.set_ports(header, dir);
+        Ok(())
+    }
+
+    /// ICMP of either family, whose echo request and reply have these types.
+    #[inline(never)]
+    fn read_icmp(&mut self, bytes: &[u8], len: usize, echo: [u8; 2]) -> Result<(), DropReason> {
+        let &[kind, code, _, _, i0, i1, _, _] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
+        if len < 8 {
+            return Err(DropReason::BadTransport);
+        }
+        let (local, remote) = if echo.contains(&kind) {
+            (u16::from_be_bytes([i0, i1]), 0)
+        } else if kind == 0 {
+            // Reserved in ICMPv6 (RFC 4443 section 2.1), echo reply in ICMP.
+            return Err(DropReason::BadTransport);
+        } else {
+            (0, u16::from_be_bytes([kind, code]))
+        };
+        (self.tuple.local_port, self.tuple.remote_port) = (local, remote);
+        self.icmp = (kind, code);
+        Ok(())
+    }
+}
+
+/// The IPv4-mapped form of an address.
+#[inline(always)]
+fn mapped(addr: [u8; 4]) -> [u8; 16] {
+    (0xffff_0000_0000 | u128::from(u32::from_be_bytes(addr))).to_be_bytes()
 }
 
 /// Bytes of an IPv6 fragment header.
@@ -278,132 +360,15 @@ const FRAGMENT_HEADER_LEN: usize = 8;
 /// What follows a fragment header whose offset and M flag are zero: such a
 /// packet is whole ("atomic fragment", RFC 6946). Any other is a fragment.
 /// The header's second byte is reserved, and no length.
-fn atomic_fragment(frame: &[u8], ip: &Ip) -> Result<Proto, Reject> {
-    let header = frame.get(ip.transport..).and_then(<[u8]>::first_chunk);
+fn atomic_fragment(frame: &[u8], transport: usize, left: usize) -> Result<Proto, Reject> {
+    let header = frame.get(transport..).and_then(<[u8]>::first_chunk);
     let &[next, _, offset, more, _, _, _, _] = header
-        .filter(|_| ip.transport_len >= FRAGMENT_HEADER_LEN)
+        .filter(|_| left >= FRAGMENT_HEADER_LEN)
         .ok_or(DropReason::BadExtension)?;
     match u16::from_be_bytes([offset, more]) & 0xfff9 {
         0 => Ok(Proto(next)),
         _ => Err(Reject::Fragment),
     }
-}
-
-#[inline]
-fn parse_transport(frame: &[u8], ip: &Ip, dir: Direction) -> Result<Packet, Reject> {
-    let bytes = frame.get(ip.transport..).unwrap_or_default();
-    let (ports, detail) = match ip.proto {
-        Proto::TCP => tcp(bytes, ip.transport_len)?,
-        Proto::UDP => udp(bytes, ip.transport_len)?,
-        Proto::ICMP if ip.family == Family::V4 => icmp(bytes, ip.transport_len, 8, 0)?,
-        Proto::ICMPV6 if ip.family == Family::V6 => icmp(bytes, ip.transport_len, 128, 129)?,
-        Proto::SCTP if ip.transport_len >= 12 => {
-            let &[s0, s1, d0, d1] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
-            (
-                Ports::Directed(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])),
-                Detail::Other,
-            )
-        }
-        // The other family's ICMP has no meaning here, and no checksum to mend.
-        Proto::SCTP | Proto::ICMP | Proto::ICMPV6 => return Err(DropReason::BadTransport.into()),
-        _ => (Ports::Fixed(0, 0), Detail::Other),
-    };
-    let (local, remote) = match dir {
-        Direction::Out => (ip.src, ip.dst),
-        Direction::In => (ip.dst, ip.src),
-    };
-    let (local_port, remote_port) = match (ports, dir) {
-        (Ports::Directed(src, dst), Direction::Out) => (src, dst),
-        (Ports::Directed(src, dst), Direction::In) => (dst, src),
-        (Ports::Fixed(local, remote), _) => (local, remote),
-    };
-    Ok(Packet {
-        tuple: Tuple {
-            local,
-            remote,
-            local_port,
-            remote_port,
-            proto: ip.proto,
-            family: ip.family,
-        },
-        transport: ip.transport,
-        ip_len: ip.ip_len,
-        detail,
-    })
-}
-
-/// The two port fields of a key.
-enum Ports {
-    /// Source and destination.
-    Directed(u16, u16),
-    /// Local and remote, whichever way the packet goes.
-    Fixed(u16, u16),
-}
-
-#[inline]
-fn tcp(bytes: &[u8], len: usize) -> Result<(Ports, Detail), DropReason> {
-    let header: &[u8; 20] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
-    let &[
-        s0,
-        s1,
-        d0,
-        d1,
-        q0,
-        q1,
-        q2,
-        q3,
-        a0,
-        a1,
-        a2,
-        a3,
-        offset,
-        flags,
-        w0,
-        w1,
-        ..,
-    ] = header;
-    let header_len = usize::from(offset >> 4).wrapping_mul(4);
-    if header_len < 20 || header_len > len {
-        return Err(DropReason::BadTransport);
-    }
-    let segment = Segment {
-        seq: u32::from_be_bytes([q0, q1, q2, q3]),
-        ack: u32::from_be_bytes([a0, a1, a2, a3]),
-        len: u32::try_from(len.wrapping_sub(header_len)).unwrap_or(u32::MAX),
-        window: u16::from_be_bytes([w0, w1]),
-        flags,
-    };
-    let ports = Ports::Directed(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
-    Ok((ports, Detail::Tcp(segment)))
-}
-
-#[inline]
-fn udp(bytes: &[u8], len: usize) -> Result<(Ports, Detail), DropReason> {
-    let &[s0, s1, d0, d1, l0, l1, _, _] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
-    let udp_len = usize::from(u16::from_be_bytes([l0, l1]));
-    if udp_len < 8 || udp_len > len {
-        return Err(DropReason::BadTransport);
-    }
-    let ports = Ports::Directed(u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
-    Ok((ports, Detail::Other))
-}
-
-/// ICMP of either family, whose echo request and reply have these types.
-#[inline]
-fn icmp(bytes: &[u8], len: usize, request: u8, reply: u8) -> Result<(Ports, Detail), DropReason> {
-    let &[kind, code, _, _, i0, i1, _, _] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
-    if len < 8 {
-        return Err(DropReason::BadTransport);
-    }
-    let ports = if kind == request || kind == reply {
-        Ports::Fixed(u16::from_be_bytes([i0, i1]), 0)
-    } else if kind == 0 {
-        // Reserved in ICMPv6 (RFC 4443 section 2.1), echo reply in ICMP.
-        return Err(DropReason::BadTransport);
-    } else {
-        Ports::Fixed(0, u16::from_be_bytes([kind, code]))
-    };
-    Ok((ports, Detail::Icmp(kind, code)))
 }
 
 #[cfg(test)]

@@ -366,3 +366,86 @@ fn state(sled: &Sled) -> String {
     assert_eq!(page.entries.len(), 1);
     page.entries[0].state.clone()
 }
+
+#[test]
+fn a_connection_that_was_cut_stays_cut() {
+    let allow = r#"rules = ["dir=in priority=1 action=allow protocols=tcp ports=80"]"#;
+    let sled = Sled::with(1, &(port("g1", 1, allow) + &port("g2", 2, "")));
+    let call = Flow::new(G2, "10.0.0.2:1000 > 10.0.0.1:80");
+    let answer = call.back(G1);
+    sled.local("g2", &call.tcp("S", 1, 0, b"")).unwrap();
+    sled.local("g1", &answer.tcp("SA", 9, 2, b"")).unwrap();
+    sled.local("g2", &call.tcp("A", 2, 10, b"")).unwrap();
+    sled.command(Command::SetFwRules(name("g1"), vec![]))
+        .unwrap();
+    let cut = Err(DropReason::FirewallDefault);
+    // Both kernels send again, ever less often.
+    for wait_s in [0, 1, 2, 4, 8, 16, 32, 64, 120, 120] {
+        assert_eq!(sled.local("g1", &answer.tcp("PA", 10, 2, b"x")), cut);
+        assert_eq!(sled.local("g2", &call.tcp("PA", 2, 10, b"x")), cut);
+        sled.advance(wait_s * 1_000);
+    }
+    // It isn't for ever: the same ends may open another connection.
+    sled.local("g1", &answer.tcp("S", 1, 0, b"")).unwrap();
+    sled.local("g2", &call.tcp("SA", 1, 2, b"")).unwrap();
+    sled.local("g1", &answer.tcp("A", 2, 2, b"")).unwrap();
+}
+
+#[test]
+fn a_connection_that_was_cut_goes_on_when_it_may_again() {
+    let allow = "dir=in priority=1 action=allow protocols=tcp ports=80";
+    let rules = format!("options = {{ tcp_mid_stream = true }}\nrules = [\"{allow}\"]");
+    let sled = Sled::with(1, &(port("g1", 1, &rules) + &port("g2", 2, "")));
+    let call = Flow::new(G2, "10.0.0.2:1000 > 10.0.0.1:80");
+    sled.local("g2", &call.tcp("S", 1, 0, b"")).unwrap();
+    sled.local("g1", &call.back(G1).tcp("SA", 9, 2, b""))
+        .unwrap();
+    sled.local("g2", &call.tcp("A", 2, 10, b"")).unwrap();
+    sled.command(Command::SetFwRules(name("g1"), vec![]))
+        .unwrap();
+    sled.local("g2", &call.tcp("PA", 2, 10, b"x")).unwrap_err();
+    sled.command(Command::SetFwRules(
+        name("g1"),
+        vec![allow.parse().unwrap()],
+    ))
+    .unwrap();
+    sled.local("g2", &call.tcp("PA", 2, 10, b"x")).unwrap();
+    assert_eq!(state(&sled), "ESTABLISHED");
+}
+
+#[test]
+fn refusals_count_for_who_refused() {
+    let rules = r#"rules = ["dir=in priority=1 action=allow protocols=udp ports=53"]"#;
+    let sled = Sled::with(1, &(port("g1", 1, rules) + &port("g2", 2, "")));
+    let to = |port: u16| Flow::new(G2, &format!("10.0.0.2:1000 > 10.0.0.1:{port}"));
+    sled.local("g2", &to(53).udp(b"")).unwrap();
+    sled.local("g2", &to(99).udp(b"")).unwrap_err();
+    let default_hits = || {
+        let Ok(Response::Layers(layers)) = sled.command(Command::ListLayers(name("g1"))) else {
+            panic!()
+        };
+        let of = |l| {
+            layers
+                .iter()
+                .find(|e| e.layer == l)
+                .unwrap()
+                .default_hits_in
+        };
+        of(LayerId::Firewall)
+    };
+    assert_eq!(default_hits(), 1);
+    let deny = "dir=in priority=0 action=deny protocols=udp"
+        .parse()
+        .unwrap();
+    sled.command(Command::SetFwRules(name("g1"), vec![deny]))
+        .unwrap();
+    sled.local("g2", &to(53).udp(b"")).unwrap_err();
+    sled.local("g2", &to(99).udp(b"")).unwrap_err();
+    let Ok(Response::Layer(page)) =
+        sled.command(Command::DumpLayer(name("g1"), LayerId::Firewall, 0))
+    else {
+        panic!()
+    };
+    let text = format!("{:?}", page.entries[0]);
+    assert!(text.contains("packets: 2"), "{text}");
+}

@@ -26,7 +26,7 @@ impl opte_core::event::Observer for Quiet {
 }
 
 const SNAT: &str = r#"
-options = { flows_max = 512, udp_one_way_s = 1, tcp_opening_s = 1 }
+options = { flows_max = 8192, udp_one_way_s = 1, tcp_opening_s = 1 }
 external = { snat = [{ address = "203.0.113.9", first_port = 1024, last_port = 1535 }] }
 rules = ["dir=in priority=100 action=allow"]"#;
 
@@ -154,7 +154,7 @@ fn threads_leave_nothing_behind() {
         "the budget is what ports have"
     );
     assert!(
-        stats(&host, Some("g1")).flows <= 512 + 4,
+        stats(&host, Some("g1")).flows <= 8_192 + 4,
         "nearly the limit"
     );
     for port in ["g1", "g2"] {

@@ -224,3 +224,28 @@ fn a_key_that_overflowed_is_found_by_the_slow_path_and_brought_home() {
         assert!(found.is_some());
     }
 }
+
+#[test]
+fn a_shard_finds_its_own_flows_only() {
+    // An external port may pass from one inside end to another before the
+    // first one's flow is known to be over: two flows with one outside key.
+    let (table, _) = table(100_000);
+    let flow = |number| {
+        let mut flow = Flow::new(key(number), Direction::In, Instant::ZERO);
+        (flow.outside_local, flow.outside_port) = ([9; 16], 77);
+        flow
+    };
+    for number in 0..8 {
+        insert(&table, flow(number)).unwrap();
+    }
+    let outside = flow(0).outside();
+    for number in 0..8 {
+        let mut shard = table.lock(table.hash(&key(number)));
+        let found = shard.find(Direction::In, &outside, table.hash(&outside));
+        let id = found.map(|(id, _)| id);
+        // `remove` would work on the wrong shard.
+        if let Some(id) = id {
+            assert_eq!(table.place(id.0).0, shard.at, "{number}");
+        }
+    }
+}

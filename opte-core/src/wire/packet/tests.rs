@@ -48,9 +48,7 @@ fn both_directions_of_a_flow_have_one_key() {
         "tcp 10.0.0.1:1024 10.0.0.2:80"
     );
     assert_eq!((out.transport, out.ip_len), (34, 44));
-    let Detail::Tcp(segment) = out.detail else {
-        panic!("not TCP")
-    };
+    let segment = out.segment;
     assert_eq!((segment.seq, segment.ack, segment.len), (7, 9, 4));
     assert!(segment.has(Segment::SYN) && segment.has(Segment::ACK) && !segment.has(Segment::FIN));
     let inbound = all(&ipv4(6, &TCP, 0), Direction::In).unwrap();
@@ -74,7 +72,7 @@ fn echo_keys_carry_the_identifier_and_other_icmp_the_type() {
         (error.tuple.local_port, error.tuple.remote_port),
         (0, 0x0304)
     );
-    assert_eq!(error.detail, Detail::Icmp(3, 4));
+    assert_eq!(error.icmp, (3, 4));
     let echo6 = all(&ipv6(58, &[128, 0, 0, 0, 0, 7, 0, 1]), Direction::Out).unwrap();
     assert_eq!((echo6.tuple.local_port, echo6.tuple.remote_port), (7, 0));
 }
@@ -165,9 +163,7 @@ fn other_frames_have_their_own_reason() {
 fn padding_is_no_payload() {
     let mut frame = ipv4(6, &TCP, 0);
     frame.resize(100, 0);
-    let Detail::Tcp(segment) = all(&frame, Direction::Out).unwrap().detail else {
-        panic!()
-    };
+    let segment = all(&frame, Direction::Out).unwrap().segment;
     assert_eq!(segment.len, 4);
 }
 

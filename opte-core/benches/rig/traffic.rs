@@ -1,0 +1,158 @@
+//! Frames of many flows, replayed in bursts.
+//!
+//! Rules     T1  a burst is 64 frames; their header bytes are loaded again
+//!               before each burst, outside of the time measured.
+//!           T2  frames lie in buffers of their own, with 128 bytes of
+//!               headroom, in one piece.
+//!           T3  frames of established flows come in one random order, the
+//!               same on every run and every pass.
+//!           T4  what is timed is parse, look-up, state, counters, rewrite and
+//!               encapsulation or decapsulation; the clock is read once per
+//!               burst, unless the case is about reading it more often.
+
+use super::flows::Flows;
+use super::rng::Rng;
+use super::{HEADROOM, Raw, Rig};
+use opte_core::event::Unobserved;
+use opte_core::frame::SliceFrame;
+use opte_core::host::{Host, Lane};
+use opte_core::verdict::{Discard, LinkId, Verdict};
+use opte_core::{Direction, Instant};
+use std::time::Duration;
+
+/// Frames of a burst.
+pub const BURST: usize = 64;
+/// What of a frame is edited or read: outer headers with an option, and inner
+/// ones up to TCP over IPv6.
+const LOADED: usize = 74 + 74;
+
+/// Frames to replay.
+pub struct Traffic {
+    pub dir: Direction,
+    /// The heads of all frames, one after the other.
+    heads: Vec<u8>,
+    head_len: usize,
+    frame_len: usize,
+    count: usize,
+    at: usize,
+    buffers: Vec<u8>,
+}
+
+impl Traffic {
+    /// Frames, all of one length, in the order given.
+    pub fn new(dir: Direction, frames: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let mut heads = Vec::new();
+        let (mut count, mut first) = (0, Vec::new());
+        for frame in frames {
+            let head_len = frame.len().min(LOADED);
+            heads.extend_from_slice(&frame[..head_len]);
+            if count == 0 {
+                first = frame;
+            } else {
+                assert_eq!(first.len(), frame.len(), "frames of one length");
+            }
+            count += 1;
+        }
+        let mut buffers = Vec::new();
+        for _ in 0..BURST {
+            buffers.resize(buffers.len() + HEADROOM, 0);
+            buffers.extend_from_slice(&first);
+        }
+        Self {
+            dir,
+            heads,
+            head_len: first.len().min(LOADED),
+            frame_len: first.len(),
+            count,
+            at: 0,
+            buffers,
+        }
+    }
+
+    /// A packet of each flow, in random order.
+    pub fn of(flows: &Flows, dir: Direction, len: usize) -> Self {
+        let order = Rng::new(1).permutation(flows.count);
+        Self::new(
+            dir,
+            order
+                .into_iter()
+                .map(|number| flows.packet(number, dir, len)),
+        )
+    }
+
+    /// Frames in all.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Puts the next 64 frames into the buffers; after the last comes the first.
+    pub fn load(&mut self) {
+        let stride = HEADROOM + self.frame_len;
+        for buffer in self.buffers.chunks_exact_mut(stride) {
+            let head = &self.heads[self.at * self.head_len..][..self.head_len];
+            buffer[HEADROOM..][..self.head_len].copy_from_slice(head);
+            self.at = (self.at + 1) % self.count;
+        }
+    }
+
+    /// Hands what is loaded to the host; how many frames went on.
+    #[inline]
+    pub fn process(
+        &mut self,
+        rig: &Rig,
+        lane: &mut Lane<Raw>,
+        clock: impl FnMut() -> Instant,
+    ) -> u64 {
+        let stride = HEADROOM + self.frame_len;
+        match self.dir {
+            Direction::Out => {
+                timed::<true, _>(&rig.host, lane, rig.port, &mut self.buffers, stride, clock)
+            }
+            Direction::In => {
+                timed::<false, _>(&rig.host, lane, rig.port, &mut self.buffers, stride, clock)
+            }
+        }
+    }
+
+    /// Loads and processes a burst; how long the latter took, and how many
+    /// frames went on.
+    pub fn burst(&mut self, rig: &Rig, lane: &mut Lane<Raw>) -> (Duration, u64) {
+        self.load();
+        let start = std::time::Instant::now();
+        let now = rig.now();
+        let passed = self.process(rig, lane, || now);
+        (start.elapsed(), passed)
+    }
+
+    /// As [`Traffic::burst`], with the clock read for every packet.
+    pub fn clocked_burst(&mut self, rig: &Rig, lane: &mut Lane<Raw>) -> (Duration, u64) {
+        self.load();
+        let start = std::time::Instant::now();
+        let passed = self.process(rig, lane, || rig.now());
+        (start.elapsed(), passed)
+    }
+}
+
+/// The part that is measured, by name: callgrind counts in here only.
+#[inline(never)]
+fn timed<const OUT: bool, C: FnMut() -> Instant>(
+    host: &Host<Raw, Unobserved>,
+    lane: &mut Lane<Raw>,
+    port: opte_core::api::PortId,
+    buffers: &mut [u8],
+    stride: usize,
+    mut clock: C,
+) -> u64 {
+    let mut passed = 0;
+    for buffer in buffers.chunks_exact_mut(stride) {
+        let mut frame = SliceFrame::new(buffer, HEADROOM, stride);
+        let now = clock();
+        let verdict = if OUT {
+            host.tx(lane, port, &mut frame, now, &mut Discard)
+        } else {
+            host.rx(lane, LinkId(0), &mut frame, now, &mut Discard)
+        };
+        passed += u64::from(matches!(verdict, Verdict::Link(_) | Verdict::Port(_)));
+    }
+    passed
+}
