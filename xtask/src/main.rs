@@ -19,6 +19,8 @@ mod demo;
 mod install;
 #[cfg(target_os = "linux")]
 mod lab;
+#[cfg_attr(not(target_os = "linux"), path = "record/elsewhere.rs")]
+mod record;
 mod script;
 mod step;
 mod test;
@@ -49,6 +51,8 @@ enum Command {
     Cases(case::Args),
     /// Take what the engine does now for what golden cases expect
     Bless(case::bless::Args),
+    /// Record real clients as inputs of golden cases (no root; programs from Debian)
+    Record(record::Args),
     /// Measure the engine and say what its figures should be
     Bench(bench::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::Cases(args) => case::run(args),
         Command::Bless(args) => case::bless::run(args),
+        Command::Record(args) => record::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),
     };

@@ -42,7 +42,7 @@ fn steps(root: &Path) -> Vec<Step<'_>> {
 
 /// Judges what the golden cases and the demo sent when they last ran.
 fn judge(root: &Path) -> Result<Outcome> {
-    let mut captures = case::emitted(root)?;
+    let mut captures = case::emitted(root, None)?;
     let recorded = root.join("target/demo/underlay.pcapng");
     if recorded.is_file() {
         let setup = std::fs::read_to_string(root.join("xtask/src/demo/sled_a.toml"))?;

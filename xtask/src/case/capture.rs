@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Writes one capture per place, and says which is where.
-pub(super) fn write_inputs(frames: &[Frame], dir: &Path) -> Result<BTreeMap<Place, PathBuf>> {
+pub(crate) fn write_inputs(frames: &[Frame], dir: &Path) -> Result<BTreeMap<Place, PathBuf>> {
     fs::create_dir_all(dir)?;
     let mut by_place: BTreeMap<Place, Vec<&Frame>> = BTreeMap::new();
     for frame in frames {

@@ -25,20 +25,23 @@ mod tests;
 
 use crate::script::Scene;
 use crate::step::Outcome;
-use crate::workspace;
+use crate::{tshark, workspace};
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Where the cases are.
-const FOLDER: &str = "opte-core/tests/cases";
+pub(crate) const FOLDER: &str = "opte-core/tests/cases";
 
 /// What `cases` is told.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only cases whose name contains this
     name: Option<String>,
+    /// Have tshark judge every frame that came out
+    #[arg(long)]
+    judge: bool,
 }
 
 /// Runs cases and prints a line for each.
@@ -55,12 +58,27 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             }
         }
     }
+    if args.judge {
+        let captures = emitted(&root, args.name.as_deref())?;
+        let files = captures.iter().map(|(path, scene)| (path.as_path(), scene));
+        let outcome = tshark::check(files)?;
+        failed += outcome.failures.len();
+        for problem in outcome.failures.iter().chain(&outcome.skips) {
+            println!("{problem}");
+        }
+        println!("tshark judged {}", outcome.note);
+    }
     println!("{failed} cases failed");
     Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Builds the driver and says where it is.
+pub(crate) fn driver(root: &Path) -> Result<PathBuf> {
+    replay::build(root)
 }
 
 /// Runs every case, each of which counts by itself.
@@ -80,10 +98,10 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Every capture that the cases' last run wrote, and what its setup says.
-pub(crate) fn emitted(root: &Path) -> Result<Vec<(PathBuf, Scene)>> {
+/// Every capture that the last run of the cases wrote whose name contains `part`, and what its setup says.
+pub(crate) fn emitted(root: &Path, part: Option<&str>) -> Result<Vec<(PathBuf, Scene)>> {
     let mut captures = Vec::new();
-    for case in list(root, None)? {
+    for case in list(root, part)? {
         let out = case.out();
         if !out.is_dir() {
             continue;

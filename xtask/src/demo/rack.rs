@@ -16,8 +16,9 @@
 
 use super::Paths;
 use crate::lab::Namespace;
-use crate::lab::boundary::{Boundary, Mapping};
+use crate::lab::boundary::Boundary;
 use crate::lab::capture::Capture;
+use crate::lab::fabric::{Fabric, Stack, outside};
 use crate::lab::guest::Guest;
 use crate::lab::link::Links;
 use crate::lab::process::Process;
@@ -86,7 +87,7 @@ pub(super) struct Rack {
     pub(super) capture: Option<Capture>,
     /// Held, because a network namespace that nobody holds goes away, and
     /// takes both ends of its cables along.
-    _fabric: Namespace,
+    _fabric: Fabric,
 }
 
 /// What a sled is made from.
@@ -125,28 +126,29 @@ impl Rack {
         let fabric = Namespace::new("fabric")?;
         let edge = Namespace::new("edge")?;
         let internet = Namespace::new("internet")?;
-        Links::open(&fabric)?.add_bridge("fabric", UNDERLAY_MTU)?;
-        Links::open(&fabric)?.set_up("fabric")?;
-        cable(&fabric, &edge, "edge")?;
+        let fabric = Fabric::new(fabric, UNDERLAY_MTU)?;
+        fabric.cable("edge", (&edge, NET0), Stack::Linux)?;
 
         let namespaces = PLANS
             .iter()
             .map(|plan| {
                 let namespace = Namespace::new(plan.name)?;
                 Links::open(&namespace)?.set_up("lo")?;
-                cable(&fabric, &namespace, plan.name)?;
+                fabric.cable(plan.name, (&namespace, NET0), Stack::Ours)?;
                 Ok(namespace)
             })
             .collect::<Result<Vec<_>>>()?;
         let ports = [PLANS[0].name, PLANS[1].name, "edge"];
-        let capture = Capture::start(&fabric, &ports, &paths.capture())?;
+        let capture = Capture::start(fabric.namespace(), &ports, &paths.capture())?;
 
         let sleds = PLANS
             .iter()
             .zip(namespaces)
             .map(|(plan, namespace)| Sled::start(plan, namespace, paths))
             .collect::<Result<Vec<_>>>()?;
-        let boundary = outside(&edge, &internet, &sleds)?;
+        let setups: Vec<&Setup> = sleds.iter().map(|sled| &sled.setup).collect();
+        let internet_at = [IpAddr::V4(INTERNET_V4), IpAddr::V6(INTERNET_V6)];
+        let boundary = outside((&edge, NET0), (&internet, &internet_at), &setups)?;
         let mut tenants = Vec::new();
         for (number, sled) in sleds.iter().enumerate() {
             for port in &sled.setup.ports {
@@ -197,16 +199,6 @@ impl Sled {
             driver,
         })
     }
-
-    /// Its tunnel address.
-    pub(super) fn address(&self) -> Result<Ipv6Addr> {
-        let underlay = self
-            .setup
-            .underlay
-            .as_ref()
-            .context("a setup without underlay")?;
-        Ok(underlay.address)
-    }
 }
 
 impl Paths {
@@ -216,80 +208,10 @@ impl Paths {
     }
 }
 
-/// Connects `namespace`'s underlay device to the fabric's port `port`.
-fn cable(fabric: &Namespace, namespace: &Namespace, port: &str) -> Result<()> {
-    let mut here = Links::open(fabric)?;
-    here.add_veth(port, (namespace, NET0), UNDERLAY_MTU)?;
-    here.plug(port, "fabric")?;
-    let mut there = Links::open(namespace)?;
-    if port != "edge" {
-        // The driver has IPv6 of its own on this device.
-        there.silence(NET0)?;
-    }
-    here.set_up(port)?;
-    there.set_up(NET0)?;
-    here.settle(port)?;
-    there.settle(NET0)
-}
-
-/// Makes the boundary and the internet behind it.
-fn outside(edge: &Namespace, internet: &Namespace, sleds: &[Sled]) -> Result<Boundary> {
-    let setups = sleds.iter().map(|sled| &sled.setup);
-    let endpoint = setups
-        .clone()
-        .flat_map(|setup| &setup.v2b)
-        .flat_map(|v2b| &v2b.endpoints)
-        .next()
-        .context("no boundary in the setups")?
-        .address;
-    Links::open(edge)?.add_address(NET0, IpAddr::V6(endpoint), 64)?;
-    let mut table = Vec::new();
-    for sled in sleds {
-        for port in &sled.setup.ports {
-            table.extend(mappings(port, sled.address()?));
-        }
-    }
-    let external: Vec<IpAddr> = table.iter().map(|mapping| mapping.external).collect();
-    let boundary = Boundary::start((edge, endpoint), (internet, "inet"), table)?;
-    let mut links = Links::open(internet)?;
-    links.add_address("inet", IpAddr::V4(INTERNET_V4), 32)?;
-    links.add_address("inet", IpAddr::V6(INTERNET_V6), 128)?;
-    let mut routed = Vec::new();
-    for address in external {
-        if routed.contains(&address) {
-            continue;
-        }
-        let bits = if address.is_ipv6() { 128 } else { 32 };
-        links.add_route((address, bits), None, "inet")?;
-        routed.push(address);
-    }
-    Ok(boundary)
-}
-
-/// A port's lines in the boundary's table.
-fn mappings(port: &PortSpec, sled: Ipv6Addr) -> Vec<Mapping> {
-    let mapping = |external, ports| Mapping {
-        external,
-        ports,
-        vni: port.vni.get(),
-        mac: port.mac.0,
-        sled,
-    };
-    let external = &port.external;
-    let shared = external
-        .snat
-        .iter()
-        .map(|snat| mapping(snat.address, snat.first_port..=snat.last_port));
-    let floating = external.floating.iter().map(|floating| floating.address);
-    let whole = floating
-        .chain(external.ephemeral.iter().copied())
-        .map(|address| mapping(address, 0..=u16::MAX));
-    shared.chain(whole).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::fabric::mappings;
     use std::collections::BTreeSet;
 
     fn setups() -> Vec<Setup> {

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Bytes that a capture takes up at most; what comes after is only counted.
 const BYTES_MAX: u64 = 64 << 20;
@@ -157,7 +157,7 @@ impl Recorder {
         self.recorded.bytes += len;
         self.writer.write_pcapng_block(EnhancedPacketBlock {
             interface_id: u32::try_from(interface)?,
-            timestamp: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?,
+            timestamp: received.time,
             original_len: u32::try_from(data.len())?,
             data: Cow::Borrowed(data),
             options: Vec::new(),

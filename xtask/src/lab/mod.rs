@@ -28,6 +28,7 @@
 pub(crate) mod boundary;
 pub(crate) mod capture;
 pub(crate) mod dhcp;
+pub(crate) mod fabric;
 pub(crate) mod geneve;
 pub(crate) mod guest;
 pub(crate) mod ip;

@@ -6,13 +6,14 @@ use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::libc::{self, sockaddr_ll};
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrLike, bind,
-    recvfrom, send, setsockopt, socket, sockopt,
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType,
+    SockaddrLike, bind, recvmsg, send, setsockopt, socket, sockopt,
 };
-use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::time::{TimeSpec, TimeVal, TimeValLike};
+use std::io::IoSliceMut;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A frame that a packet socket received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub(crate) struct Received {
     pub(crate) link: u32,
     /// Whether the frame left by the device, rather than came in by it.
     pub(crate) outgoing: bool,
+    /// When it passed the device, since 1970. Sockets of all namespaces go by
+    /// the same clock, so times tell which of two frames was first.
+    pub(crate) time: Duration,
 }
 
 /// A socket that sends and receives whole frames.
@@ -50,6 +54,7 @@ impl PacketSocket {
                 SockProtocol::EthAll,
             )
             .context("can't open a packet socket")?;
+            setsockopt(&fd, sockopt::ReceiveTimestampns, &true)?;
             if index != 0 {
                 bind(fd.as_raw_fd(), &address(index)?)?;
             }
@@ -87,15 +92,29 @@ impl PacketSocket {
             sockopt::ReceiveTimeout,
             &TimeVal::microseconds(limit_us),
         )?;
-        match recvfrom::<LinkAddr>(self.fd.as_raw_fd(), buffer) {
-            Ok((len, from)) => Ok(Some(Received {
-                len,
-                link: from.map_or(0, |from| u32::try_from(from.ifindex()).unwrap_or_default()),
-                outgoing: from.is_some_and(|from| from.pkttype() == libc::PACKET_OUTGOING),
-            })),
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
-            Err(error) => Err(error).context("can't receive a frame"),
-        }
+        let mut room = [IoSliceMut::new(buffer)];
+        let mut control = nix::cmsg_space!(TimeSpec);
+        let fd = self.fd.as_raw_fd();
+        let got = recvmsg::<LinkAddr>(fd, &mut room, Some(&mut control), MsgFlags::empty());
+        let message = match got {
+            Ok(message) => message,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+            Err(error) => return Err(error).context("can't receive a frame"),
+        };
+        let stamp = message.cmsgs()?.find_map(|found| match found {
+            ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
+            _ => None,
+        });
+        let from = message.address;
+        Ok(Some(Received {
+            len: message.bytes,
+            link: from.map_or(0, |from| u32::try_from(from.ifindex()).unwrap_or_default()),
+            outgoing: from.is_some_and(|from| from.pkttype() == libc::PACKET_OUTGOING),
+            time: match stamp {
+                Some(time) => time,
+                None => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?,
+            },
+        }))
     }
 }
 
