@@ -25,7 +25,7 @@ const GROUP: u64 = 4;
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Bucket([AtomicU64; SLOTS]);
+pub(super) struct Bucket([AtomicU64; SLOTS]);
 
 #[derive(Debug)]
 pub(super) struct Index {
@@ -43,7 +43,7 @@ impl Bucket {
     /// The flow numbers here that the hash may mean. Slots fill from the first
     /// one on, so the first is nearly always the one.
     #[inline(always)]
-    fn meant(&self, hash: u64) -> impl Iterator<Item = u32> {
+    pub(super) fn meant(&self, hash: u64) -> impl Iterator<Item = u32> {
         self.0.iter().filter_map(move |slot| {
             // Acquire pairs with the release in `insert`: what was written to
             // the flow before it was published is seen.
@@ -55,8 +55,9 @@ impl Bucket {
         })
     }
 
+    /// Whether a slot is empty.
     #[inline(always)]
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.0.iter().any(|slot| slot.load(Ordering::Relaxed) == 0)
     }
 }
@@ -73,21 +74,14 @@ impl Index {
         }
     }
 
-    /// The flow numbers that a key's own bucket has for its hash.
-    #[inline(always)]
-    pub(super) fn at_home(&self, hash: u64) -> impl Iterator<Item = u32> {
-        let home = self.group(hash).next();
-        home.into_iter().flat_map(move |bucket| bucket.meant(hash))
-    }
-
-    /// Whether a key that isn't at home is nowhere.
+    /// The bucket that a key is in, if that has room.
     ///
     /// Keys overflow to the next bucket only when this one is full. It may
-    /// have been full then and have room now, which makes this a false answer;
-    /// the slow path looks everywhere.
+    /// have been full then and have room now, in which case a key seems to be
+    /// missing; the slow path looks everywhere.
     #[inline(always)]
-    pub(super) fn home_has_room(&self, hash: u64) -> bool {
-        self.group(hash).next().is_none_or(Bucket::has_room)
+    pub(super) fn home(&self, hash: u64) -> Option<&Bucket> {
+        self.group(hash).next()
     }
 
     /// The flow numbers that all buckets of a key have for its hash.

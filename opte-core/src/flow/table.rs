@@ -146,12 +146,13 @@ impl<R: RawMutex> Table<R> {
         key: &Tuple,
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
-        for number in self.index.at_home(hash) {
+        let home = self.index.home(hash)?;
+        for number in home.meant(hash) {
             if let Some(found) = self.locked_if_named(number, dir, key) {
                 return Some(found);
             }
         }
-        if self.index.home_has_room(hash) {
+        if home.has_room() {
             return None;
         }
         self.find_everywhere(dir, key, hash)
@@ -427,7 +428,8 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         let table = self.table;
         let found = table.find_everywhere(dir, key, hash)?;
         // A key that overflowed goes back to where the fast path finds it.
-        if table.index.home_has_room(hash) && !table.index.at_home(hash).any(|n| n == found.0.0) {
+        let home = table.index.home(hash)?;
+        if home.has_room() && !home.meant(hash).any(|number| number == found.0.0) {
             table.index.remove(hash, found.0.0);
             table.index.insert(hash, found.0.0);
         }
