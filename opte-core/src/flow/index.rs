@@ -16,7 +16,6 @@
 //!           translation (two keys each), so that does not happen before the
 //!           table is full, but for a chance below one in ten thousand.
 
-use super::position;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +25,7 @@ const GROUP: u64 = 4;
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Bucket([AtomicU64; SLOTS]);
+pub(super) struct Bucket([AtomicU64; SLOTS]);
 
 #[derive(Debug)]
 pub(super) struct Index {
@@ -40,35 +39,25 @@ fn word(hash: u64, flow: u32) -> u64 {
     (hash & 0xffff_ffff_0000_0000) | u64::from(flow).wrapping_add(1)
 }
 
-/// The flow number in a slot, if the hash may mean it.
-#[inline(always)]
-fn meant(slot: &AtomicU64, hash: u64) -> Option<u32> {
-    // Acquire pairs with the release in `insert`: what was written to the
-    // flow before it was published is seen.
-    let found = slot.load(Ordering::Acquire);
-    let [_, _, _, _, a, b, c, d] = found.to_be_bytes();
-    // An empty slot becomes a number that no flow has.
-    let number = u32::from_be_bytes([a, b, c, d]).wrapping_sub(1);
-    ((found ^ hash) >> 32 == 0).then_some(number)
-}
-
 impl Bucket {
-    /// Calls `check` with the flow numbers here that the hash may mean. Slots
-    /// fill from the first one on, so the first is nearly always the one.
+    /// The flow numbers here that the hash may mean. Slots fill from the first
+    /// one on, so the first is nearly always the one.
     #[inline(always)]
-    fn find<T>(&self, hash: u64, check: &mut impl FnMut(u32) -> Option<T>) -> Option<T> {
-        let mut slots = self.0.iter();
-        // Two loops, so that there is one copy of `check`, in line.
-        while let Some(number) = slots.by_ref().find_map(|slot| meant(slot, hash)) {
-            if let Some(value) = check(number) {
-                return Some(value);
-            }
-        }
-        None
+    pub(super) fn meant(&self, hash: u64) -> impl Iterator<Item = u32> {
+        self.0.iter().filter_map(move |slot| {
+            // Acquire pairs with the release in `insert`: what was written to
+            // the flow before it was published is seen.
+            let found = slot.load(Ordering::Acquire);
+            let [_, _, _, _, a, b, c, d] = found.to_be_bytes();
+            // An empty slot becomes a number that no flow has.
+            let number = u32::from_be_bytes([a, b, c, d]).wrapping_sub(1);
+            ((found ^ hash) >> 32 == 0).then_some(number)
+        })
     }
 
+    /// Whether a slot is empty.
     #[inline(always)]
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.0.iter().any(|slot| slot.load(Ordering::Relaxed) == 0)
     }
 }
@@ -85,32 +74,19 @@ impl Index {
         }
     }
 
-    /// Calls `check` with each flow number that the hash may mean until it
-    /// returns something.
+    /// The bucket that a key is in, if that has room.
+    ///
+    /// Keys overflow to the next bucket only when this one is full. It may
+    /// have been full then and have room now, in which case a key seems to be
+    /// missing; the slow path looks everywhere.
     #[inline(always)]
-    pub(super) fn find<T>(&self, hash: u64, mut check: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        for bucket in self.group(hash) {
-            if let Some(value) = bucket.find(hash, &mut check) {
-                return Some(value);
-            }
-            // Keys overflow to the next bucket only when this one is full. It
-            // may have been full then and have room now, which makes this a
-            // false miss; the slow path looks everywhere (`find_everywhere`).
-            if bucket.has_room() {
-                return None;
-            }
-        }
-        None
+    pub(super) fn home(&self, hash: u64) -> Option<&Bucket> {
+        self.group(hash).next()
     }
 
-    /// As [`Index::find`], and never misses a key that is there.
-    pub(super) fn find_everywhere<T>(
-        &self,
-        hash: u64,
-        mut check: impl FnMut(u32) -> Option<T>,
-    ) -> Option<T> {
-        self.group(hash)
-            .find_map(|bucket| bucket.find(hash, &mut check))
+    /// The flow numbers that all buckets of a key have for its hash.
+    pub(super) fn everywhere(&self, hash: u64) -> impl Iterator<Item = u32> {
+        self.group(hash).flat_map(move |bucket| bucket.meant(hash))
     }
 
     /// Adds `flow` under `hash`; false when there is no room.
@@ -146,8 +122,8 @@ impl Index {
         let group = ((hash & 0x3fff_ffff).wrapping_mul(self.groups) >> 30).wrapping_mul(GROUP);
         let home = (hash >> 30) & 3;
         (0..GROUP).filter_map(move |i| {
-            let at = u32::try_from(group | (home ^ i)).unwrap_or(u32::MAX);
-            self.buckets.get(position(at))
+            let at = usize::try_from(group | (home ^ i)).unwrap_or(usize::MAX);
+            self.buckets.get(at)
         })
     }
 }

@@ -146,8 +146,28 @@ impl<R: RawMutex> Table<R> {
         key: &Tuple,
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
+        let home = self.index.home(hash)?;
+        for number in home.meant(hash) {
+            if let Some(found) = self.locked_if_named(number, dir, key) {
+                return Some(found);
+            }
+        }
+        if home.has_room() {
+            return None;
+        }
+        self.find_everywhere(dir, key, hash)
+    }
+
+    #[inline(never)]
+    fn find_everywhere(
+        &self,
+        dir: Direction,
+        key: &Tuple,
+        hash: u64,
+    ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
         self.index
-            .find(hash, |number| self.locked_if_named(number, dir, key))
+            .everywhere(hash)
+            .find_map(|number| self.locked_if_named(number, dir, key))
     }
 
     #[inline(always)]
@@ -406,18 +426,15 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'t, R, Flow>)> {
         let table = self.table;
-        let found = table.index.find_everywhere(hash, |number| {
+        let found = table.index.everywhere(hash).find_map(|number| {
             // Another shard's flow may have the same outside key: one whose
             // external port was given to somebody else meanwhile.
             let ours = table.place(number).0 == self.at;
             ours.then(|| table.locked_if_named(number, dir, key))?
         })?;
         // A key that overflowed goes back to where the fast path finds it.
-        if table
-            .index
-            .find(hash, |number| (number == found.0.0).then_some(()))
-            .is_none()
-        {
+        let home = table.index.home(hash)?;
+        if home.has_room() && !home.meant(hash).any(|number| number == found.0.0) {
             table.index.remove(hash, found.0.0);
             table.index.insert(hash, found.0.0);
         }

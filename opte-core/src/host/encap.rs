@@ -15,9 +15,11 @@ use crate::{Direction, DropReason};
 use lock_api::RawMutex;
 
 /// Bytes of UDP and Geneve headers.
-const UDP_GENEVE_LEN: usize = 16;
+const UDP_GENEVE_LEN: u32 = 16;
 /// And with the IPv6 header.
-const IP_UDP_GENEVE_LEN: usize = 56;
+const IP_UDP_GENEVE_LEN: u32 = 56;
+/// And with the inner Ethernet header.
+const ETHERNET_IP_UDP_GENEVE_LEN: u32 = 70;
 
 impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Puts the outer headers in front of a frame; an unresolved next hop
@@ -33,17 +35,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Result<Verdict, DropReason> {
         let path = self.underlay.path(id).ok_or(DropReason::NoUnderlayRoute)?;
-        let inner = frame.frame_len();
-        let payload = inner.saturating_add(UDP_GENEVE_LEN);
-        let mtu = usize::from(path.mtu());
-        if inner.saturating_add(IP_UDP_GENEVE_LEN) > mtu {
-            let segment_len = frame.offload().segment_len;
-            let cut = usize::from(packet.len_cut(segment_len));
-            if segment_len == 0 || cut.saturating_add(ETHERNET_LEN + IP_UDP_GENEVE_LEN) > mtu {
-                return Err(DropReason::TooBig);
-            }
+        let len = u32::try_from(frame.frame_len()).map_err(|_| DropReason::TooBig)?;
+        if len.saturating_add(IP_UDP_GENEVE_LEN) > u32::from(path.mtu()) {
+            check_cut(packet, frame.offload().segment_len, path.mtu())?;
         }
-        let payload = u16::try_from(payload)
+        let payload = u16::try_from(len.saturating_add(UDP_GENEVE_LEN))
             .map_err(|_| DropReason::TooBig)?
             .to_be_bytes();
         let header: &mut [u8; ENCAP_LEN] = frame
@@ -86,6 +82,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.underlay
             .hold(id, frame.head(), env.now, out, env.observer)?;
         Ok(Verdict::Held)
+    }
+}
+
+/// Lets a large frame pass whose segments fit.
+#[inline(never)]
+fn check_cut(packet: &Packet, segment_len: u16, mtu: u16) -> Result<(), DropReason> {
+    let cut = u32::from(packet.len_cut(segment_len)).saturating_add(ETHERNET_IP_UDP_GENEVE_LEN);
+    match segment_len != 0 && cut <= u32::from(mtu) {
+        true => Ok(()),
+        false => Err(DropReason::TooBig),
     }
 }
 

@@ -21,10 +21,7 @@ impl<R: RawMutex> Port<R> {
         let head = frame.head_mut();
         match dir {
             Direction::Out => put(head, 0, flow.forward.mac.0),
-            Direction::In => {
-                put(head, 0, self.mac.0);
-                put(head, 6, self.gateway_mac.0);
-            }
+            Direction::In => put(head, 0, self.macs_in),
         }
         if flow.nat != NatKind::None {
             let offload = frame.offload();

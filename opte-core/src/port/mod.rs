@@ -56,6 +56,9 @@ pub(crate) struct Port<R: RawMutex> {
     pub(crate) id: PortId,
     pub(crate) name: Name,
     pub(crate) mac: MacAddr,
+    /// How the guest's frames begin, and those for it: destination and source.
+    macs_out: [u8; 12],
+    macs_in: [u8; 12],
     pub(crate) gateway_mac: MacAddr,
     pub(crate) vni: Vni,
     pub(crate) table: Table<R>,
@@ -130,8 +133,11 @@ impl<R: RawMutex> Port<R> {
         let seed = seed ^ u64::from(id.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let v4 = policy.spec.ipv4.map(|c| c.address);
         let v6 = policy.spec.ipv6.map(|c| c.address);
+        let (guest, gateway) = (policy.spec.mac, policy.spec.gateway_mac);
         let port = Self {
             id,
+            macs_out: both(gateway, guest),
+            macs_in: both(guest, gateway),
             name: policy.spec.name,
             mac: policy.spec.mac,
             gateway_mac: policy.spec.gateway_mac,
@@ -199,4 +205,10 @@ impl<R: RawMutex> Port<R> {
             policy.count(flow.opened, flow.fw_rule, flow.route, packets, bytes, last);
         }
     }
+}
+
+/// Two addresses, one after the other.
+const fn both(dst: MacAddr, src: MacAddr) -> [u8; 12] {
+    let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (dst.0, src.0);
+    [a, b, c, d, e, f, g, h, i, j, k, l]
 }

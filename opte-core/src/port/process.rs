@@ -129,6 +129,9 @@ impl<R: RawMutex> Port<R> {
     /// for it is addressed to it. Whether the guest's frame is for a group.
     #[inline(always)]
     fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
+        if dir == Direction::Out && head.first_chunk() == Some(&self.macs_out) {
+            return Ok(false);
+        }
         let (dst, src) = packet::macs(head).ok_or(DropReason::Truncated)?;
         match dir {
             Direction::Out if src != self.mac => Err(DropReason::SpoofedMac),

@@ -59,6 +59,7 @@ pub struct Path<'s> {
     slot: &'s Seq<WORDS>,
     used: &'s AtomicBool,
     life: u16,
+    mtu: u16,
 }
 
 impl Path<'_> {
@@ -70,15 +71,18 @@ impl Path<'_> {
     /// `None` when the path can't be used now. `out` then holds a header
     /// without addresses; the caller fills in its part all the same and gives
     /// the frame to `Underlay::hold`.
-    #[inline]
+    #[inline(always)]
     pub fn write_header(&self, out: &mut [u8; ENCAP_LEN]) -> Option<LinkId> {
-        if let Some((tag, words)) = self.slot.load() {
+        let (words, _) = out.as_chunks_mut();
+        if let Some(tag) = self.slot.copy_to(words) {
             let tag = Tag::unpack(tag);
             if tag.life == self.life && tag.usable {
                 if !self.used.load(Ordering::Relaxed) {
                     self.used.store(true, Ordering::Relaxed); // P4
                 }
-                write(out, words);
+                if let Some(tail) = out.last_chunk_mut() {
+                    *tail = TAIL;
+                }
                 return Some(LinkId(u16::from(tag.link)));
             }
         }
@@ -87,12 +91,11 @@ impl Path<'_> {
     }
 
     /// Bytes of IP packet, outer header included, that the path's link
-    /// carries; zero for a path that has gone.
-    #[inline]
+    /// carried when the path was found.
+    #[inline(always)]
     #[must_use]
-    pub fn mtu(&self) -> u16 {
-        let tag = Tag::unpack(self.slot.tag());
-        if tag.life == self.life { tag.mtu } else { 0 }
+    pub const fn mtu(&self) -> u16 {
+        self.mtu
     }
 }
 
@@ -144,12 +147,15 @@ impl Slab {
     pub(super) fn get(&self, id: PathId) -> Option<Path<'_>> {
         let (chunk, position) = place(id.slot());
         let chunk = self.chunks.get(chunk)?.get()?;
+        let slot: &Seq<WORDS> = chunk.slots.get(position)?;
+        let tag = Tag::unpack(slot.tag());
         let path = Path {
-            slot: chunk.slots.get(position)?,
+            slot,
             used: chunk.used.get(position)?,
             life: id.life(),
+            mtu: tag.mtu,
         };
-        (Tag::unpack(path.slot.tag()).life == path.life).then_some(path)
+        (tag.life == path.life).then_some(path)
     }
 
     /// The path that a slot was last used for; its first life when there was
@@ -306,16 +312,6 @@ fn place(slot: u16) -> (usize, usize) {
     (slot / CHUNK_SLOTS, slot % CHUNK_SLOTS)
 }
 
-#[inline(always)]
-fn write(out: &mut [u8; ENCAP_LEN], words: [u64; WORDS]) {
-    for (bytes, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(words) {
-        *bytes = word.to_ne_bytes();
-    }
-    if let Some(tail) = out.last_chunk_mut() {
-        *tail = TAIL;
-    }
-}
-
 /// Puts `bytes` at `at`, or nothing where there is no room.
 fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(room) = frame.get_mut(at..).and_then(|f| f.first_chunk_mut()) {
@@ -393,7 +389,6 @@ mod tests {
         // Somebody who found the path before it was retired.
         let mut out = [0; ENCAP_LEN];
         assert_eq!(held.write_header(&mut out), None);
-        assert_eq!(held.mtu(), 0);
     }
 
     #[test]

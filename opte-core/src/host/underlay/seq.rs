@@ -60,6 +60,23 @@ impl<const N: usize> Seq<N> {
         whole.then_some((before >> SEQUENCE_BITS, words))
     }
 
+    /// As [`Self::load`], with the words as bytes in memory order at the start
+    /// of `out`, and the tag as result. What `out` holds after a `None` means
+    /// nothing.
+    #[inline(always)]
+    pub(super) fn copy_to(&self, out: &mut [[u8; 8]]) -> Option<u64> {
+        let before = self.head.load(Ordering::Acquire);
+        if before & 1 != 0 {
+            return None;
+        }
+        for (out, word) in out.iter_mut().zip(&self.words) {
+            *out = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+        fence(Ordering::Acquire);
+        let whole = self.head.load(Ordering::Relaxed) == before;
+        whole.then_some(before >> SEQUENCE_BITS)
+    }
+
     /// As [`Self::load`], [`TRIES`] times.
     #[inline]
     pub(super) fn load_patiently(&self) -> Option<(u64, [u64; N])> {
