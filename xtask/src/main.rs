@@ -51,13 +51,10 @@ enum Command {
     Cases(case::Args),
     /// Take what the engine does now for what golden cases expect
     Bless(case::bless::Args),
-<<<<<<< HEAD
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
     Record(record::Args),
-=======
     /// Measure the engine and say what its figures should be
     Bench(bench::Args),
->>>>>>> main
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -69,11 +66,8 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::Cases(args) => case::run(args),
         Command::Bless(args) => case::bless::run(args),
-<<<<<<< HEAD
         Command::Record(args) => record::run(args),
-=======
         Command::Bench(args) => bench::run(args),
->>>>>>> main
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {
