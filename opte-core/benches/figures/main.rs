@@ -35,10 +35,6 @@ impl Figures {
     }
 
     /// Tells a figure, if it is asked for.
-    #[expect(
-        clippy::unused_self,
-        reason = "figures go where `self` says: today standard output"
-    )]
     pub(crate) fn tell(&self, name: &str, value: f64) {
         if name.starts_with(&self.prefix) {
             println!("{name} {value}");

@@ -5,12 +5,7 @@
 //! Terms     rig       the host, and a router as its only neighbour
 //!           traffic   frames of many flows, replayed in bursts
 //! Rules     what is held equal with other engines stands at [`traffic`].
-#![allow(
-    dead_code,
-    unreachable_pub,
-    missing_docs,
-    reason = "each program uses a part of it"
-)]
+#![expect(dead_code, unreachable_pub, reason = "each program uses a part of it")]
 
 pub mod flows;
 pub mod frame;

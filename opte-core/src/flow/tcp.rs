@@ -241,11 +241,10 @@ impl Connection {
             let distance = a.wrapping_sub(b);
             distance.min(distance.wrapping_neg()) <= RESET_DISTANCE
         };
-        if sender.end != 0 {
-            return near(segment.seq, sender.end);
-        }
-        // It has said nothing yet, so it has to know what was said to it.
-        segment.has(Segment::ACK) && segment.ack == receiver.end
+        // It knows what it has said or, also before it has said anything, what
+        // was said to it.
+        let knows_own = sender.end != 0 && near(segment.seq, sender.end);
+        knows_own || segment.has(Segment::ACK) && segment.ack == receiver.end
     }
 
     /// The guest's state, from what both sides have said.

@@ -119,15 +119,7 @@ impl World {
             }
             7 => self.command(Command::ClearUft(name("g1"))),
             8 => self.command(Command::ClearLft(name("g1"), LayerId::Nat)),
-            9 => {
-                let setup: Setup = toml::from_str(&port("g2", 2, ALLOW_ALL)).unwrap();
-                let spec: PortSpec = setup.ports[0].clone();
-                let delete = self.rng.below(3) == 0;
-                self.command(match delete {
-                    true => Command::DeletePort(name("g2")),
-                    false => Command::CreatePort(spec),
-                });
-            }
+            9 => self.change_next_door(),
             _ => {
                 for _ in 0..self.rng.below(8) {
                     self.sled.advance(5_000);
@@ -135,6 +127,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Takes g2 away, or brings it back.
+    fn change_next_door(&mut self) {
+        let setup: Setup = toml::from_str(&port("g2", 2, ALLOW_ALL)).unwrap();
+        let spec: PortSpec = setup.ports[0].clone();
+        let delete = self.rng.below(3) == 0;
+        self.command(match delete {
+            true => Command::DeletePort(name("g2")),
+            false => Command::CreatePort(spec),
+        });
     }
 
     fn flow(&mut self, froms: &[&str], tos: &[&str]) -> Flow {
