@@ -143,6 +143,8 @@ drop_reasons! {
     LinkFull => c"link_full",
     /// An address that no other host beyond the gateway can have: unspecified, loopback, link-local, or the port's own.
     Martian => c"martian",
+    /// A firewall rule rejects it, and its sender is told.
+    FirewallReject => c"firewall_reject",
 }
 
 impl DropReason {

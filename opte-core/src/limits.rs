@@ -84,3 +84,8 @@ pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
 /// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
 /// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
 pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;
+/// ICMP errors and resets that a port sends in a second, each way (RFC 4443
+/// section 2.4 (f)).
+pub const ANSWERS_PER_S: u64 = 100;
+/// ICMP errors and resets that a port sends at once after a quiet while, each way.
+pub const ANSWERS_AT_ONCE: u64 = 100;

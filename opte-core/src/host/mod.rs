@@ -27,6 +27,7 @@ pub(crate) mod advertise;
 mod apply;
 mod built_in;
 mod by_mac;
+mod carry;
 mod command;
 mod device;
 mod dump;
@@ -46,9 +47,9 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env};
+use crate::port::{Carrier, Dropped, Env};
 use crate::stats::HostCounters;
-use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
+use crate::verdict::{LinkId, Lost, Output, Verdict};
 use crate::wire::outer;
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
@@ -153,14 +154,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             &env,
             (Direction::Out, false),
             frame,
-            out,
+            (self, out),
             |frame, out, onward, packet| {
                 let sent = match onward.to {
                     Next::Path(path, vni) => {
                         self.encapsulate(&env, frame, packet, (path, vni), onward.source_port, out)
                     }
                     Next::Port(to) => {
-                        self.deliver_next_door(&env, frame, port.id, PortId(to), &packet.tuple)
+                        let next_door = (port.id, PortId(to));
+                        self.deliver_next_door(&env, frame, next_door, &packet.tuple, (self, out))
                     }
                 };
                 sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
@@ -174,9 +176,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
-        from: PortId,
-        to: PortId,
+        (from, to): (PortId, PortId),
         key: &Tuple,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Verdict, DropReason> {
         let dst = crate::wire::packet::macs(frame.head()).map(|(dst, _)| dst);
         // Its number may be another port's by now.
@@ -190,7 +192,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        Ok(self.deliver(env, to, false, frame))
+        Ok(self.deliver(env, to, false, frame, answers))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
@@ -236,7 +238,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             .port_with_mac(dst)
             .filter(|port| port.vni == outer.vni || outer.vni.get() == BOUNDARY_VNI);
         match to {
-            Some(port) => self.deliver(&env, port, external, frame),
+            Some(port) => self.deliver(&env, port, external, frame, (self, out)),
             None => self.refuse(&env, Direction::In, DropReason::NoPort),
         }
     }
@@ -280,10 +282,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         port: &crate::port::Port<R>,
         external: bool,
         frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Verdict {
-        // Nothing inbound is answered.
-        let out = &mut Discard;
-        port.process(env, (Direction::In, external), frame, out, |_, _, _, _| {
+        let inbound = (Direction::In, external);
+        port.process(env, inbound, frame, answers, |_, _, _, _| {
             Ok(Verdict::Port(port.id))
         })
     }

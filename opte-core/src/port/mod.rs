@@ -25,6 +25,8 @@
     )
 )]
 
+mod answer;
+mod bucket;
 pub(crate) mod decide;
 pub(crate) mod edit;
 mod fast;
@@ -36,6 +38,7 @@ use crate::api::{Name, PortId};
 use crate::flow::record::NO_REWRITE;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
+use crate::frame::SliceFrame;
 use crate::host::advertise::Schedule;
 use crate::host::mapping::Mappings;
 use crate::host::underlay::Underlay;
@@ -43,10 +46,13 @@ use crate::host::view::View;
 use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
 use crate::stats::PortStats;
+use crate::verdict::Output;
+use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(crate) use fast::Onward;
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
 
@@ -73,6 +79,8 @@ pub(crate) struct Port<R: RawMutex> {
     mtu: AtomicU32,
     /// When the next router advertisement is due.
     pub(crate) advertise: Schedule,
+    /// How much it may say about what it drops.
+    answers: answer::Buckets,
 }
 
 /// What a port needs of its host while it decides about a frame.
@@ -85,6 +93,21 @@ pub(crate) struct Env<'h, R: RawMutex, O> {
     pub(crate) observer: &'h O,
     pub(crate) lane: usize,
     pub(crate) now: Instant,
+}
+
+/// Who takes on a frame that a port makes itself, or that it kept: the host.
+pub(crate) trait Carrier<R: RawMutex, O> {
+    /// Sends a frame, edited already, from `port` to where `onward` says. A
+    /// frame that can't be sent is counted as dropped.
+    fn carry(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: &mut SliceFrame<'_>,
+        packet: &Packet,
+        onward: Onward,
+        out: &mut impl Output,
+    );
 }
 
 /// A refusal: why, and who said so.
@@ -149,6 +172,7 @@ impl<R: RawMutex> Port<R> {
             uft_ns: AtomicU64::new(0),
             mtu: AtomicU32::new(0),
             advertise: Schedule::default(),
+            answers: answer::Buckets::default(),
             policy: Mutex::new(Arc::new(policy)),
         };
         port.publish();

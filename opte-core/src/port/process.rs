@@ -1,7 +1,7 @@
 //! One frame through a port.
 
 use super::fast::{NoHit, Onward};
-use super::{Dropped, Env, Port};
+use super::{Carrier, Dropped, Env, Port, answer};
 use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
@@ -9,6 +9,7 @@ use crate::hairpin;
 use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
+use crate::wire::notice::Notice;
 use crate::wire::packet::{self, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
@@ -56,7 +57,7 @@ impl<R: RawMutex> Port<R> {
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
         frame: &mut F,
-        out: &mut Out,
+        (carrier, out): (&impl Carrier<R, O>, &mut Out),
         then: impl FnOnce(&mut F, &mut Out, Onward, &Packet) -> Result<Verdict, Dropped>,
     ) -> Verdict {
         let len = frame.frame_len();
@@ -98,7 +99,7 @@ impl<R: RawMutex> Port<R> {
                 self.went_on(env, &arrival, frame, Path::Hit);
                 onward
             }
-            Err(why) => match self.missed(env, &arrival, frame, out, why) {
+            Err(why) => match self.missed(env, &arrival, frame, (carrier, out), why) {
                 Ok(onward) => onward,
                 Err(verdict) => return verdict,
             },
@@ -188,7 +189,7 @@ impl<R: RawMutex> Port<R> {
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         frame: &mut impl Frame,
-        out: &mut impl Output,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
         why: NoHit,
     ) -> Result<Onward, Verdict> {
         let dir = arrival.dir;
@@ -196,6 +197,9 @@ impl<R: RawMutex> Port<R> {
         let counters = self.stats.lane(env.lane).dir(dir);
         let decided = match why {
             NoHit::TooBig => {
+                let mtu = self.policy().spec.mtu;
+                let notice = Notice::TooBig { mtu };
+                self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
             }
@@ -223,7 +227,12 @@ impl<R: RawMutex> Port<R> {
                 self.went_on(env, arrival, frame, Path::Miss);
                 Ok(onward)
             }
-            Err(dropped) => Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out)),
+            Err(dropped) => {
+                if let Some(notice) = answer::notice(dropped.reason, dir) {
+                    self.answer(env, arrival, frame.head(), notice, (carrier, out));
+                }
+                Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out))
+            }
         }
     }
 

@@ -28,6 +28,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod name;
 pub mod ndp;
+pub mod notice;
 pub mod outer;
 pub mod packet;
 pub mod tcp;
