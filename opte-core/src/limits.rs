@@ -84,6 +84,16 @@ pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
 /// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
 /// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
 pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;
+/// Fragmented packets of a port of which something is remembered.
+pub const FRAGMENTED_PACKETS_MAX: usize = 256;
+/// Fragments of a port that wait for the first of their packet.
+pub const FRAGMENTS_HELD_MAX: usize = 64;
+/// Bytes of those fragments.
+pub const FRAGMENT_BYTES_MAX: usize = 131_072;
+/// Milliseconds that a fragmented packet is remembered.
+pub const FRAGMENT_MS_MAX: u64 = 30_000;
+/// Separate runs of bytes of one fragmented packet that have come.
+pub const FRAGMENT_RANGES_MAX: usize = 16;
 /// ICMP errors and resets that a port sends in a second, each way (RFC 4443
 /// section 2.4 (f)).
 pub const ANSWERS_PER_S: u64 = 100;

@@ -32,6 +32,7 @@
         clippy::arithmetic_side_effects
     )
 )]
+pub(crate) mod fragment;
 mod hash;
 mod index;
 pub mod record;

@@ -47,10 +47,11 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Carrier, Dropped, Env};
+use crate::port::{Carrier, Dropped, Env, Onward};
 use crate::stats::HostCounters;
 use crate::verdict::{LinkId, Lost, Output, Verdict};
 use crate::wire::outer;
+use crate::wire::packet::Packet;
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -165,7 +166,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                         self.deliver_next_door(&env, frame, next_door, &packet.tuple, (self, out))
                     }
                 };
-                sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
+                sent.map_err(|reason| {
+                    self.not_sent(&env, port, (frame, packet, onward), reason, out)
+                })
             },
         )
     }
@@ -198,10 +201,23 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(&self, port: &crate::port::Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
-        // Where the flow goes is no more: its next packet looks again.
-        if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
-            port.forget_way(key);
+    fn not_sent(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &crate::port::Port<R>,
+        (frame, packet, onward): (&impl Frame, &Packet, Onward),
+        reason: DropReason,
+        out: &mut impl Output,
+    ) -> Dropped {
+        match (reason, onward.to) {
+            // Where the flow goes is no more: its next packet looks again.
+            (DropReason::NoPort | DropReason::NoUnderlayRoute, _) => port.forget_way(&packet.tuple),
+            (DropReason::TooBig, Next::Path(path, _)) => {
+                if let Some(path) = self.underlay.path(path) {
+                    port.too_big_for_path(env, frame, packet, path.mtu(), (self, out));
+                }
+            }
+            _ => {}
         }
         Dropped::by(LayerId::Overlay, reason)
     }
@@ -269,6 +285,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 .expire(now, &policy.spec.options, |flow, why: FlowEnd| {
                     port.ended(&env, flow, why);
                 });
+            port.expire_fragments(&env);
             self.advertise(&env, port, &policy, out);
         }
         self.underlay.tick(now, out, &self.observer);

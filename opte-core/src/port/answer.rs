@@ -73,6 +73,7 @@ pub(super) const fn notice(reason: DropReason, dir: Direction) -> Option<Notice>
     match (reason, dir) {
         (DropReason::FirewallReject, _) => Some(Notice::Refused),
         (DropReason::SnatExhausted, Direction::Out) => Some(Notice::Prohibited),
+        (DropReason::TtlExceeded, _) => Some(Notice::TimeExceeded),
         _ => None,
     }
 }

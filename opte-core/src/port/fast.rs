@@ -18,6 +18,8 @@ use lock_api::RawMutex;
 pub(super) enum NoHit {
     /// It wasn't asked: the packet is longer than the port allows.
     TooBig,
+    /// It wasn't asked: the packet's hops are used up.
+    Expired,
     /// It wasn't asked: the packet is for more than one.
     Group,
     /// It knows nothing.
@@ -120,7 +122,12 @@ impl<R: RawMutex> Port<R> {
 
     /// Whether the rewrite for `dir` may not be used any more (rule P1).
     #[inline(always)]
-    fn stale<O>(&self, env: &Env<'_, R, O>, flow: &Flow, dir: Direction) -> Option<Stale> {
+    pub(super) fn stale<O>(
+        &self,
+        env: &Env<'_, R, O>,
+        flow: &Flow,
+        dir: Direction,
+    ) -> Option<Stale> {
         let [inbound, outbound] = flow.policy;
         let generation = match dir {
             Direction::In => inbound,

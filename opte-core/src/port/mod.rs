@@ -27,14 +27,18 @@
 
 mod answer;
 mod bucket;
+mod closer;
 pub(crate) mod decide;
 pub(crate) mod edit;
 mod fast;
+mod fragment;
 pub(crate) mod policy;
 mod process;
+mod related;
 mod slow;
 
 use crate::api::{Name, PortId};
+use crate::flow::fragment::Fragments;
 use crate::flow::record::NO_REWRITE;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
@@ -75,12 +79,14 @@ pub(crate) struct Port<R: RawMutex> {
     generation: AtomicU32,
     /// `policy.options.uft_s` in nanoseconds, likewise.
     uft_ns: AtomicU64,
-    /// `policy.mtu`, likewise.
+    /// `policy.plain_mtu()`, likewise.
     mtu: AtomicU32,
     /// When the next router advertisement is due.
     pub(crate) advertise: Schedule,
     /// How much it may say about what it drops.
     answers: answer::Buckets,
+    /// Packets of which some fragments have come.
+    fragments: Fragments<R>,
 }
 
 /// What a port needs of its host while it decides about a frame.
@@ -173,6 +179,7 @@ impl<R: RawMutex> Port<R> {
             mtu: AtomicU32::new(0),
             advertise: Schedule::default(),
             answers: answer::Buckets::default(),
+            fragments: Fragments::new(seed),
             policy: Mutex::new(Arc::new(policy)),
         };
         port.publish();
@@ -198,7 +205,7 @@ impl<R: RawMutex> Port<R> {
         let uft_ns = u64::from(policy.spec.options.uft_s).saturating_mul(1_000_000_000);
         self.uft_ns.store(uft_ns, Ordering::Relaxed);
         self.mtu
-            .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
+            .store(u32::from(policy.plain_mtu()), Ordering::Relaxed);
         self.generation.store(policy.generation, Ordering::Release);
     }
 

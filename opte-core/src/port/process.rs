@@ -1,7 +1,7 @@
 //! One frame through a port.
 
 use super::fast::{NoHit, Onward};
-use super::{Carrier, Dropped, Env, Port, answer};
+use super::{Carrier, Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
@@ -73,42 +73,62 @@ impl<R: RawMutex> Port<R> {
             }
         );
         let mut packet = Packet::EMPTY;
-        let is_for_many = match self.read(&mut packet, frame.head(), len, dir) {
-            Ok(is_for_many) => is_for_many,
-            Err(keyless) => return self.keyless(env, dir, frame, out, &keyless),
-        };
-        let arrival = Arrival {
-            dir,
-            packet: &packet,
-            external,
-            len,
-        };
-        let mtu = self.mtu.load(Ordering::Relaxed);
-        let found = if is_for_many {
-            Err(NoHit::Group)
-        } else if u32::from(packet.ip_len) > mtu
-            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
-        {
-            Err(NoHit::TooBig)
-        } else {
-            self.fast(env, &arrival, frame)
-        };
-        let onward = match found {
-            Ok(onward) => {
-                counters.hits.add(1);
-                self.went_on(env, &arrival, frame, Path::Hit);
-                onward
+        let onward = match self.read(&mut packet, frame.head(), len, dir) {
+            Ok(is_for_many) => {
+                let arrival = Arrival {
+                    dir,
+                    packet: &packet,
+                    external,
+                    len,
+                };
+                self.way(env, &arrival, is_for_many, frame, (carrier, out))
             }
-            Err(why) => match self.missed(env, &arrival, frame, (carrier, out), why) {
-                Ok(onward) => onward,
-                Err(verdict) => return verdict,
-            },
+            Err(Keyless::Headers(Reject::Fragment)) => {
+                let answers = (carrier, &mut *out);
+                self.fragment(env, (dir, external), &mut packet, frame, answers)
+            }
+            Err(keyless) => Err(self.keyless(env, dir, frame, out, &keyless)),
+        };
+        let onward = match onward {
+            Ok(onward) => onward,
+            Err(verdict) => return verdict,
         };
         then(frame, out, onward, &packet).unwrap_or_else(|dropped| {
             let key = Some(packet.tuple);
             self.dropped(env, dir, &Dropped { key, ..dropped });
             Verdict::Dropped(dropped.reason)
         })
+    }
+
+    /// Finds out where a packet goes and rewrites its frame.
+    #[inline(always)]
+    fn way<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        is_for_many: bool,
+        frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Result<Onward, Verdict> {
+        let packet = arrival.packet;
+        let mtu = self.mtu.load(Ordering::Relaxed);
+        let found = if is_for_many {
+            Err(NoHit::Group)
+        } else if u32::from(packet.ip_len) > mtu
+            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
+        {
+            self.look_closer(env, arrival, frame)
+        } else {
+            self.fast(env, arrival, frame)
+        };
+        match found {
+            Ok(onward) => {
+                self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
+                self.went_on(env, arrival, frame, Path::Hit);
+                Ok(onward)
+            }
+            Err(why) => self.missed(env, arrival, frame, answers, why),
+        }
     }
 
     /// Checks the MAC addresses and finds the flow key. Whether the guest's
@@ -164,6 +184,7 @@ impl<R: RawMutex> Port<R> {
             Keyless::Headers(Reject::Arp) => {
                 self.hairpinned(env, dir, self.hairpin(dir, head, None))
             }
+            // Followed elsewhere.
             Keyless::Headers(Reject::Fragment) => Err(DropReason::Fragment.into()),
             Keyless::Headers(Reject::Bad(reason)) => {
                 let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
@@ -184,7 +205,7 @@ impl<R: RawMutex> Port<R> {
 
     /// What to do with a packet whose flow has no answer.
     #[inline(never)]
-    fn missed<O: Observer>(
+    pub(super) fn missed<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -213,13 +234,21 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss => match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
-                Ok(None) => self.slow(env, arrival, None, frame),
-                reply => {
-                    let result = self.hairpinned(env, dir, reply);
-                    return Err(self.conclude(env, dir, key, Path::None, result, out));
+            NoHit::Miss | NoHit::Expired => {
+                match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
+                    Ok(None) if matches!(why, NoHit::Expired) => {
+                        Err(DropReason::TtlExceeded.into())
+                    }
+                    Ok(None) if related::is_error(arrival.packet) => {
+                        self.related(env, arrival, frame)
+                    }
+                    Ok(None) => self.slow(env, arrival, None, frame),
+                    reply => {
+                        let result = self.hairpinned(env, dir, reply);
+                        return Err(self.conclude(env, dir, key, Path::None, result, out));
+                    }
                 }
-            },
+            }
         };
         counters.misses.add(1);
         match decided {
@@ -238,7 +267,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Says that a frame goes on, as it is now.
     #[inline(always)]
-    fn went_on<O: Observer>(
+    pub(super) fn went_on<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -263,7 +292,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Ends with a frame that doesn't go on: it was answered, or is dropped.
     #[inline(never)]
-    fn conclude<O: Observer>(
+    pub(super) fn conclude<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
@@ -369,6 +398,6 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
-fn is_neighbour_discovery(packet: &Packet) -> bool {
+pub(super) fn is_neighbour_discovery(packet: &Packet) -> bool {
     packet.tuple.proto == Proto::ICMPV6 && icmpv6::is_neighbour_discovery(packet.icmp.0)
 }

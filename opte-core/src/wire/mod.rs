@@ -31,6 +31,7 @@ pub mod ndp;
 pub mod notice;
 pub mod outer;
 pub mod packet;
+pub mod quote;
 pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;

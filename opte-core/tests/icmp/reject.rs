@@ -184,20 +184,11 @@ fn nobody_is_answered_through_another_way_than_it_came() {
     let (verdict, sent) = sled.rx(&geneve(BOUNDARY, &flow.udp(b"")));
     assert_eq!(verdict, Verdict::Dropped(DropReason::FirewallReject));
     assert!(sent.links.is_empty() && sent.ports.is_empty());
-    let mut inside = geneve(
-        BOUNDARY,
-        &Flow {
-            dst: ip("10.0.0.1"),
-            ..flow
-        }
-        .udp(b""),
-    );
-    // In the VPC's VNI and without the option that says where it is from.
-    inside.splice(62..74, [0, 0, 0x65, 0x58, 0, 0, 7, 0]);
-    for at in [18, 58] {
-        let len = u16::from_be_bytes([inside[at], inside[at + 1]]) - 4;
-        inside[at..at + 2].copy_from_slice(&len.to_be_bytes());
-    }
+    let to = Flow {
+        dst: ip("10.0.0.1"),
+        ..flow
+    };
+    let mut inside = super::inside(&geneve(BOUNDARY, &to.udp(b"")));
     inside[70 + 26..70 + 30].copy_from_slice(&[198, 51, 100, 1]);
     let (verdict, sent) = sled.rx(&inside);
     assert_eq!(verdict, Verdict::Dropped(DropReason::FirewallReject));
