@@ -35,8 +35,7 @@ impl<R: RawMutex, O: Observer> Carrier<R, O> for Host<R, O> {
             Ok(Verdict::Port(port)) => out.to_port(port, frame.bytes()),
             Ok(Verdict::Held | Verdict::Consumed | Verdict::Dropped(_)) => {}
             Err(reason) => {
-                let dropped = self.not_sent(env, port, (frame, packet, onward), reason, out);
-                port.dropped(env, crate::Direction::Out, &dropped);
+                let _ = self.not_sent(env, port, (frame, packet, onward), reason, out);
             }
         }
     }

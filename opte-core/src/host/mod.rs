@@ -26,6 +26,7 @@
 pub(crate) mod advertise;
 mod apply;
 mod built_in;
+mod burst;
 mod by_mac;
 mod carry;
 mod command;
@@ -47,7 +48,7 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Carrier, Dropped, Env, Onward};
+use crate::port::{Carrier, Dropped, Env, Onward, Parsed, Port};
 use crate::stats::HostCounters;
 use crate::verdict::{LinkId, Lost, Output, Verdict};
 use crate::wire::outer;
@@ -93,6 +94,14 @@ pub struct Host<R: RawMutex, O> {
     generation: AtomicU64,
 }
 
+/// Where a frame enters a port, towards the guest.
+#[derive(Clone, Copy, Debug)]
+struct Entry<'e, R: RawMutex> {
+    port: &'e Port<R>,
+    /// Whether the frame came from outside of the VPC.
+    external: bool,
+}
+
 /// What only commands touch.
 #[derive(Debug, Default)]
 struct Control {
@@ -133,6 +142,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         (!taken).then(|| Lane {
             index,
             view: self.view(),
+            parsed: Box::new([Parsed::EMPTY; burst::GROUP]),
         })
     }
 
@@ -151,26 +161,37 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
-        port.process(
-            &env,
-            (Direction::Out, false),
-            frame,
-            (self, out),
-            |frame, out, onward, packet| {
-                let sent = match onward.to {
-                    Next::Path(path, vni) => {
-                        self.encapsulate(&env, frame, packet, (path, vni), onward.source_port, out)
-                    }
-                    Next::Port(to) => {
-                        let next_door = (port.id, PortId(to));
-                        self.deliver_next_door(&env, frame, next_door, &packet.tuple, (self, out))
-                    }
-                };
-                sent.map_err(|reason| {
-                    self.not_sent(&env, port, (frame, packet, onward), reason, out)
-                })
-            },
-        )
+        let mut parsed = Parsed::EMPTY;
+        port.parse(&mut parsed, frame, Direction::Out);
+        self.send(&env, port, &mut parsed, frame, out)
+    }
+
+    /// Takes a guest's frame through its port and on.
+    #[inline(always)]
+    fn send(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        parsed: &mut Parsed,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
+        let outbound = (Direction::Out, false);
+        let onward = match port.process(env, outbound, parsed, frame, (self, out)) {
+            Ok(onward) => onward,
+            Err(verdict) => return verdict,
+        };
+        let packet = &parsed.packet;
+        let sent = match onward.to {
+            Next::Path(path, vni) => {
+                self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
+            }
+            Next::Port(to) => {
+                let next_door = (port.id, PortId(to));
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
+            }
+        };
+        sent.unwrap_or_else(|reason| self.not_sent(env, port, (frame, packet, onward), reason, out))
     }
 
     /// Hands a frame of a guest to another one of this host.
@@ -195,7 +216,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        Ok(self.deliver(env, to, false, frame, answers))
+        let entry = Entry {
+            port: to,
+            external: false,
+        };
+        Ok(self.deliver(env, &entry, frame, answers))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
@@ -204,11 +229,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn not_sent(
         &self,
         env: &Env<'_, R, O>,
-        port: &crate::port::Port<R>,
+        port: &Port<R>,
         (frame, packet, onward): (&impl Frame, &Packet, Onward),
         reason: DropReason,
         out: &mut impl Output,
-    ) -> Dropped {
+    ) -> Verdict {
         match (reason, onward.to) {
             // Where the flow goes is no more: its next packet looks again.
             (DropReason::NoPort | DropReason::NoUnderlayRoute, _) => port.forget_way(&packet.tuple),
@@ -219,7 +244,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
             _ => {}
         }
-        Dropped::by(LayerId::Overlay, reason)
+        let dropped = Dropped {
+            key: Some(packet.tuple),
+            ..Dropped::by(LayerId::Overlay, reason)
+        };
+        port.dropped(env, Direction::Out, &dropped);
+        Verdict::Dropped(reason)
     }
 
     /// Decides about a frame from an underlay link.
@@ -234,28 +264,47 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         self.renew(lane);
         let env = self.env(lane, now);
+        match self.arrive(&env, link, frame, out) {
+            Ok(entry) => self.deliver(&env, &entry, frame, (self, out)),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Takes the outer headers off a frame from a link; which port it is for,
+    /// or what became of it.
+    #[inline(always)]
+    fn arrive<'e>(
+        &self,
+        env: &Env<'e, R, O>,
+        link: LinkId,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Result<Entry<'e, R>, Verdict> {
         let len = frame.frame_len();
         let outer = match outer::parse(frame.head(), len) {
             Ok(Some(outer)) if self.underlay.is_ours(link, outer.mac, &outer.address) => outer,
-            Ok(_) => return self.underlay_frame(&env, link, frame, out),
-            Err(reason) => return self.refuse(&env, Direction::In, reason),
+            Ok(_) => return Err(self.underlay_frame(env, link, frame, out)),
+            Err(reason) => return Err(self.refuse(env, Direction::In, reason)),
         };
         self.count_link(env.lane, link, Direction::In, len);
         frame.pop(outer.len);
-        let external = outer.external || outer.vni.get() == BOUNDARY_VNI;
         let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
-            return self.refuse(&env, Direction::In, DropReason::Truncated);
+            return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
         if dst.is_multicast() {
-            return self.refuse(&env, Direction::In, DropReason::NoMulticast);
+            return Err(self.refuse(env, Direction::In, DropReason::NoMulticast));
         }
+        let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
             .view
             .port_with_mac(dst)
-            .filter(|port| port.vni == outer.vni || outer.vni.get() == BOUNDARY_VNI);
+            .filter(|port| port.vni == outer.vni || from_boundary);
         match to {
-            Some(port) => self.deliver(&env, port, external, frame, (self, out)),
-            None => self.refuse(&env, Direction::In, DropReason::NoPort),
+            Some(port) => Ok(Entry {
+                port,
+                external: outer.external || from_boundary,
+            }),
+            None => Err(self.refuse(env, Direction::In, DropReason::NoPort)),
         }
     }
 
@@ -296,15 +345,29 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver(
         &self,
         env: &Env<'_, R, O>,
-        port: &crate::port::Port<R>,
-        external: bool,
+        entry: &Entry<'_, R>,
         frame: &mut impl Frame,
         answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Verdict {
-        let inbound = (Direction::In, external);
-        port.process(env, inbound, frame, answers, |_, _, _, _| {
-            Ok(Verdict::Port(port.id))
-        })
+        let mut parsed = Parsed::EMPTY;
+        entry.port.parse(&mut parsed, frame, Direction::In);
+        Self::deliver_parsed(env, entry, &mut parsed, frame, answers)
+    }
+
+    /// As [`Host::deliver`], of a frame that is parsed.
+    #[inline(always)]
+    fn deliver_parsed(
+        env: &Env<'_, R, O>,
+        entry: &Entry<'_, R>,
+        parsed: &mut Parsed,
+        frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Verdict {
+        let (port, way) = (entry.port, (Direction::In, entry.external));
+        match port.process(env, way, parsed, frame, answers) {
+            Ok(_) => Verdict::Port(port.id),
+            Err(verdict) => verdict,
+        }
     }
 
     /// A frame that belongs to the underlay itself, or to nobody.

@@ -51,6 +51,7 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
+        hash: u64,
         frame: &mut impl Frame,
     ) -> Result<Onward, NoHit> {
         let policy = self.policy();
@@ -70,7 +71,7 @@ impl<R: RawMutex> Port<R> {
             let is_partial = offload.checksum_partial;
             clamp_mss(frame.head_mut(), packet, options.mss_max, is_partial);
         }
-        self.fast(env, arrival, frame)
+        self.fast(env, arrival, hash, frame)
     }
 
     /// Tells the guest that its packet is too big for the underlay, whose path

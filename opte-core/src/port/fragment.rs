@@ -1,7 +1,7 @@
 //! Fragments through a port: see `flow::fragment` for what is remembered.
 
 use super::edit::NearEnd;
-use super::fast::{Onward, Taken};
+use super::fast::{Onward, Taken, name_of};
 use super::process::Arrival;
 use super::{Carrier, Dropped, Env, Policy, Port, closer};
 use crate::event::{Observer, Path};
@@ -113,7 +113,7 @@ impl<R: RawMutex> Port<R> {
             let before = Some(&packet.tuple);
             return Err(self.conclude(env, dir, before, Path::None, Err(reason.into()), out));
         }
-        let went = match self.look_closer(env, arrival, frame) {
+        let went = match self.look_closer(env, arrival, self.table.hash(&packet.tuple), frame) {
             Ok(onward) => {
                 self.stats.lane(env.lane).dir(dir).hits.add(1);
                 self.went_on(env, arrival, frame, Path::Hit);
@@ -214,7 +214,8 @@ impl<R: RawMutex> Port<R> {
     ) -> Result<(), Dropped> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let hash = self.table.hash(&packet.tuple);
-        let Some((_, mut flow)) = self.table.find(dir, &packet.tuple, hash) else {
+        let name = name_of(arrival.external);
+        let Some((_, mut flow)) = self.table.find(dir, name, &packet.tuple, hash) else {
             return Ok(());
         };
         match self.take_into_account(env, &mut flow, dir, packet, arrival.len) {

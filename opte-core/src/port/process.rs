@@ -36,7 +36,28 @@ impl Arrival<'_> {
     }
 }
 
+/// What the headers of a frame say to a port, worked out before the flow table
+/// is asked, so that its memory can be asked for ahead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parsed {
+    pub(crate) packet: Packet,
+    /// Of the packet's key.
+    pub(super) hash: u64,
+    /// Whether the guest's frame is for a group, or why there is no key.
+    read: Result<bool, Keyless>,
+}
+
+impl Parsed {
+    /// Nothing yet, to [`Port::parse`] into.
+    pub(crate) const EMPTY: Self = Self {
+        packet: Packet::EMPTY,
+        hash: 0,
+        read: Ok(false),
+    };
+}
+
 /// Why a frame has no flow key.
+#[derive(Clone, Copy, Debug)]
 enum Keyless {
     /// Its MAC addresses aren't allowed.
     Macs(DropReason),
@@ -46,20 +67,20 @@ enum Keyless {
 
 impl<R: RawMutex> Port<R> {
     /// Takes a frame of the guest (`Out`) or for it (`In`) through the port,
-    /// and hands it to `then` when it goes on, rewritten. Replies to the guest
-    /// go to `out`.
+    /// and says where it goes on, rewritten, or what became of it otherwise.
+    /// Replies to the guest go to `out`.
     ///
     /// All that a hit needs is in one piece of code; whatever is rarer is out
     /// of its line.
     #[inline(always)]
-    pub(crate) fn process<O: Observer, F: Frame, Out: Output>(
+    pub(crate) fn process<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
-        frame: &mut F,
-        (carrier, out): (&impl Carrier<R, O>, &mut Out),
-        then: impl FnOnce(&mut F, &mut Out, Onward, &Packet) -> Result<Verdict, Dropped>,
-    ) -> Verdict {
+        parsed: &mut Parsed,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Result<Onward, Verdict> {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
@@ -72,78 +93,56 @@ impl<R: RawMutex> Port<R> {
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        let mut packet = Packet::EMPTY;
-        let onward = match self.read(&mut packet, frame.head(), len, dir) {
-            Ok(is_for_many) => {
-                let arrival = Arrival {
-                    dir,
-                    packet: &packet,
-                    external,
-                    len,
-                };
-                self.way(env, &arrival, is_for_many, frame, (carrier, out))
-            }
+        let is_for_many = match parsed.read {
+            Ok(is_for_many) => is_for_many,
             Err(Keyless::Headers(Reject::Fragment)) => {
-                let answers = (carrier, &mut *out);
-                self.fragment(env, (dir, external), &mut packet, frame, answers)
+                let packet = &mut parsed.packet;
+                return self.fragment(env, (dir, external), packet, frame, (carrier, out));
             }
-            Err(keyless) => Err(self.keyless(env, dir, frame, out, &keyless)),
+            Err(keyless) => return Err(self.keyless(env, dir, frame, out, &keyless)),
         };
-        let onward = match onward {
-            Ok(onward) => onward,
-            Err(verdict) => return verdict,
+        let packet = &parsed.packet;
+        let arrival = Arrival {
+            dir,
+            packet,
+            external,
+            len,
         };
-        then(frame, out, onward, &packet).unwrap_or_else(|dropped| {
-            let key = Some(packet.tuple);
-            self.dropped(env, dir, &Dropped { key, ..dropped });
-            Verdict::Dropped(dropped.reason)
-        })
-    }
-
-    /// Finds out where a packet goes and rewrites its frame.
-    #[inline(always)]
-    fn way<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        arrival: &Arrival<'_>,
-        is_for_many: bool,
-        frame: &mut impl Frame,
-        answers: (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Result<Onward, Verdict> {
-        let packet = arrival.packet;
         let mtu = self.mtu.load(Ordering::Relaxed);
         let found = if is_for_many {
             Err(NoHit::Group)
         } else if u32::from(packet.ip_len) > mtu
             && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
         {
-            self.look_closer(env, arrival, frame)
+            self.look_closer(env, &arrival, parsed.hash, frame)
         } else {
-            self.fast(env, arrival, frame)
+            self.fast(env, &arrival, parsed.hash, frame)
         };
         match found {
             Ok(onward) => {
-                self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
-                self.went_on(env, arrival, frame, Path::Hit);
+                counters.hits.add(1);
+                self.went_on(env, &arrival, frame, Path::Hit);
                 Ok(onward)
             }
-            Err(why) => self.missed(env, arrival, frame, answers, why),
+            Err(why) => self.missed(env, &arrival, frame, (carrier, out), why),
         }
     }
 
-    /// Checks the MAC addresses and finds the flow key. Whether the guest's
-    /// frame is for a group.
+    /// Checks the MAC addresses and finds the flow key, into a place that is
+    /// there: each field is written once.
     #[inline(always)]
-    fn read(
-        &self,
-        packet: &mut Packet,
-        head: &[u8],
-        len: usize,
-        dir: Direction,
-    ) -> Result<bool, Keyless> {
-        let is_for_many = self.check_macs(head, dir).map_err(Keyless::Macs)?;
-        packet.read(head, len, dir).map_err(Keyless::Headers)?;
-        Ok(is_for_many)
+    pub(crate) fn parse(&self, parsed: &mut Parsed, frame: &impl Frame, dir: Direction) {
+        let head = frame.head();
+        parsed.read = match self.check_macs(head, dir) {
+            Ok(is_for_many) => match parsed.packet.read(head, frame.frame_len(), dir) {
+                Ok(()) => {
+                    parsed.hash = self.table.hash(&parsed.packet.tuple);
+                    Ok(is_for_many)
+                }
+                Err(reject) => Err(Keyless::Headers(reject)),
+            },
+            Err(reason) => Err(Keyless::Macs(reason)),
+        };
     }
 
     /// The guest sends from its own MAC address, and to the gateway; a frame

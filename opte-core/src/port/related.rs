@@ -24,7 +24,7 @@
 //!           nothing any more (source quench, RFC 6633 section 3).
 
 use super::edit::{NearEnd, address_at, put, update};
-use super::fast::Onward;
+use super::fast::{Onward, name_of};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::Observer;
@@ -106,7 +106,8 @@ impl<R: RawMutex> Port<R> {
         key: &Tuple,
     ) -> Result<Option<Flow>, Dropped> {
         let dir = arrival.dir;
-        let found = self.table.find(dir, key, self.table.hash(key));
+        let (name, hash) = (name_of(arrival.external), self.table.hash(key));
+        let found = self.table.find(dir, name, key, hash);
         let found = found.map(|(_, flow)| *flow);
         let Some(mut flow) = found.filter(|flow| !flow.revoked && arrival.may_join(flow)) else {
             return Ok(None);
