@@ -5,6 +5,7 @@ use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
 use crate::flow::record::Flow;
+use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
 use crate::flow::{Proto, Tuple};
@@ -246,6 +247,10 @@ impl<R: RawMutex> Port<R> {
                 }
                 flow.tcp = opened?;
             }
+            Proto::SCTP => {
+                let mid_stream = policy.spec.options.tcp_mid_stream;
+                flow.tcp = sctp::open(&Chunk::of(&packet.segment), arrival.dir, mid_stream)?;
+            }
             _ => flow.icmp = packet.icmp,
         }
         self.decide(env, policy, flow, arrival.dir)?;
@@ -335,5 +340,9 @@ fn count_refusal<R: RawMutex, O>(
 /// Whether the packet asks for a new connection.
 fn opens(packet: &Packet) -> bool {
     let segment = &packet.segment;
-    packet.tuple.proto == Proto::TCP && segment.has(Segment::SYN) && !segment.has(Segment::ACK)
+    match packet.tuple.proto {
+        Proto::TCP => segment.has(Segment::SYN) && !segment.has(Segment::ACK),
+        Proto::SCTP => Chunk::of(segment).opens(),
+        _ => false,
+    }
 }
