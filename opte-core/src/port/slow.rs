@@ -251,7 +251,8 @@ impl<R: RawMutex> Port<R> {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
                 flow.tcp = sctp::open(&Chunk::of(&packet.segment), arrival.dir, mid_stream)?;
             }
-            _ => flow.icmp = packet.icmp,
+            proto if proto.is_icmp() => flow.icmp = packet.icmp,
+            _ => {}
         }
         self.decide(env, policy, flow, arrival.dir)?;
         // No frame is so long that its first is time to fold.
