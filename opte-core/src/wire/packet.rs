@@ -329,10 +329,10 @@ impl Packet {
     /// which `flow::sctp` finds where a TCP segment would be.
     #[inline(never)]
     fn read_sctp(&mut self, bytes: &[u8], len: usize, dir: Direction) -> Result<(), DropReason> {
-        let header: &[u8; 16] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
         if len < 16 {
             return Err(DropReason::BadTransport);
         }
+        let header: &[u8; 16] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
         let [kind, flags] = field(header, 12);
         let announced: Option<&[u8; 4]> = bytes.get(16..len).and_then(<[u8]>::first_chunk);
         self.segment = Segment {

@@ -17,8 +17,6 @@ pub struct Quote {
     pub tuple: Tuple,
     /// Where its transport header begins, in bytes from the quote's start.
     pub transport: usize,
-    /// The first sequence number, of a TCP segment.
-    pub seq: u32,
 }
 
 impl Quote {
@@ -60,7 +58,6 @@ impl Quote {
                 family,
             },
             transport,
-            seq: 0,
         };
         quote.read_transport(bytes.get(transport..)?, dir)?;
         Some(quote)
@@ -72,14 +69,13 @@ impl Quote {
         if !(tuple.proto.has_ports() || tuple.proto.is_icmp()) {
             return Some(());
         }
-        let [a, b, c, d, rest @ ..] = *bytes.first_chunk::<8>()?;
+        let [a, b, c, d, i0, i1, _, _] = *bytes.first_chunk::<8>()?;
         if tuple.proto.has_ports() {
             let (source, destination) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
             (tuple.local_port, tuple.remote_port) = match dir {
                 Direction::Out => (source, destination),
                 Direction::In => (destination, source),
             };
-            self.seq = u32::from_be_bytes(rest);
             return Some(());
         }
         let (is_echo, is_error) = match (tuple.proto, tuple.family) {
@@ -90,7 +86,6 @@ impl Quote {
         if is_error {
             return None;
         }
-        let [i0, i1, ..] = rest;
         (tuple.local_port, tuple.remote_port) = match is_echo {
             true => (u16::from_be_bytes([i0, i1]), 0),
             false => (0, u16::from_be_bytes([a, b])),
