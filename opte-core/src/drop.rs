@@ -143,6 +143,8 @@ drop_reasons! {
     LinkFull => c"link_full",
     /// An address that no other host beyond the gateway can have: unspecified, loopback, link-local, or the port's own.
     Martian => c"martian",
+    /// The external port is mapped, but its filtering doesn't let this sender in.
+    NatFiltered => c"nat_filtered",
 }
 
 impl DropReason {

@@ -24,7 +24,7 @@ pub mod underlay;
 
 pub use command::{Command, Response};
 pub use error::{ConfigError, ErrorCode, ObjectKind};
-pub use external::{ExternalIps, Floating, Snat};
+pub use external::{Behaviour, ExternalIps, Floating, NatOptions, Pooling, Snat};
 pub use mapping::{TunnelEndpoint, V2b, V2p};
 pub use name::{Name, PortId};
 pub use page::{Page, Pager, Weight};

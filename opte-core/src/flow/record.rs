@@ -5,7 +5,7 @@ use super::tuple::{Proto, Tuple};
 use crate::api::PortOptions;
 use crate::host::mapping::Stamp;
 use crate::host::underlay::PathId;
-use crate::layer::nat::Kind;
+use crate::layer::nat::{Kind, timer};
 use crate::time::Coarse;
 use crate::wire::checksum::Diff;
 use crate::wire::{MacAddr, Vni};
@@ -141,6 +141,9 @@ pub enum Next {
     Path(PathId, Vni),
     /// A port of this host.
     Port(u32),
+    /// A port of this host, by its external address: what comes there comes
+    /// from outside of the VPC.
+    Outside(u32),
 }
 
 impl Flow {
@@ -231,7 +234,20 @@ impl Flow {
 
     /// Seconds that it may be without a packet.
     #[must_use]
-    pub const fn timeout_s(&self, options: &PortOptions) -> u32 {
+    pub fn timeout_s(&self, options: &PortOptions) -> u32 {
+        let own = self.own_timeout_s(options);
+        match self.nat {
+            NatKind::Snat if !self.revoked => own.max(timer::least_s(
+                &self.inside,
+                self.answered,
+                self.tcp.state(),
+            )),
+            _ => own,
+        }
+    }
+
+    /// The same by the port's options alone.
+    const fn own_timeout_s(&self, options: &PortOptions) -> u32 {
         use tcp::State;
         match self.inside.proto {
             // Longer than the pauses between retransmissions (RFC 6298 section 5.7).

@@ -66,8 +66,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         for port in &gone {
             self.retire_port(port, now, devices);
         }
-        for (port, _) in &new {
+        for (port, spec) in &new {
             self.touch(port);
+            self.mappings.claim(port.id, &spec.external);
         }
         for link in closing {
             devices.close_link(link);

@@ -181,7 +181,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 
     fn uft_action(&self, flow: &Flow) -> UftAction {
         match flow.forward.to {
-            Next::Port(id) => UftAction::Local(PortId(id)),
+            Next::Port(id) | Next::Outside(id) => UftAction::Local(PortId(id)),
             Next::Path(path, vni) => UftAction::Encapsulate {
                 sled: self.underlay.sled(path).unwrap_or(Ipv6Addr::UNSPECIFIED),
                 vni,

@@ -160,7 +160,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                         self.encapsulate(&env, frame, packet, (path, vni), onward.source_port, out)
                     }
                     Next::Port(to) => {
-                        self.deliver_next_door(&env, frame, port.id, PortId(to), &packet.tuple)
+                        let to = (PortId(to), false);
+                        self.deliver_next_door(&env, frame, port.id, to, &packet.tuple)
+                    }
+                    Next::Outside(to) => {
+                        let to = (PortId(to), true);
+                        self.deliver_next_door(&env, frame, port.id, to, &packet.tuple)
                     }
                 };
                 sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
@@ -168,14 +173,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         )
     }
 
-    /// Hands a frame of a guest to another one of this host.
+    /// Hands a frame of a guest to another one of this host, perhaps as one
+    /// that comes from outside of its VPC.
     #[inline(never)]
     fn deliver_next_door(
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
         from: PortId,
-        to: PortId,
+        (to, external): (PortId, bool),
         key: &Tuple,
     ) -> Result<Verdict, DropReason> {
         let dst = crate::wire::packet::macs(frame.head()).map(|(dst, _)| dst);
@@ -190,7 +196,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        Ok(self.deliver(env, to, false, frame))
+        Ok(self.deliver(env, to, external, frame))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went

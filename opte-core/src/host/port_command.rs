@@ -49,6 +49,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         put(&mut places, id, Some(Arc::clone(&port)));
         self.commit_view(places);
         self.touch(&port);
+        self.mappings.claim(id, &spec.external);
         Ok(Response::Id(id.0))
     }
 
@@ -71,6 +72,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let view = self.view();
         let env = self.env_of(&view, 0, now);
         self.touch(port);
+        self.mappings.claim(port.id, &ExternalIps::default());
         port.table
             .clear(|_| true, |flow| port.ended(&env, flow, FlowEnd::Cleared));
         devices.close_port(port.id);
@@ -106,6 +108,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let options = change.policy.spec.options;
         let new_timeouts = options != port.policy().spec.options;
         port.nat.commit(change.nat);
+        self.mappings.claim(port.id, &change.policy.spec.external);
         port.commit(change.policy);
         if new_timeouts {
             port.table.reschedule_all(&options);

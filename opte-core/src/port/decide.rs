@@ -8,7 +8,7 @@ use crate::api::RouteTarget;
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
 use crate::flow::record::{Difference, Flow, NatKind, side};
-use crate::layer::nat::Outside;
+use crate::layer::nat::{Outside, Via};
 use crate::layer::{firewall, gateway, overlay};
 use crate::rule::Query;
 use crate::{Direction, DropReason, LayerId};
@@ -52,7 +52,7 @@ impl<R: RawMutex> Port<R> {
     /// Whether the external address that a flow came in by is still the port's.
     fn entrance(&self, flow: &Flow) -> Result<(), Dropped> {
         match flow.held() {
-            Some(held) if !self.nat.still_valid(&held, None) => {
+            Some(held) if !self.nat.still_valid(&flow.inside, &held, Via::Arrival) => {
                 Err(Dropped::by(LayerId::Nat, DropReason::NoMapping))
             }
             _ => Ok(()),
@@ -187,7 +187,7 @@ impl<R: RawMutex> Port<R> {
             self.route(env, policy, flow, choice)
         })?;
         let forward = self.layer(env, flow, LayerId::Overlay, |flow| {
-            overlay::forward(env, self.vni, target, &flow.inside.remote_ip(), choice)
+            overlay::forward(env, self.vni, target, &flow.inside, choice)
                 .map_err(|reason| Dropped::by(LayerId::Overlay, reason))
         })?;
         // Last, for it may take an external port (rule P3).
@@ -278,7 +278,11 @@ impl<R: RawMutex> Port<R> {
             };
         };
         if let Some(held) = flow.held() {
-            return match self.nat.still_valid(&held, gateway) {
+            let via = match flow.opened {
+                Direction::In => Via::Arrival,
+                Direction::Out => Via::Gateway(gateway),
+            };
+            return match self.nat.still_valid(&flow.inside, &held, via) {
                 true => Ok(()),
                 false => Err(Dropped::by(layer, DropReason::NoExternalAddress)),
             };
