@@ -5,7 +5,7 @@ use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::api::Behaviour;
 use crate::event::{FlowEnd, Observer, observe};
-use crate::flow::record::{Flow, NO_REWRITE, NatKind};
+use crate::flow::record::{Flow, NatKind};
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
 use crate::flow::{Proto, Tuple};
@@ -132,7 +132,7 @@ impl<R: RawMutex> Port<R> {
             self.fold(&mut flow);
         }
         // Only the decision; the rest may have moved on meanwhile (rule L3).
-        flow.policy = decision.policy;
+        flow.take_rewrites(&decision);
         flow.revoked = false;
         flow.forward = decision.forward;
         flow.fw_rule = decision.fw_rule;
@@ -175,8 +175,8 @@ impl<R: RawMutex> Port<R> {
         let opened = flow.opened;
         if flow.inside.proto == Proto::TCP && !lost_address {
             flow.revoked = true;
-            flow.policy = [NO_REWRITE; 2];
-            flow.last = flow.last.max(env.now);
+            flow.forget_rewrites();
+            flow.last = flow.last.max(env.now.into());
             drop(flow);
             shard.reschedule(id, &policy.spec.options);
             return Some(Err(dropped));
@@ -283,12 +283,8 @@ impl<R: RawMutex> Port<R> {
             _ => flow.icmp = packet.icmp,
         }
         self.decide(env, policy, flow, arrival.dir)?;
-        let taken = u64::try_from(arrival.len).unwrap_or(0);
-        let side = crate::flow::record::side(arrival.dir);
-        if let (Some(packets), Some(bytes)) = (flow.packets.get_mut(side), flow.bytes.get_mut(side))
-        {
-            (*packets, *bytes) = (1, taken);
-        }
+        // No frame is so long that its first is time to fold.
+        let _ = flow.count(arrival.dir, arrival.len);
         Ok(())
     }
 
@@ -344,7 +340,7 @@ impl<R: RawMutex> Port<R> {
         // An external port rests after the last packet by it. Of a flow that
         // was idle that is long ago, but its end is what the far side knows.
         let last = match why {
-            FlowEnd::Evicted => flow.last,
+            FlowEnd::Evicted => flow.last.into(),
             _ => env.now,
         };
         self.settle(flow, last);
@@ -397,7 +393,7 @@ fn frees_port(other: &Flow, inside: &Tuple, mapping: Behaviour, now: Instant) ->
             same_address && other.inside.remote_port == inside.remote_port
         }
     };
-    same_pool && of_use && now.millis_since(other.last) >= SNAT_REST_MS_MIN
+    same_pool && of_use && now.millis_since(other.last.into()) >= SNAT_REST_MS_MIN
 }
 
 /// Whether the packet asks for a new connection.
