@@ -17,12 +17,12 @@ use once_cell::race::OnceBox;
 use prefetch::prefetch;
 
 /// Records are allocated so many at a time, never freed one by one.
-const CHUNK: u32 = 64;
+const CHUNK: u32 = 16;
 const CHUNK_LEN: usize = position(CHUNK);
 /// Shards of a table large enough for them.
 const SHARDS_MAX: u32 = 64;
 /// Flows that are worked on under one hold of a shard's lock.
-const BATCH: u32 = 32;
+const BATCH: u32 = 8;
 /// Work per shard and tick, in flows.
 const TICK_BUDGET: u32 = 4_096;
 /// Flows that are looked at to find one that gives way.
@@ -176,6 +176,26 @@ impl<R: RawMutex> Table<R> {
         self.find_elsewhere(dir, name, key, hash)
     }
 
+    /// Asks for the part of the index that a key with this hash is in.
+    #[inline]
+    pub fn prefetch_index(&self, name: Name, hash: u64) {
+        if let Some(home) = self.index(name).home(hash) {
+            prefetch(home);
+        }
+    }
+
+    /// Asks for the flow that a key with this hash most probably means.
+    #[inline]
+    pub fn prefetch_flow(&self, name: Name, hash: u64) {
+        let number = self
+            .index(name)
+            .home(hash)
+            .and_then(|home| home.meant(hash).next());
+        if let Some(slot) = number.and_then(|number| self.slot(number)) {
+            prefetch(slot);
+        }
+    }
+
     /// Looks where keys are that overflowed, and among the other names.
     #[inline(never)]
     fn find_elsewhere(
@@ -274,19 +294,26 @@ impl<R: RawMutex> Table<R> {
         options: &PortOptions,
         mut ended: impl FnMut(&mut Flow, FlowEnd),
     ) {
-        for at in 0..self.shard_count() {
-            let mut left = TICK_BUDGET;
-            while left > 0 {
+        // Round after round, so that who waits for a shard gets it while the
+        // others are worked on: a lock that is taken again at once would
+        // hardly ever be had by somebody who sleeps for it.
+        let mut done = [false; position(SHARDS_MAX)];
+        for _ in 0..TICK_BUDGET / BATCH {
+            let mut shards = (0..self.shard_count()).zip(&mut done);
+            for (at, done) in shards.by_ref().filter(|(_, done)| !**done) {
                 let mut shard = self.shard(at);
-                let mut batch = BATCH;
-                while let Some(local) = shard.wheel.pop_due(seconds(now), &mut batch) {
+                let mut left = BATCH;
+                while let Some(local) = shard.wheel.pop_due(seconds(now), &mut left) {
                     self.expire_one(&mut shard, at, local, now, options, &mut ended);
                 }
-                drop(shard);
-                if batch > 0 {
-                    break;
-                }
-                left = left.saturating_sub(BATCH);
+                *done = left > 0;
+            }
+            if done
+                .iter()
+                .take(position(self.shard_count()))
+                .all(|done| *done)
+            {
+                break;
             }
         }
     }
