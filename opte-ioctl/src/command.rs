@@ -7,8 +7,8 @@ use crate::table::{List, PayloadError, messages, whole};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use opte_core::api::{
-    Command, ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, Setup, TransitPrefix,
-    TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2p,
+    Command, ExternalIps, FwRule, Name, NatChange, PortSpec, Prefix, RouteSpec, Setup,
+    TransitPrefix, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2p,
 };
 use opte_core::limits::{FW_RULES_MAX, V2B_ENDPOINTS_MAX, V2P_MAX};
 use opte_core::wire::Vni;
@@ -52,4 +52,6 @@ messages! { Command:
     32 "del-underlay-route" DelUnderlayRoute(route: UnderlayRoute),
     33 "stats" Stats(port: Option<Name>),
     34 "apply" Apply(setup: Setup),
+    70 "set-nat" SetNat(port: Name, change: NatChange),
+    71 "show-nat" ShowNat(port: Name),
 }

@@ -31,6 +31,7 @@ mod host;
 mod layer;
 mod listing;
 mod mapping;
+mod nat;
 mod port;
 mod router;
 mod session;

@@ -4,6 +4,7 @@ use crate::cell::Cell;
 use crate::external::ExternalArgs;
 use crate::failure::Failure;
 use crate::listing::{Column, PlainFormat, print_pages};
+use crate::nat::NatArgs;
 use crate::session::Session;
 use crate::text;
 use clap::{ArgGroup, Args};
@@ -49,6 +50,8 @@ pub(crate) struct Create {
     dhcp: DhcpArgs,
     #[command(flatten)]
     external: ExternalArgs,
+    #[command(flatten)]
+    nat: NatArgs,
     /// External subnet that the guest has without translation; repeat for more
     #[arg(long = "subnet", value_name = "PREFIX")]
     subnets: Vec<Prefix>,
@@ -154,7 +157,8 @@ impl Create {
             rules: self.rules,
             routes: self.routes,
         };
-        session.perform(Command::CreatePort(spec))
+        session.perform(Command::CreatePort(spec))?;
+        self.nat.follow(session, self.name)
     }
 }
 

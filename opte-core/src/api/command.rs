@@ -11,8 +11,8 @@ use super::page::Page;
 use super::port::TransitPrefix;
 use super::setup::{Applied, Setup};
 use super::{
-    ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, TunnelEndpoint, UnderlayRoute,
-    UnderlaySpec, V2b, V2p,
+    ExternalIps, FwRule, Name, NatChange, NatEntry, PortSpec, Prefix, RouteSpec, TunnelEndpoint,
+    UnderlayRoute, UnderlaySpec, V2b, V2p,
 };
 use crate::wire::Vni;
 use crate::{Direction, LayerId};
@@ -95,6 +95,10 @@ pub enum Command {
     Stats(Option<Name>),
     /// Brings the host to the state that a setup describes, all or nothing.
     Apply(Setup),
+    /// Changes how a port's external addresses are used.
+    SetNat(Name, NatChange),
+    /// How a port's external addresses are used, and how full its pools are.
+    ShowNat(Name),
 }
 
 /// What a command is answered with.
@@ -130,4 +134,6 @@ pub enum Response {
     Stats(Stats),
     /// What applying a setup changed.
     Applied(Applied),
+    /// A port's translation.
+    Nat(NatEntry),
 }

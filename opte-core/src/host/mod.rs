@@ -34,6 +34,7 @@ mod dump;
 mod encap;
 mod lane;
 pub mod mapping;
+mod nat_command;
 mod port_command;
 pub mod underlay;
 pub(crate) mod view;

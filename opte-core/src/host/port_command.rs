@@ -195,9 +195,23 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         name: &Name,
         external: ExternalIps,
     ) -> Result<Response, ConfigError> {
+        // How they are used stays as it is.
+        self.change_external(name, |old| ExternalIps {
+            nat: old.nat,
+            ..external
+        })
+    }
+
+    /// Commits other external addresses, or another use of them.
+    pub(super) fn change_external(
+        &self,
+        name: &Name,
+        change: impl FnOnce(&ExternalIps) -> ExternalIps,
+    ) -> Result<Response, ConfigError> {
         let port = self.named(name)?;
-        let nat = port.nat.plan(name, &external)?;
         let old = port.policy();
+        let external = change(&old.spec.external);
+        let nat = port.nat.plan(name, &external)?;
         let spec = PortSpec {
             external,
             ..old.spec.clone()

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::trial::{counter, external_ports_used, name, stats};
-use opte_core::api::{Command, ExternalIps};
+use opte_core::api::{Command, ExternalIps, NatChange, Response};
 use opte_core::limits::SNAT_REST_MS_MIN;
 use std::collections::BTreeSet;
 
@@ -13,6 +13,8 @@ const OPEN: &str = "rules = [\"dir=in priority=1 action=allow\"]";
 fn set(sled: &Sled, table: &str) {
     let port: toml::Table = toml::from_str(table).unwrap();
     let external: ExternalIps = port["external"].clone().try_into().unwrap();
+    sled.command(Command::SetNat(name("g1"), NatChange::to(external.nat)))
+        .unwrap();
     sled.command(Command::SetExternalIps(name("g1"), external))
         .unwrap();
 }
@@ -163,4 +165,27 @@ fn flows_keep_their_ports_when_the_mode_changes() {
     }
     let seen: BTreeSet<_> = live.iter().map(|(_, left)| source(left)).collect();
     assert_eq!(seen.len(), live.len());
+}
+
+#[test]
+fn a_port_shows_its_options_and_how_full_its_pools_are() {
+    let sled = world(&snat(4096, 4127, PER_ENDPOINT));
+    leaves(&sled, &out("10.0.0.1:1000 > 198.51.100.1:9").udp(b""));
+    let Ok(Response::Nat(nat)) = sled.command(Command::ShowNat(name("g1"))) else {
+        panic!()
+    };
+    let pools: Vec<_> = nat
+        .pools
+        .iter()
+        .map(|p| (p.mappings, p.resting, p.ports))
+        .collect();
+    assert_eq!(pools, [(0, 0, 32), (1, 0, 32), (0, 0, 32)]);
+    // New addresses leave the options alone.
+    let other = toml::from_str("ephemeral = [\"203.0.113.7\"]").unwrap();
+    sled.command(Command::SetExternalIps(name("g1"), other))
+        .unwrap();
+    let Ok(Response::Nat(after)) = sled.command(Command::ShowNat(name("g1"))) else {
+        panic!()
+    };
+    assert_eq!((after.options, after.pools), (nat.options, vec![]));
 }

@@ -6,7 +6,7 @@ use crate::sim::Sled;
 use crate::sim::frame::{Flow, assert_checksums};
 use crate::{ALLOW_ALL, G1, G3, V2p, Verdict, Vni, geneve, port};
 use opte_core::LayerId;
-use opte_core::api::{Command, ExternalIps, PortSpec, Prefix, Setup, V2b};
+use opte_core::api::{Command, ExternalIps, NatChange, PortSpec, Prefix, Setup, V2b};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What g1 may be configured with, one of these at a time.
@@ -72,6 +72,8 @@ impl World {
                 let external: ExternalIps =
                     toml::from_str(EXTERNAL[self.rng.below(EXTERNAL.len())]).unwrap();
                 self.now.external = external.clone();
+                let nat = NatChange::to(external.nat);
+                self.command(Command::SetNat(name("g1"), nat));
                 self.command(Command::SetExternalIps(name("g1"), external));
             }
             2 => {

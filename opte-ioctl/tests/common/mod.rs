@@ -5,12 +5,15 @@ use opte_core::api::dump::{
     NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry,
     UftAction, UftEntry, UnderlayEntry,
 };
+use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule, Ipv4Config,
-    Ipv6Config, LinkSpec, Name, Page, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec,
-    Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
+    Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule,
+    Ipv4Config, Ipv6Config, LinkSpec, Name, NatChange, NatEntry, NatOptions, Page, Pooling, PortId,
+    PortOptions, PortSpec, Prefix, Response, RouteSpec, Setup, Snat, TransitPrefix, UnderlayRoute,
+    UnderlaySpec, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
+use opte_core::layer::nat::Transport;
 use opte_core::wire::{MacAddr, Vni};
 use opte_core::{Direction, LayerId};
 use std::fmt::Debug;
@@ -47,6 +50,14 @@ fn v2b() -> V2b {
     }
 }
 
+const fn nat_options() -> NatOptions {
+    NatOptions {
+        mapping: Behaviour::AddressAndPortDependent,
+        filtering: Behaviour::AddressDependent,
+        pooling: Pooling::Arbitrary,
+    }
+}
+
 fn external() -> ExternalIps {
     ExternalIps {
         snat: vec![Snat {
@@ -65,6 +76,7 @@ fn external() -> ExternalIps {
                 gateway: Some(p("01234567-89ab-cdef-0123-456789abcdef")),
             },
         ],
+        ..ExternalIps::default()
     }
 }
 
@@ -245,6 +257,9 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("port", Command::Stats(Some(name()))),
         ("one", Command::Apply(setup)),
         ("empty", Command::Apply(Setup::default())),
+        ("nothing", Command::SetNat(name(), NatChange::default())),
+        ("all", Command::SetNat(name(), NatChange::to(nat_options()))),
+        ("one", Command::ShowNat(name())),
     ]
 }
 
@@ -390,6 +405,18 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         counters: vec![counter("rx")],
         drops: vec![counter("no_route")],
     };
+    let pool = PoolEntry {
+        address: p("192.0.2.1"),
+        transport: Transport::Echo,
+        mappings: 1,
+        resting: 2,
+        ports: 64_512,
+    };
+    let nat = NatEntry {
+        generation: 9,
+        options: nat_options(),
+        pools: vec![pool],
+    };
     let applied = Applied {
         generation: 8,
         changes: vec![
@@ -408,6 +435,7 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         ("none", Response::Underlay(UnderlayEntry::default())),
         ("one", Response::Stats(stats)),
         ("three", Response::Applied(applied)),
+        ("one", Response::Nat(nat)),
     ]
 }
 

@@ -128,6 +128,7 @@ fn ports() -> Vec<PortEntry> {
                 address: p("2001:db8::3"),
                 gateway: Some(p("01234567-89ab-cdef-0123-456789abcdef")),
             }],
+            ..ExternalIps::default()
         },
         attached_subnets: vec![p("198.51.100.0/24")],
         transit: vec![TransitPrefix {

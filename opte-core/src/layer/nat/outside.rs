@@ -3,6 +3,7 @@
 use super::pool::Grant;
 use crate::flow::{Family, Proto, Tuple};
 use core::net::IpAddr;
+use serde::{Deserialize, Serialize};
 
 /// What kind of external address a flow uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,7 +31,8 @@ pub struct Outside {
 }
 
 /// What SNAT maps, each from a pool of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Transport {
     /// TCP ports.
@@ -44,6 +46,16 @@ pub enum Transport {
 impl Transport {
     /// Every pool.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Echo];
+
+    /// Its one spelling.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Echo => "echo",
+        }
+    }
 
     /// What SNAT could map of a flow.
     pub(super) const fn of(tuple: &Tuple) -> Option<Self> {
