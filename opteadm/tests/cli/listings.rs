@@ -7,11 +7,13 @@ use opte_core::api::dump::{
     NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry,
     UftAction, UftEntry, UnderlayEntry,
 };
+use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, Page, PortId, PortOptions,
-    Response, Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
+    Behaviour, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, NatEntry,
+    NatOptions, Page, PortId, PortOptions, Response, Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
+use opte_core::layer::nat::Transport;
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
 use serde_json::{Value, json};
@@ -85,6 +87,7 @@ fn answer(command: Command) -> Response {
         }])),
         Command::DumpRoutes(..) => Response::Routes(last(routes())),
         Command::ShowUnderlay => Response::Underlay(underlay()),
+        Command::ShowNat(_) => Response::Nat(nat()),
         Command::DumpUnderlayRoutes(_) => Response::UnderlayRoutes(last(underlay_routes())),
         Command::Stats(port) => Response::Stats(stats(port.is_some())),
         other => panic!("{other:?}"),
@@ -300,6 +303,28 @@ fn routes() -> Vec<RouteEntry> {
     .collect()
 }
 
+fn nat() -> NatEntry {
+    let pool = |transport, mappings| PoolEntry {
+        address: p("192.0.2.1"),
+        transport,
+        mappings,
+        resting: 2,
+        ports: 1_024,
+    };
+    NatEntry {
+        generation: 3,
+        options: NatOptions {
+            mapping: Behaviour::AddressAndPortDependent,
+            ..NatOptions::default()
+        },
+        pools: vec![
+            pool(Transport::Tcp, 5_000),
+            pool(Transport::Udp, 0),
+            pool(Transport::Echo, 1),
+        ],
+    }
+}
+
 fn underlay() -> UnderlayEntry {
     UnderlayEntry {
         generation: 6,
@@ -364,6 +389,11 @@ fn tables_look_as_they_should() {
         ("dump-v2p", "dump-v2p"),
         ("dump-v2b", "dump-v2b"),
         ("dump-router", "dump-router -p g1"),
+        ("show-nat", "show-nat -p g1"),
+        (
+            "show-nat-fields",
+            "show-nat -p g1 -o transport,mappings,ports -P",
+        ),
         ("show-underlay", "show-underlay"),
         ("show-underlay-links", "show-underlay links"),
         ("stats", "stats"),
