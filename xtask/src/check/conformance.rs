@@ -47,7 +47,10 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
     let rows = rows(&page);
     let mut failures = missing(&rows);
     failures.extend(rows.iter().flat_map(|row| untrue(row, &exists)));
-    Ok(Outcome::of(failures, format!("{} requirements", rows.len())))
+    Ok(Outcome::of(
+        failures,
+        format!("{} requirements", rows.len()),
+    ))
 }
 
 /// A row of the page.
@@ -101,9 +104,8 @@ fn missing(rows: &[Row<'_>]) -> Vec<String> {
         let there: Vec<_> = rows.iter().filter(|row| row.rfc == *rfc).collect();
         let there: Vec<_> = there.iter().map(|row| row.number()).collect();
         let there = there.join(" ");
-        (there != *required).then(|| {
-            format!("{PAGE}: {rfc} has the requirements {required}, the page has {there}")
-        })
+        (there != *required)
+            .then(|| format!("{PAGE}: {rfc} has the requirements {required}, the page has {there}"))
     };
     REQUIRED.iter().filter_map(compare).collect()
 }
@@ -136,7 +138,10 @@ fn is_there(tests: &BTreeSet<(String, String)>, name: &str) -> bool {
     let (modules, test) = name.rsplit_once("::").unwrap_or(("", name));
     tests.iter().any(|(file, other)| {
         let parts: BTreeSet<&str> = file.split(['/', '.']).collect();
-        other == test && modules.split("::").all(|m| m.is_empty() || parts.contains(m))
+        other == test
+            && modules
+                .split("::")
+                .all(|m| m.is_empty() || parts.contains(m))
     })
 }
 

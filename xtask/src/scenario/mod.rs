@@ -27,6 +27,7 @@
 
 mod context;
 mod lease;
+mod outside;
 mod play;
 mod tunnel;
 
@@ -36,7 +37,7 @@ pub(crate) use play::{Args, check, run};
 use anyhow::Result;
 
 /// All of them, in the order in which they run.
-const SCENARIOS: &[Scenario] = &[lease::SCENARIO, tunnel::SCENARIO];
+const SCENARIOS: &[Scenario] = &[lease::SCENARIO, outside::SCENARIO, tunnel::SCENARIO];
 
 /// A program, and the Debian package that has it.
 pub(crate) type Program = (&'static str, &'static str);
