@@ -56,6 +56,10 @@ pub const CAPABILITIES: &[(u16, &str)] = &[
     (9, "v2b"),
     // Any number of underlay links with equal-cost routes.
     (10, "underlay-routes"),
+    // Settings of live ports and of the host.
+    (40, "live-options"),
+    // Named address sets, which rules ask for as `set=NAME`.
+    (41, "address-sets"),
     // Mapping, filtering and pooling of translation.
     (70, "nat-options"),
 ];

@@ -1,6 +1,6 @@
 //! How a port's external addresses are used.
 
-use super::Name;
+use super::{Name, PortSpec};
 use crate::layer::nat::Transport;
 use alloc::vec::Vec;
 use core::fmt;
@@ -94,6 +94,18 @@ pub struct PoolEntry {
     pub resting: u32,
     /// Ports in all.
     pub ports: u32,
+}
+
+impl PortNat {
+    /// A port's options, if they aren't the default ones.
+    #[must_use]
+    pub fn of(port: &PortSpec) -> Option<Self> {
+        let options = port.external.nat;
+        (options != NatOptions::default()).then_some(Self {
+            port: port.name,
+            options,
+        })
+    }
 }
 
 impl NatChange {
