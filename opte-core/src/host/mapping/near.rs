@@ -16,9 +16,16 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-/// Who has what, by the first port of the range.
+/// Who has what.
 #[derive(Debug, Default)]
-pub(super) struct Claims(BTreeMap<(IpAddr, u16, PortId), Claim>);
+pub(super) struct Claims {
+    all: List,
+    /// The same for each port, so that a change costs what changes.
+    of: BTreeMap<PortId, List>,
+}
+
+/// Claims by address, first port and whose they are.
+type List = BTreeMap<(IpAddr, u16, PortId), Claim>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Claim {
@@ -38,7 +45,7 @@ impl Claims {
             _ => (0, false),
         };
         let up_to = (remote, port, PortId(u32::MAX));
-        let ((addr, _, owner), claim) = self.0.range(..=up_to).next_back()?;
+        let ((addr, _, owner), claim) = self.all.range(..=up_to).next_back()?;
         let has = claim.whole || mapped && port <= claim.last_port;
         (*addr == remote && has).then_some(*owner)
     }
@@ -47,25 +54,31 @@ impl Claims {
     /// for which that makes a difference.
     pub(super) fn set(&mut self, owner: PortId, ips: &ExternalIps) -> Vec<IpAddr> {
         let new = of(owner, ips);
+        let old = match new.is_empty() {
+            true => self.of.remove(&owner),
+            false => self.of.insert(owner, new.clone()),
+        };
+        let old = old.unwrap_or_default();
         let mut changed = Vec::new();
-        self.0.retain(|key, claim| {
-            let stays = key.2 != owner || new.get(key) == Some(claim);
-            if !stays {
-                changed.push(key.0);
-            }
-            stays
-        });
-        for (key, claim) in new {
-            if self.0.insert(key, claim).is_none() {
+        for (key, claim) in &old {
+            if new.get(key) != Some(claim) {
+                self.all.remove(key);
                 changed.push(key.0);
             }
         }
+        for (key, claim) in new {
+            if old.get(&key) != Some(&claim) {
+                self.all.insert(key, claim);
+                changed.push(key.0);
+            }
+        }
+        changed.dedup();
         changed
     }
 }
 
 /// What a port with these addresses claims.
-fn of(owner: PortId, ips: &ExternalIps) -> BTreeMap<(IpAddr, u16, PortId), Claim> {
+fn of(owner: PortId, ips: &ExternalIps) -> List {
     let whole = Claim {
         last_port: u16::MAX,
         whole: true,
