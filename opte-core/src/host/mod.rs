@@ -182,29 +182,25 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
-        port.process(
-            env,
-            (Direction::Out, false),
-            parsed,
-            frame,
-            out,
-            |frame, out, onward, packet| {
-                let sent = match onward.to {
-                    Next::Path(path, vni) => {
-                        self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
-                    }
-                    Next::Port(to) => {
-                        let to = (PortId(to), false);
-                        self.deliver_next_door(env, frame, port.id, to, &packet.tuple)
-                    }
-                    Next::Outside(to) => {
-                        let to = (PortId(to), true);
-                        self.deliver_next_door(env, frame, port.id, to, &packet.tuple)
-                    }
-                };
-                sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
-            },
-        )
+        let onward = match port.process(env, (Direction::Out, false), parsed, frame, out) {
+            Ok(onward) => onward,
+            Err(verdict) => return verdict,
+        };
+        let packet = &parsed.packet;
+        let sent = match onward.to {
+            Next::Path(path, vni) => {
+                self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
+            }
+            Next::Port(to) => {
+                let to = (PortId(to), false);
+                self.deliver_next_door(env, frame, port.id, to, &packet.tuple)
+            }
+            Next::Outside(to) => {
+                let to = (PortId(to), true);
+                self.deliver_next_door(env, frame, port.id, to, &packet.tuple)
+            }
+        };
+        sent.unwrap_or_else(|reason| Self::not_sent(env, port, &packet.tuple, reason))
     }
 
     /// Hands a frame of a guest to another one of this host, perhaps as one
@@ -237,12 +233,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(&self, port: &Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
+    fn not_sent(env: &Env<'_, R, O>, port: &Port<R>, key: &Tuple, reason: DropReason) -> Verdict {
         // Where the flow goes is no more: its next packet looks again.
         if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
             port.forget_way(key);
         }
-        Dropped::by(LayerId::Overlay, reason)
+        let dropped = Dropped {
+            key: Some(*key),
+            ..Dropped::by(LayerId::Overlay, reason)
+        };
+        port.dropped(env, Direction::Out, &dropped);
+        Verdict::Dropped(reason)
     }
 
     /// Decides about a frame from an underlay link.
@@ -356,9 +357,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         // Nothing inbound is answered.
         let out = &mut Discard;
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        port.process(env, way, parsed, frame, out, |_, _, _, _| {
-            Ok(Verdict::Port(port.id))
-        })
+        match port.process(env, way, parsed, frame, out) {
+            Ok(_) => Verdict::Port(port.id),
+            Err(verdict) => verdict,
+        }
     }
 
     /// A frame that belongs to the underlay itself, or to nobody.
