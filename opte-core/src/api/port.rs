@@ -157,6 +157,12 @@ pub struct PortOptions {
     pub uft_s: u32,
     /// Whether a TCP segment in mid-stream may create a flow.
     pub tcp_mid_stream: bool,
+    /// Whether the gateway counts as a hop: takes one from the hop limit of
+    /// what the guest sends, and says so when none is left.
+    pub decrement_ttl: bool,
+    /// The largest segment size that a TCP SYN from or to the guest may offer;
+    /// zero leaves it alone.
+    pub mss_max: u16,
 }
 
 impl Default for PortOptions {
@@ -174,6 +180,8 @@ impl Default for PortOptions {
             tcp_reset_s: 10,
             uft_s: 60,
             tcp_mid_stream: true,
+            decrement_ttl: false,
+            mss_max: 0,
         }
     }
 }

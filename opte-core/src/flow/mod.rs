@@ -36,6 +36,7 @@
         clippy::arithmetic_side_effects
     )
 )]
+pub(crate) mod fragment;
 mod hash;
 mod index;
 pub mod record;

@@ -52,7 +52,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             for (parsed, _) in parsed.iter().zip(&*group) {
                 port.prefetch_flow(parsed, false);
             }
-            for (parsed, frame) in parsed.iter().zip(group) {
+            for (parsed, frame) in parsed.iter_mut().zip(group) {
                 let verdict = self.send(&env, port, parsed, frame, out);
                 done(frame, verdict, out);
             }
@@ -88,9 +88,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                     port.prefetch_flow(parsed, external);
                 }
             }
-            for ((parsed, frame), entry) in parsed.iter().zip(group).zip(&entries) {
+            for ((parsed, frame), entry) in parsed.iter_mut().zip(group).zip(&entries) {
                 let verdict = match entry {
-                    Ok(entry) => Self::deliver_parsed(&env, entry, parsed, frame),
+                    Ok(entry) => {
+                        let answers = (self, &mut *out);
+                        Self::deliver_parsed(&env, entry, parsed, frame, answers)
+                    }
                     Err(verdict) => *verdict,
                 };
                 done(frame, verdict, out);

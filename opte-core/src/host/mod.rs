@@ -29,6 +29,7 @@ mod apply;
 mod built_in;
 mod burst;
 mod by_mac;
+mod carry;
 mod command;
 mod device;
 mod dump;
@@ -51,10 +52,11 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env, Parsed, Port};
+use crate::port::{Carrier, Dropped, Env, Onward, Parsed, Port};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
-use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
+use crate::verdict::{LinkId, Lost, Output, Verdict};
+use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, outer};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
@@ -169,7 +171,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         };
         let mut parsed = Parsed::EMPTY;
         port.parse(&mut parsed, frame, Direction::Out);
-        self.send(&env, port, &parsed, frame, out)
+        self.send(&env, port, &mut parsed, frame, out)
     }
 
     /// Takes a guest's frame through its port and on.
@@ -178,11 +180,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        parsed: &Parsed,
+        parsed: &mut Parsed,
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
-        let onward = match port.process(env, (Direction::Out, false), parsed, frame, out) {
+        let outbound = (Direction::Out, false);
+        let onward = match port.process(env, outbound, parsed, frame, (self, out)) {
             Ok(onward) => onward,
             Err(verdict) => return verdict,
         };
@@ -192,15 +195,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
             }
             Next::Port(to) => {
-                let to = (PortId(to), false);
-                self.deliver_next_door(env, frame, port.id, to, &packet.tuple)
+                let next_door = (port.id, PortId(to), false);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
             }
             Next::Outside(to) => {
-                let to = (PortId(to), true);
-                self.deliver_next_door(env, frame, port.id, to, &packet.tuple)
+                let next_door = (port.id, PortId(to), true);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
             }
         };
-        sent.unwrap_or_else(|reason| Self::not_sent(env, port, &packet.tuple, reason))
+        sent.unwrap_or_else(|reason| self.not_sent(env, port, (frame, packet, onward), reason, out))
     }
 
     /// Hands a frame of a guest to another one of this host, perhaps as one
@@ -210,9 +213,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
-        from: PortId,
-        (to, external): (PortId, bool),
+        (from, to, external): (PortId, PortId, bool),
         key: &Tuple,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Verdict, DropReason> {
         let dst = crate::wire::packet::macs(frame.head()).map(|(dst, _)| dst);
         // Its number may be another port's by now.
@@ -227,19 +230,32 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
         );
         let entry = Entry { port: to, external };
-        Ok(self.deliver(env, &entry, frame))
+        Ok(self.deliver(env, &entry, frame, answers))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(env: &Env<'_, R, O>, port: &Port<R>, key: &Tuple, reason: DropReason) -> Verdict {
-        // Where the flow goes is no more: its next packet looks again.
-        if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
-            port.forget_way(key);
+    fn not_sent(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet, onward): (&impl Frame, &Packet, Onward),
+        reason: DropReason,
+        out: &mut impl Output,
+    ) -> Verdict {
+        match (reason, onward.to) {
+            // Where the flow goes is no more: its next packet looks again.
+            (DropReason::NoPort | DropReason::NoUnderlayRoute, _) => port.forget_way(&packet.tuple),
+            (DropReason::TooBig, Next::Path(path, _)) => {
+                if let Some(path) = self.underlay.path(path) {
+                    port.too_big_for_path(env, frame, packet, path.mtu(), (self, out));
+                }
+            }
+            _ => {}
         }
         let dropped = Dropped {
-            key: Some(*key),
+            key: Some(packet.tuple),
             ..Dropped::by(LayerId::Overlay, reason)
         };
         port.dropped(env, Direction::Out, &dropped);
@@ -259,7 +275,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.renew(lane);
         let env = self.env(lane, now);
         match self.arrive(&env, link, frame, out) {
-            Ok(entry) => self.deliver(&env, &entry, frame),
+            Ok(entry) => self.deliver(&env, &entry, frame, (self, out)),
             Err(verdict) => verdict,
         }
     }
@@ -328,6 +344,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 .expire(now, &policy.spec.options, |flow, why: FlowEnd| {
                     port.ended(&env, flow, why);
                 });
+            port.expire_fragments(&env);
             self.advertise(&env, port, &policy, out);
         }
         self.underlay.tick(now, out, &self.observer);
@@ -340,10 +357,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
         frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Verdict {
         let mut parsed = Parsed::EMPTY;
         entry.port.parse(&mut parsed, frame, Direction::In);
-        Self::deliver_parsed(env, entry, &parsed, frame)
+        Self::deliver_parsed(env, entry, &mut parsed, frame, answers)
     }
 
     /// As [`Host::deliver`], of a frame that is parsed.
@@ -351,13 +369,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver_parsed(
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
-        parsed: &Parsed,
+        parsed: &mut Parsed,
         frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Verdict {
-        // Nothing inbound is answered.
-        let out = &mut Discard;
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        match port.process(env, way, parsed, frame, out) {
+        match port.process(env, way, parsed, frame, answers) {
             Ok(_) => Verdict::Port(port.id),
             Err(verdict) => verdict,
         }

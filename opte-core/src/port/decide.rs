@@ -4,7 +4,7 @@
 //! router, firewall, gateway. The flow carries what one layer tells the next.
 
 use super::{Dropped, Env, Policy, Port};
-use crate::api::RouteTarget;
+use crate::api::{FwAction, RouteTarget};
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
 use crate::flow::record::{Difference, Flow, NatKind};
@@ -108,7 +108,8 @@ impl<R: RawMutex> Port<R> {
         let decision = firewall::decide(&policy.rules, &query);
         let rule = decision.rule.map_or(0, |rule| rule.id);
         let (port, layer, dir, key) = (self.id, LayerId::Firewall, flow.opened, &flow.inside);
-        match (decision.rule.is_some(), decision.allow) {
+        let allow = decision.action == FwAction::Allow;
+        match (decision.rule.is_some(), allow) {
             (true, true) => observe!(
                 env.observer,
                 RuleMatch {
@@ -139,12 +140,13 @@ impl<R: RawMutex> Port<R> {
                 }
             ),
         }
-        if decision.allow {
+        if allow {
             flow.fw_rule = rule;
             return Ok(());
         }
-        let reason = match rule {
-            0 => DropReason::FirewallDefault,
+        let reason = match (decision.action, rule) {
+            (FwAction::Reject, _) => DropReason::FirewallReject,
+            (_, 0) => DropReason::FirewallDefault,
             _ => DropReason::FirewallDeny,
         };
         Err(Dropped {

@@ -19,6 +19,8 @@ use lock_api::RawMutex;
 pub(super) enum NoHit {
     /// It wasn't asked: the packet is longer than the port allows.
     TooBig,
+    /// It wasn't asked: the packet's hops are used up.
+    Expired,
     /// It wasn't asked: the packet is for more than one.
     Group,
     /// It knows nothing.
@@ -134,7 +136,12 @@ impl<R: RawMutex> Port<R> {
 
     /// Whether the rewrite for `dir` may not be used any more (rule P1).
     #[inline(always)]
-    fn stale<O>(&self, env: &Env<'_, R, O>, flow: &Flow, dir: Direction) -> Option<Stale> {
+    pub(super) fn stale<O>(
+        &self,
+        env: &Env<'_, R, O>,
+        flow: &Flow,
+        dir: Direction,
+    ) -> Option<Stale> {
         let current = Some(self.generation.load(Ordering::Acquire));
         if flow.rewrite(dir) != current {
             return Some(Stale::Policy);
@@ -209,7 +216,7 @@ impl<R: RawMutex> Port<R> {
 /// The name by which a packet probably knows its flow: nearly all that comes
 /// from outside of the VPC is to be translated.
 #[inline(always)]
-const fn name_of(external: bool) -> Name {
+pub(super) const fn name_of(external: bool) -> Name {
     match external {
         true => Name::Outside,
         false => Name::Inside,

@@ -348,8 +348,19 @@ fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
             );
         }
     }
+    // Every host takes segments of 536 bytes (RFC 9293 section 3.7.1).
+    if o.mss_max != 0 && !(MSS_MIN..=PORT_MTU_MAX).contains(&o.mss_max) {
+        return Err(
+            ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name)
+                .field("options.mss_max", o.mss_max)
+                .hint(alloc::format!("0, or {MSS_MIN} to {PORT_MTU_MAX}")),
+        );
+    }
     Ok(())
 }
+
+/// Smallest segment size that a SYN may be told to offer.
+const MSS_MIN: u16 = 536;
 
 /// Longest timeout: a week.
 const TIMEOUT_MAX_S: u32 = 604_800;

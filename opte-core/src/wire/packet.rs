@@ -7,10 +7,14 @@
 //! Rules     bytes past the transport header are never looked at; a header
 //!           that isn't all in the frame's head is [`DropReason::Truncated`].
 
+mod piece;
+
 use super::MacAddr;
 use crate::flow::tuple::{Family, Proto, Tuple};
 use crate::limits::{IPV6_EXTENSION_BYTES_MAX, IPV6_EXTENSIONS_MAX};
 use crate::{Direction, DropReason};
+
+pub use piece::Piece;
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET_LEN: usize = 14;

@@ -5,6 +5,7 @@
 
 mod gateway;
 mod hairpin;
+mod icmp;
 mod mode;
 mod tcp;
 mod timer;
