@@ -459,8 +459,8 @@ fn a_large_range_can_be_used_to_its_last_port() {
 
 #[test]
 fn impossible_addresses_are_refused() {
-    let v4_only = Sut::new(1, Some("10.0.0.5".parse().unwrap()), None);
     let name = "guest0".parse().unwrap();
+    let v4_only = Sut::new(1, Some("10.0.0.5".parse().unwrap()), None);
     let refused = |snats: &[Snat], ephemeral: &[&str], floats: &[&str]| {
         let ips = ExternalIps {
             snat: snats.to_vec(),
@@ -469,7 +469,6 @@ fn impossible_addresses_are_refused() {
             ..ExternalIps::default()
         };
         let error = v4_only.plan(&name, &ips).unwrap_err();
-        assert_eq!(error.object, "guest0");
         (error.code, error.field)
     };
     use ErrorCode::*;
