@@ -163,6 +163,10 @@ drop_reasons! {
     FragmentsFull => c"fragments_full",
     /// A fragment whose first one didn't come in time.
     FragmentTimeout => c"fragment_timeout",
+    /// An SCTP packet that neither opens an association nor belongs to one.
+    SctpNoFlow => c"sctp_no_flow",
+    /// An SCTP packet whose verification tag isn't that of its receiver.
+    SctpBadTag => c"sctp_bad_tag",
 }
 
 impl DropReason {

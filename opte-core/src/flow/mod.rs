@@ -40,6 +40,7 @@ pub(crate) mod fragment;
 mod hash;
 mod index;
 pub mod record;
+pub mod sctp;
 pub mod table;
 pub mod tcp;
 pub mod tuple;

@@ -43,7 +43,7 @@ pub struct Flow {
     /// Whether policy refuses the connection now. It is remembered while
     /// somebody tries, so that none of its segments opens it anew.
     pub revoked: bool,
-    /// The TCP connection, when it is one.
+    /// The TCP connection, when it is one, or the SCTP association (`flow::sctp`).
     pub tcp: tcp::Connection,
     /// ICMP type and code of the packet that opened it.
     pub icmp: (u8, u8),
@@ -301,11 +301,12 @@ impl Flow {
         use tcp::State;
         match self.inside.proto {
             // Longer than the pauses between retransmissions (RFC 6298 section 5.7).
-            Proto::TCP if self.revoked => options.tcp_closing_s,
+            Proto::TCP | Proto::SCTP if self.revoked => options.tcp_closing_s,
             // Also one picked up in the middle, until the other side says
             // something: a lone segment proves no connection.
-            Proto::TCP if !answered => options.tcp_opening_s,
-            Proto::TCP => match self.tcp.state() {
+            Proto::TCP | Proto::SCTP if !answered => options.tcp_opening_s,
+            // An association has the states of TCP that mean the same.
+            Proto::TCP | Proto::SCTP => match self.tcp.state() {
                 State::Closed | State::Listen | State::SynSent | State::SynReceived => {
                     options.tcp_opening_s
                 }
@@ -332,7 +333,7 @@ impl Flow {
         use tcp::State;
         !self.answered
             || self.revoked
-            || self.inside.proto.0 == Proto::TCP.0
+            || matches!(self.inside.proto, Proto::TCP | Proto::SCTP)
                 && matches!(
                     self.tcp.state(),
                     State::Closed

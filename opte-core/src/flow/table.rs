@@ -724,7 +724,10 @@ fn due(flow: &Flow, options: &PortOptions) -> u32 {
 }
 
 fn second_after(flow: &Flow, timeout_s: u32) -> u32 {
-    let end = Instant::from(flow.last).plus_millis(u64::from(timeout_s).saturating_mul(1_000));
+    let end = flow
+        .last
+        .after()
+        .plus_millis(u64::from(timeout_s).saturating_mul(1_000));
     seconds(end).saturating_add(1)
 }
 

@@ -52,7 +52,7 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Carrier, Dropped, Env, Onward, Parsed, Port};
+use crate::port::{Carrier, Dropped, Env, Onward, Port, Read};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
 use crate::verdict::{LinkId, Lost, Output, Verdict};
@@ -150,7 +150,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         (!taken).then(|| Lane {
             index,
             view: self.view(),
-            parsed: Box::new([Parsed::EMPTY; burst::GROUP]),
+            packets: Box::new([Packet::EMPTY; burst::GROUP]),
         })
     }
 
@@ -165,13 +165,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         self.renew(lane);
-        let env = self.env(lane, now);
+        let [packet, ..] = &mut *lane.packets;
+        let env = self.env_of(&lane.view, lane.index, now);
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
-        let mut parsed = Parsed::EMPTY;
-        port.parse(&mut parsed, frame, Direction::Out);
-        self.send(&env, port, &mut parsed, frame, out)
+        let read = port.read(packet, frame, Direction::Out);
+        self.send(&env, port, (&read, packet), frame, out)
     }
 
     /// Takes a guest's frame through its port and on.
@@ -180,16 +180,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        parsed: &mut Parsed,
+        (read, packet): (&Read, &mut Packet),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
-        let outbound = (Direction::Out, false);
-        let onward = match port.process(env, outbound, parsed, frame, (self, out)) {
+        let way = (Direction::Out, false);
+        let onward = match port.process(env, way, (read, packet), frame, (self, out)) {
             Ok(onward) => onward,
             Err(verdict) => return verdict,
         };
-        let packet = &parsed.packet;
         let sent = match onward.to {
             Next::Path(path, vni) => {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
@@ -230,7 +229,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
         );
         let entry = Entry { port: to, external };
-        Ok(self.deliver(env, &entry, frame, answers))
+        let mut packet = Packet::EMPTY;
+        let read = to.read(&mut packet, frame, Direction::In);
+        let read = (&read, &mut packet);
+        Ok(Self::deliver(env, &entry, read, frame, answers))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
@@ -273,9 +275,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         self.renew(lane);
-        let env = self.env(lane, now);
+        let [packet, ..] = &mut *lane.packets;
+        let env = self.env_of(&lane.view, lane.index, now);
         match self.arrive(&env, link, frame, out) {
-            Ok(entry) => self.deliver(&env, &entry, frame, (self, out)),
+            Ok(entry) => {
+                let read = entry.port.read(packet, frame, Direction::In);
+                Self::deliver(&env, &entry, (&read, packet), frame, (self, out))
+            }
             Err(verdict) => verdict,
         }
     }
@@ -353,28 +359,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Takes a frame through its port, towards the guest.
     #[inline(always)]
     fn deliver(
-        &self,
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
-        frame: &mut impl Frame,
-        answers: (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Verdict {
-        let mut parsed = Parsed::EMPTY;
-        entry.port.parse(&mut parsed, frame, Direction::In);
-        Self::deliver_parsed(env, entry, &mut parsed, frame, answers)
-    }
-
-    /// As [`Host::deliver`], of a frame that is parsed.
-    #[inline(always)]
-    fn deliver_parsed(
-        env: &Env<'_, R, O>,
-        entry: &Entry<'_, R>,
-        parsed: &mut Parsed,
+        read: (&Read, &mut Packet),
         frame: &mut impl Frame,
         answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Verdict {
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        match port.process(env, way, parsed, frame, answers) {
+        match port.process(env, way, read, frame, answers) {
             Ok(_) => Verdict::Port(port.id),
             Err(verdict) => verdict,
         }

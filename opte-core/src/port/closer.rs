@@ -20,8 +20,8 @@ use super::process::{Arrival, is_neighbour_discovery};
 use super::{Carrier, Env, Policy, Port};
 use crate::Direction;
 use crate::event::Observer;
-use crate::flow::Family;
 use crate::flow::record::Difference;
+use crate::flow::{Family, Proto};
 use crate::frame::Frame;
 use crate::limits::ENCAP_LEN;
 use crate::verdict::Output;
@@ -67,7 +67,8 @@ impl<R: RawMutex> Port<R> {
         {
             return Err(NoHit::Expired);
         }
-        if options.mss_max != 0 && packet.segment.has(Segment::SYN) {
+        let is_syn = packet.tuple.proto == Proto::TCP && packet.segment.has(Segment::SYN);
+        if options.mss_max != 0 && is_syn {
             let is_partial = offload.checksum_partial;
             clamp_mss(frame.head_mut(), packet, options.mss_max, is_partial);
         }
@@ -176,7 +177,6 @@ fn clamp_mss(head: &mut [u8], packet: &Packet, most: u16, is_partial: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Proto;
     use crate::wire::Writer;
     use crate::wire::ip::Ends;
     use crate::wire::packet;

@@ -1,9 +1,10 @@
 //! The cached path: one look-up, one lock, one edit.
 
-use super::process::{Arrival, Parsed};
+use super::process::{Arrival, Lookup};
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, Next};
+use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, Name};
 use crate::flow::tcp::State;
 use crate::flow::{Proto, Tuple};
@@ -96,14 +97,14 @@ impl<R: RawMutex> Port<R> {
 
     /// Asks for the memory that tells where the flow of a packet is.
     #[inline]
-    pub(crate) fn prefetch_index(&self, parsed: &Parsed, external: bool) {
-        self.table.prefetch_index(name_of(external), parsed.hash);
+    pub(crate) fn prefetch_index(&self, lookup: &Lookup, external: bool) {
+        self.table.prefetch_index(name_of(external), lookup.hash);
     }
 
     /// Asks for the memory of the flow of a packet, once the former is there.
     #[inline]
-    pub(crate) fn prefetch_flow(&self, parsed: &Parsed, external: bool) {
-        self.table.prefetch_flow(name_of(external), parsed.hash);
+    pub(crate) fn prefetch_flow(&self, lookup: &Lookup, external: bool) {
+        self.table.prefetch_flow(name_of(external), lookup.hash);
     }
 
     #[inline(never)]
@@ -182,6 +183,11 @@ impl<R: RawMutex> Port<R> {
                 taken = Taken::StateChanged;
                 self.state_changed(env, dir, &flow.inside, before, flow.tcp.state());
             }
+        } else if packet.tuple.proto == Proto::SCTP {
+            taken = take_sctp(flow, dir, &packet.segment);
+            if !matches!(taken, Taken::Same | Taken::StateChanged) {
+                return taken;
+            }
         }
         flow.answered |= dir != flow.opened;
         flow.last = flow.last.max(env.now.into());
@@ -210,6 +216,20 @@ impl<R: RawMutex> Port<R> {
                 new: new.number()
             }
         );
+    }
+}
+
+/// Takes an SCTP packet into account for its association.
+#[inline(never)]
+fn take_sctp(flow: &mut Flow, dir: Direction, segment: &Segment) -> Taken {
+    let (chunk, before) = (Chunk::of(segment), flow.tcp.state());
+    if before.is_over() && chunk.opens() {
+        return Taken::Over;
+    }
+    match sctp::step(&mut flow.tcp, &chunk, dir) {
+        Err(reason) => Taken::Refused(reason),
+        Ok(()) if flow.tcp.state() != before => Taken::StateChanged,
+        Ok(()) => Taken::Same,
     }
 }
 

@@ -59,7 +59,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 pub(crate) use fast::Onward;
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
-pub(crate) use process::Parsed;
+pub(crate) use process::{Keyless, Read};
 
 /// A port.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use super::{Dropped, Env, Policy, Port};
 use crate::api::Behaviour;
 use crate::event::{FlowEnd, Observer, observe};
 use crate::flow::record::{Flow, NatKind};
+use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
 use crate::flow::{Proto, Tuple};
@@ -280,7 +281,12 @@ impl<R: RawMutex> Port<R> {
                 }
                 flow.tcp = opened?;
             }
-            _ => flow.icmp = packet.icmp,
+            Proto::SCTP => {
+                let mid_stream = policy.spec.options.tcp_mid_stream;
+                flow.tcp = sctp::open(&Chunk::of(&packet.segment), arrival.dir, mid_stream)?;
+            }
+            proto if proto.is_icmp() => flow.icmp = packet.icmp,
+            _ => {}
         }
         self.decide(env, policy, flow, arrival.dir)?;
         // No frame is so long that its first is time to fold.
@@ -340,7 +346,7 @@ impl<R: RawMutex> Port<R> {
         // An external port rests after the last packet by it. Of a flow that
         // was idle that is long ago, but its end is what the far side knows.
         let last = match why {
-            FlowEnd::Evicted => flow.last.into(),
+            FlowEnd::Evicted => flow.last.after(),
             _ => env.now,
         };
         self.settle(flow, last);
@@ -393,11 +399,15 @@ fn frees_port(other: &Flow, inside: &Tuple, mapping: Behaviour, now: Instant) ->
             same_address && other.inside.remote_port == inside.remote_port
         }
     };
-    same_pool && of_use && now.millis_since(other.last.into()) >= SNAT_REST_MS_MIN
+    same_pool && of_use && now.millis_since(other.last.after()) >= SNAT_REST_MS_MIN
 }
 
 /// Whether the packet asks for a new connection.
 fn opens(packet: &Packet) -> bool {
     let segment = &packet.segment;
-    packet.tuple.proto == Proto::TCP && segment.has(Segment::SYN) && !segment.has(Segment::ACK)
+    match packet.tuple.proto {
+        Proto::TCP => segment.has(Segment::SYN) && !segment.has(Segment::ACK),
+        Proto::SCTP => Chunk::of(segment).opens(),
+        _ => false,
+    }
 }

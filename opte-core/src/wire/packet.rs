@@ -28,10 +28,10 @@ pub struct Packet {
     pub transport: usize,
     /// Bytes of the IP packet, IP header included.
     pub ip_len: u16,
-    /// The TCP segment; zero when it is another protocol.
+    /// The TCP segment; meaningless when it is another protocol.
     pub segment: Segment,
-    /// Type and code of an ICMP message of either family; zero when it is
-    /// another protocol.
+    /// Type and code of an ICMP message of either family; meaningless when it
+    /// is another protocol.
     pub icmp: (u8, u8),
 }
 
@@ -154,8 +154,8 @@ pub fn parse(frame: &[u8], frame_len: usize, dir: Direction) -> Result<Packet, R
 }
 
 impl Packet {
-    /// As [`parse`], into a packet that is there: each field is written once,
-    /// to its place. After an error it means nothing.
+    /// As [`parse`], into a packet that is there, whatever it holds: each field
+    /// that means something is written once, to its place. After an error none does.
     #[inline(always)]
     pub(crate) fn read(
         &mut self,
@@ -276,16 +276,10 @@ impl Packet {
             (Proto::UDP, _) => self.read_udp(bytes, len, dir)?,
             (Proto::ICMP, Family::V4) => self.read_icmp(bytes, len, [8, 0])?,
             (Proto::ICMPV6, Family::V6) => self.read_icmp(bytes, len, [128, 129])?,
-            (Proto::SCTP, _) => {
-                let header: &[u8; 4] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
-                if len < 12 {
-                    return Err(DropReason::BadTransport.into());
-                }
-                self.set_ports(header, dir);
-            }
+            (Proto::SCTP, _) => self.read_sctp(bytes, len, dir)?,
             // The other family's ICMP has no meaning here, and no checksum to mend.
             (Proto::ICMP | Proto::ICMPV6, _) => return Err(DropReason::BadTransport.into()),
-            _ => {}
+            _ => (self.tuple.local_port, self.tuple.remote_port) = (0, 0),
         }
         Ok(())
     }
@@ -327,6 +321,27 @@ impl Packet {
         if udp_len < 8 || udp_len > len {
             return Err(DropReason::BadTransport);
         }
+        self.set_ports(header, dir);
+        Ok(())
+    }
+
+    /// The common header of SCTP and the first chunk (RFC 9260 section 3),
+    /// which `flow::sctp` finds where a TCP segment would be.
+    #[inline(never)]
+    fn read_sctp(&mut self, bytes: &[u8], len: usize, dir: Direction) -> Result<(), DropReason> {
+        let header: &[u8; 16] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
+        if len < 16 {
+            return Err(DropReason::BadTransport);
+        }
+        let [kind, flags] = field(header, 12);
+        let announced: Option<&[u8; 4]> = bytes.get(16..len).and_then(<[u8]>::first_chunk);
+        self.segment = Segment {
+            seq: u32::from_be_bytes(field(header, 4)),
+            ack: announced.map_or(0, |tag| u32::from_be_bytes(*tag)),
+            len: 0,
+            window: u16::from(flags),
+            flags: kind,
+        };
         self.set_ports(header, dir);
         Ok(())
     }

@@ -4,6 +4,7 @@ mod fragment;
 mod mtu;
 mod reject;
 mod related;
+mod sctp;
 
 use crate::sim::frame::{Flow, assert_checksums};
 use std::net::IpAddr;
