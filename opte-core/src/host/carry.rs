@@ -26,7 +26,11 @@ impl<R: RawMutex, O: Observer> Carrier<R, O> for Host<R, O> {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
             }
             Next::Port(to) => {
-                let next_door = (port.id, PortId(to));
+                let next_door = (port.id, PortId(to), false);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (&Nowhere, out))
+            }
+            Next::Outside(to) => {
+                let next_door = (port.id, PortId(to), true);
                 self.deliver_next_door(env, frame, next_door, &packet.tuple, (&Nowhere, out))
             }
         };

@@ -23,6 +23,7 @@
     )
 )]
 
+mod address_set;
 pub(crate) mod advertise;
 mod apply;
 mod built_in;
@@ -35,6 +36,9 @@ mod dump;
 mod encap;
 mod lane;
 pub mod mapping;
+mod mtu;
+mod nat_command;
+mod option;
 mod port_command;
 pub mod underlay;
 pub(crate) mod view;
@@ -49,10 +53,11 @@ use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
 use crate::port::{Carrier, Dropped, Env, Onward, Port, Read};
+use crate::rule::AddressSets;
 use crate::stats::HostCounters;
 use crate::verdict::{LinkId, Lost, Output, Verdict};
-use crate::wire::outer;
 use crate::wire::packet::Packet;
+use crate::wire::{MacAddr, outer};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -85,6 +90,8 @@ pub struct Host<R: RawMutex, O> {
     /// `view.generation`, to look at without the lock.
     view_generation: AtomicU64,
     mappings: Mappings<R>,
+    /// What `hosts=set=NAME` stands for; the ports' policies have their own.
+    address_sets: Mutex<R, AddressSets>,
     underlay: Underlay<R>,
     budget: Arc<Budget>,
     /// Chooses among equals, and the tunnels' source ports.
@@ -122,6 +129,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             view: Mutex::new(Arc::new(View::new(1, Vec::new(), key))),
             view_generation: AtomicU64::new(1),
             mappings: Mappings::new(config.seed),
+            address_sets: Mutex::new(AddressSets::default()),
             underlay: Underlay::new(config.seed),
             budget: Arc::new(Budget::new(HOST_FLOWS_MAX)),
             choice: Keyed::new(config.seed, "choice"),
@@ -186,20 +194,25 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
             }
             Next::Port(to) => {
-                let next_door = (port.id, PortId(to));
+                let next_door = (port.id, PortId(to), false);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
+            }
+            Next::Outside(to) => {
+                let next_door = (port.id, PortId(to), true);
                 self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
             }
         };
         sent.unwrap_or_else(|reason| self.not_sent(env, port, (frame, packet, onward), reason, out))
     }
 
-    /// Hands a frame of a guest to another one of this host.
+    /// Hands a frame of a guest to another one of this host, perhaps as one
+    /// that comes from outside of its VPC.
     #[inline(never)]
     fn deliver_next_door(
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
-        (from, to): (PortId, PortId),
+        (from, to, external): (PortId, PortId, bool),
         key: &Tuple,
         answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Verdict, DropReason> {
@@ -215,10 +228,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        let entry = Entry {
-            port: to,
-            external: false,
-        };
+        let entry = Entry { port: to, external };
         let mut packet = Packet::EMPTY;
         let read = to.read(&mut packet, frame, Direction::In);
         let read = (&read, &mut packet);
@@ -310,7 +320,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 port,
                 external: outer.external || from_boundary,
             }),
-            None => Err(self.refuse(env, Direction::In, DropReason::NoPort)),
+            None => Err(self.refuse_stray(env, dst)),
         }
     }
 
@@ -377,6 +387,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Accept::Consumed => Verdict::Consumed,
             Accept::Drop(reason) => self.refuse(env, Direction::In, reason),
         }
+    }
+
+    /// Drops a frame for a guest that isn't here, or not in this VPC.
+    #[inline(never)]
+    fn refuse_stray(&self, env: &Env<'_, R, O>, dst: MacAddr) -> Verdict {
+        let reason = match env.view.port_with_mac(dst) {
+            Some(_) => DropReason::WrongVni,
+            None => DropReason::NoPort,
+        };
+        self.refuse(env, Direction::In, reason)
     }
 
     /// Drops a frame that reached no port.

@@ -147,7 +147,7 @@ impl<R: RawMutex> Port<R> {
         if is_outside != arrival.external {
             return None;
         }
-        overlay::forward(env, self.vni, target, &remote, choice).ok()
+        overlay::forward(env, self.vni, target, key, choice).ok()
     }
 }
 

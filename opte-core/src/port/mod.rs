@@ -207,6 +207,7 @@ impl<R: RawMutex> Port<R> {
         self.uft.store(uft, Ordering::Relaxed);
         self.mtu
             .store(u32::from(policy.plain_mtu()), Ordering::Relaxed);
+        self.table.limit(policy.spec.options.flows_max);
         self.generation.store(policy.generation, Ordering::Release);
     }
 
@@ -219,10 +220,11 @@ impl<R: RawMutex> Port<R> {
         }
     }
 
-    /// Settles what a flow leaves behind: its external port, its counts.
-    pub(crate) fn settle(&self, flow: &mut Flow, now: Instant) {
+    /// Settles what a flow leaves behind: its external port, which was used
+    /// last at `last`, and its counts.
+    pub(crate) fn settle(&self, flow: &mut Flow, last: Instant) {
         if let Some(held) = flow.held() {
-            self.nat.release(&flow.inside, &held, now);
+            self.nat.release(&flow.inside, &held, last);
         }
         self.fold(flow);
     }
