@@ -305,6 +305,18 @@ events! {
         /// The host's configuration generation afterwards.
         generation: u64,
     },
+    /// A port told the sender of a packet that it goes nowhere: an ICMP error
+    /// or a TCP reset.
+    Answer = "answer" {
+        /// The port.
+        port: PortId,
+        /// Which way the packet went.
+        dir: Direction,
+        /// The packet's flow key.
+        key: &'a Tuple,
+        /// Bytes of the answer's IP packet.
+        len: u32,
+    },
 }
 
 /// How a decision about a frame was found.

@@ -10,7 +10,7 @@ use super::tuple::{Proto, Tuple};
 use crate::api::PortOptions;
 use crate::host::mapping::Stamp;
 use crate::host::underlay::PathId;
-use crate::layer::nat::Kind;
+use crate::layer::nat::{Kind, timer};
 use crate::time::Coarse;
 use crate::wire::checksum::Diff;
 use crate::wire::{MacAddr, Vni};
@@ -43,7 +43,7 @@ pub struct Flow {
     /// Whether policy refuses the connection now. It is remembered while
     /// somebody tries, so that none of its segments opens it anew.
     pub revoked: bool,
-    /// The TCP connection, when it is one.
+    /// The TCP connection, when it is one, or the SCTP association (`flow::sctp`).
     pub tcp: tcp::Connection,
     /// ICMP type and code of the packet that opened it.
     pub icmp: (u8, u8),
@@ -180,6 +180,9 @@ pub enum Next {
     Path(PathId, Vni),
     /// A port of this host.
     Port(u32),
+    /// A port of this host, by its external address: what comes there comes
+    /// from outside of the VPC.
+    Outside(u32),
 }
 
 impl Flow {
@@ -271,15 +274,39 @@ impl Flow {
 
     /// Seconds that it may be without a packet.
     #[must_use]
-    pub const fn timeout_s(&self, options: &PortOptions) -> u32 {
+    pub fn timeout_s(&self, options: &PortOptions) -> u32 {
+        self.timeout_if(self.answered, options)
+    }
+
+    /// Seconds after which it may be over, also if it is answered meanwhile,
+    /// which nobody says when it happens.
+    #[must_use]
+    pub fn timeout_min_s(&self, options: &PortOptions) -> u32 {
+        let answered = self.timeout_if(true, options);
+        self.timeout_s(options).min(answered)
+    }
+
+    fn timeout_if(&self, answered: bool, options: &PortOptions) -> u32 {
+        let own = self.own_timeout_if(answered, options);
+        match self.nat {
+            NatKind::Snat if !self.revoked => {
+                own.max(timer::least_s(&self.inside, answered, self.tcp.state()))
+            }
+            _ => own,
+        }
+    }
+
+    /// The same by the port's options alone.
+    const fn own_timeout_if(&self, answered: bool, options: &PortOptions) -> u32 {
         use tcp::State;
         match self.inside.proto {
             // Longer than the pauses between retransmissions (RFC 6298 section 5.7).
-            Proto::TCP if self.revoked => options.tcp_closing_s,
+            Proto::TCP | Proto::SCTP if self.revoked => options.tcp_closing_s,
             // Also one picked up in the middle, until the other side says
             // something: a lone segment proves no connection.
-            Proto::TCP if !self.answered => options.tcp_opening_s,
-            Proto::TCP => match self.tcp.state() {
+            Proto::TCP | Proto::SCTP if !answered => options.tcp_opening_s,
+            // An association has the states of TCP that mean the same.
+            Proto::TCP | Proto::SCTP => match self.tcp.state() {
                 State::Closed | State::Listen | State::SynSent | State::SynReceived => {
                     options.tcp_opening_s
                 }
@@ -292,7 +319,7 @@ impl Flow {
                 State::TimeWait => options.tcp_time_wait_s,
                 State::Reset => options.tcp_reset_s,
             },
-            Proto::UDP if self.answered => options.udp_s,
+            Proto::UDP if answered => options.udp_s,
             Proto::UDP => options.udp_one_way_s,
             Proto::ICMP | Proto::ICMPV6 => options.icmp_s,
             _ => options.other_s,
@@ -306,7 +333,7 @@ impl Flow {
         use tcp::State;
         !self.answered
             || self.revoked
-            || self.inside.proto.0 == Proto::TCP.0
+            || matches!(self.inside.proto, Proto::TCP | Proto::SCTP)
                 && matches!(
                     self.tcp.state(),
                     State::Closed

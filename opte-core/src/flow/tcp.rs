@@ -117,6 +117,19 @@ impl Connection {
         state: State::Closed,
     };
 
+    /// The place of a connection, with what another protocol keeps in it: a
+    /// number of the guest, one of the far end, and a state.
+    pub(super) fn holding([guest, far]: [u32; 2], state: State) -> Self {
+        let mut place = Self::NONE;
+        (place.guest.end, place.far.end, place.state) = (guest, far, state);
+        place
+    }
+
+    /// The numbers that such a place holds.
+    pub(super) const fn held(&self) -> [u32; 2] {
+        [self.guest.end, self.far.end]
+    }
+
     /// The guest's state.
     #[must_use]
     pub const fn state(&self) -> State {

@@ -34,11 +34,13 @@
     )
 )]
 
+mod address_set;
 pub(crate) mod advertise;
 mod apply;
 mod built_in;
 mod burst;
 mod by_mac;
+mod carry;
 mod command;
 mod departed;
 mod device;
@@ -46,6 +48,9 @@ mod dump;
 mod encap;
 mod lane;
 pub mod mapping;
+mod mtu;
+mod nat_command;
+mod option;
 mod port_command;
 pub mod underlay;
 pub(crate) mod view;
@@ -59,11 +64,12 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env, Port, Read};
+use crate::port::{Carrier, Dropped, Env, Onward, Port, Read};
+use crate::rule::AddressSets;
 use crate::stats::HostCounters;
-use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
-use crate::wire::outer;
+use crate::verdict::{LinkId, Lost, Output, Verdict};
 use crate::wire::packet::Packet;
+use crate::wire::{MacAddr, outer};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -97,6 +103,8 @@ pub struct Host<R: RawMutex, O> {
     /// `view.generation`, to look at without the lock.
     view_generation: AtomicU64,
     mappings: Mappings<R>,
+    /// What `hosts=set=NAME` stands for; the ports' policies have their own.
+    address_sets: Mutex<R, AddressSets>,
     underlay: Underlay<R>,
     budget: Arc<Budget>,
     /// Chooses among equals, and the tunnels' source ports.
@@ -134,6 +142,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             view: Mutex::new(Arc::new(View::new(1, Vec::new(), Departed::new(), key))),
             view_generation: AtomicU64::new(1),
             mappings: Mappings::new(config.seed),
+            address_sets: Mutex::new(AddressSets::default()),
             underlay: Underlay::new(config.seed),
             budget: Arc::new(Budget::new(HOST_FLOWS_MAX)),
             choice: Keyed::new(config.seed, "choice"),
@@ -173,12 +182,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        (read, packet): (&Read, &Packet),
+        (read, packet): (&Read, &mut Packet),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
         let way = (Direction::Out, false);
-        let onward = match port.process(env, way, (read, packet), frame, out) {
+        let onward = match port.process(env, way, (read, packet), frame, (self, out)) {
             Ok(onward) => onward,
             Err(verdict) => return verdict,
         };
@@ -187,21 +196,27 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
             }
             Next::Port(to) => {
-                self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
+                let next_door = (port.id, PortId(to), false);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
+            }
+            Next::Outside(to) => {
+                let next_door = (port.id, PortId(to), true);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
             }
         };
-        sent.unwrap_or_else(|reason| Self::not_sent(env, port, &packet.tuple, reason))
+        sent.unwrap_or_else(|reason| self.not_sent(env, port, (frame, packet, onward), reason, out))
     }
 
-    /// Hands a frame of a guest to another one of this host.
+    /// Hands a frame of a guest to another one of this host, perhaps as one
+    /// that comes from outside of its VPC.
     #[inline(never)]
     fn deliver_next_door(
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
-        from: PortId,
-        to: PortId,
+        (from, to, external): (PortId, PortId, bool),
         key: &Tuple,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Verdict, DropReason> {
         let dst = crate::wire::packet::macs(frame.head()).map(|(dst, _)| dst);
         // Its number may be another port's by now.
@@ -215,25 +230,36 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        let entry = Entry {
-            port: to,
-            external: false,
-        };
+        let entry = Entry { port: to, external };
         let mut packet = Packet::EMPTY;
         let read = to.read(&mut packet, frame, Direction::In);
-        Ok(Self::deliver(env, &entry, (&read, &packet), frame))
+        let read = (&read, &mut packet);
+        Ok(Self::deliver(env, &entry, read, frame, answers))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(env: &Env<'_, R, O>, port: &Port<R>, key: &Tuple, reason: DropReason) -> Verdict {
-        // Where the flow goes is no more: its next packet looks again.
-        if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
-            port.forget_way(key);
+    fn not_sent(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet, onward): (&impl Frame, &Packet, Onward),
+        reason: DropReason,
+        out: &mut impl Output,
+    ) -> Verdict {
+        match (reason, onward.to) {
+            // Where the flow goes is no more: its next packet looks again.
+            (DropReason::NoPort | DropReason::NoUnderlayRoute, _) => port.forget_way(&packet.tuple),
+            (DropReason::TooBig, Next::Path(path, _)) => {
+                if let Some(path) = self.underlay.path(path) {
+                    port.too_big_for_path(env, frame, packet, path.mtu(), (self, out));
+                }
+            }
+            _ => {}
         }
         let dropped = Dropped {
-            key: Some(*key),
+            key: Some(packet.tuple),
             ..Dropped::by(LayerId::Overlay, reason)
         };
         port.dropped(env, Direction::Out, &dropped);
@@ -256,7 +282,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         match self.arrive(&env, link, frame, out) {
             Ok(entry) => {
                 let read = entry.port.read(packet, frame, Direction::In);
-                Self::deliver(&env, &entry, (&read, packet), frame)
+                Self::deliver(&env, &entry, (&read, packet), frame, (self, out))
             }
             Err(verdict) => verdict,
         }
@@ -296,7 +322,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 port,
                 external: outer.external || from_boundary,
             }),
-            None => Err(self.refuse(env, Direction::In, DropReason::NoPort)),
+            None => Err(self.refuse_stray(env, dst)),
         }
     }
 
@@ -326,6 +352,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 .expire(now, &policy.spec.options, |flow, why: FlowEnd| {
                     port.ended(&env, flow, why);
                 });
+            port.expire_fragments(&env);
             self.advertise(&env, port, &policy, out);
         }
         self.underlay.tick(now, out, &self.observer);
@@ -336,13 +363,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver(
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
-        read: (&Read, &Packet),
+        read: (&Read, &mut Packet),
         frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Verdict {
-        // Nothing inbound is answered.
-        let out = &mut Discard;
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        match port.process(env, way, read, frame, out) {
+        match port.process(env, way, read, frame, answers) {
             Ok(_) => Verdict::Port(port.id),
             Err(verdict) => verdict,
         }
@@ -363,6 +389,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Accept::Consumed => Verdict::Consumed,
             Accept::Drop(reason) => self.refuse(env, Direction::In, reason),
         }
+    }
+
+    /// Drops a frame for a guest that isn't here, or not in this VPC.
+    #[inline(never)]
+    fn refuse_stray(&self, env: &Env<'_, R, O>, dst: MacAddr) -> Verdict {
+        let reason = match env.view.port_with_mac(dst) {
+            Some(_) => DropReason::WrongVni,
+            None => DropReason::NoPort,
+        };
+        self.refuse(env, Direction::In, reason)
     }
 
     /// Drops a frame that reached no port.

@@ -4,6 +4,7 @@ use super::process::{Arrival, Lookup};
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, Next};
+use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, Name};
 use crate::flow::tcp::State;
 use crate::flow::{Proto, Tuple};
@@ -19,6 +20,8 @@ use lock_api::RawMutex;
 pub(super) enum NoHit {
     /// It wasn't asked: the packet is longer than the port allows.
     TooBig,
+    /// It wasn't asked: the packet's hops are used up.
+    Expired,
     /// It wasn't asked: the packet is for more than one.
     Group,
     /// It knows nothing.
@@ -134,7 +137,12 @@ impl<R: RawMutex> Port<R> {
 
     /// Whether the rewrite for `dir` may not be used any more (rule P1).
     #[inline(always)]
-    fn stale<O>(&self, env: &Env<'_, R, O>, flow: &Flow, dir: Direction) -> Option<Stale> {
+    pub(super) fn stale<O>(
+        &self,
+        env: &Env<'_, R, O>,
+        flow: &Flow,
+        dir: Direction,
+    ) -> Option<Stale> {
         let current = Some(self.generation.load(Ordering::Acquire));
         if flow.rewrite(dir) != current {
             return Some(Stale::Policy);
@@ -175,6 +183,11 @@ impl<R: RawMutex> Port<R> {
                 taken = Taken::StateChanged;
                 self.state_changed(env, dir, &flow.inside, before, flow.tcp.state());
             }
+        } else if packet.tuple.proto == Proto::SCTP {
+            taken = take_sctp(flow, dir, &packet.segment);
+            if !matches!(taken, Taken::Same | Taken::StateChanged) {
+                return taken;
+            }
         }
         flow.answered |= dir != flow.opened;
         flow.last = flow.last.max(env.now.into());
@@ -206,10 +219,24 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
+/// Takes an SCTP packet into account for its association.
+#[inline(never)]
+fn take_sctp(flow: &mut Flow, dir: Direction, segment: &Segment) -> Taken {
+    let (chunk, before) = (Chunk::of(segment), flow.tcp.state());
+    if before.is_over() && chunk.opens() {
+        return Taken::Over;
+    }
+    match sctp::step(&mut flow.tcp, &chunk, dir) {
+        Err(reason) => Taken::Refused(reason),
+        Ok(()) if flow.tcp.state() != before => Taken::StateChanged,
+        Ok(()) => Taken::Same,
+    }
+}
+
 /// The name by which a packet probably knows its flow: nearly all that comes
 /// from outside of the VPC is to be translated.
 #[inline(always)]
-const fn name_of(external: bool) -> Name {
+pub(super) const fn name_of(external: bool) -> Name {
     match external {
         true => Name::Outside,
         false => Name::Inside,

@@ -1,7 +1,7 @@
 //! One frame through a port.
 
 use super::fast::{NoHit, Onward};
-use super::{Dropped, Env, Port};
+use super::{Carrier, Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
@@ -9,6 +9,7 @@ use crate::hairpin;
 use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
+use crate::wire::notice::Notice;
 use crate::wire::packet::{self, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
@@ -69,9 +70,9 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
-        (read, packet): (&Read, &Packet),
+        (read, packet): (&Read, &mut Packet),
         frame: &mut impl Frame,
-        out: &mut impl Output,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Onward, Verdict> {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
@@ -87,6 +88,9 @@ impl<R: RawMutex> Port<R> {
         );
         let Lookup { hash, is_for_many } = match read {
             Ok(lookup) => *lookup,
+            Err(Keyless::Headers(Reject::Fragment)) => {
+                return self.fragment(env, (dir, external), packet, frame, (carrier, out));
+            }
             Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
         };
         let arrival = Arrival {
@@ -101,7 +105,7 @@ impl<R: RawMutex> Port<R> {
         } else if u32::from(packet.ip_len) > mtu
             && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
         {
-            Err(NoHit::TooBig)
+            self.look_closer(env, &arrival, hash, frame)
         } else {
             self.fast(env, &arrival, hash, frame)
         };
@@ -111,7 +115,7 @@ impl<R: RawMutex> Port<R> {
                 self.went_on(env, &arrival, frame, Path::Hit);
                 Ok(onward)
             }
-            Err(why) => self.missed(env, &arrival, frame, out, why),
+            Err(why) => self.missed(env, &arrival, frame, (carrier, out), why),
         }
     }
 
@@ -167,6 +171,7 @@ impl<R: RawMutex> Port<R> {
             Keyless::Headers(Reject::Arp) => {
                 self.hairpinned(env, dir, self.hairpin(dir, head, None))
             }
+            // Followed elsewhere.
             Keyless::Headers(Reject::Fragment) => Err(DropReason::Fragment.into()),
             Keyless::Headers(Reject::Bad(reason)) => {
                 let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
@@ -187,12 +192,12 @@ impl<R: RawMutex> Port<R> {
 
     /// What to do with a packet whose flow has no answer.
     #[inline(never)]
-    fn missed<O: Observer>(
+    pub(super) fn missed<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         frame: &mut impl Frame,
-        out: &mut impl Output,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
         why: NoHit,
     ) -> Result<Onward, Verdict> {
         let dir = arrival.dir;
@@ -200,6 +205,9 @@ impl<R: RawMutex> Port<R> {
         let counters = self.stats.lane(env.lane).dir(dir);
         let decided = match why {
             NoHit::TooBig => {
+                let mtu = self.policy().spec.mtu;
+                let notice = Notice::TooBig { mtu };
+                self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
             }
@@ -213,13 +221,21 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss => match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
-                Ok(None) => self.slow(env, arrival, None, frame),
-                reply => {
-                    let result = self.hairpinned(env, dir, reply);
-                    return Err(self.conclude(env, dir, key, Path::None, result, out));
+            NoHit::Miss | NoHit::Expired => {
+                match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
+                    Ok(None) if matches!(why, NoHit::Expired) => {
+                        Err(DropReason::TtlExceeded.into())
+                    }
+                    Ok(None) if related::is_error(arrival.packet) => {
+                        self.related(env, arrival, frame)
+                    }
+                    Ok(None) => self.slow(env, arrival, None, frame),
+                    reply => {
+                        let result = self.hairpinned(env, dir, reply);
+                        return Err(self.conclude(env, dir, key, Path::None, result, out));
+                    }
                 }
-            },
+            }
         };
         counters.misses.add(1);
         match decided {
@@ -227,13 +243,18 @@ impl<R: RawMutex> Port<R> {
                 self.went_on(env, arrival, frame, Path::Miss);
                 Ok(onward)
             }
-            Err(dropped) => Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out)),
+            Err(dropped) => {
+                if let Some(notice) = answer::notice(dropped.reason, dir) {
+                    self.answer(env, arrival, frame.head(), notice, (carrier, out));
+                }
+                Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out))
+            }
         }
     }
 
     /// Says that a frame goes on, as it is now.
     #[inline(always)]
-    fn went_on<O: Observer>(
+    pub(super) fn went_on<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -258,7 +279,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Ends with a frame that doesn't go on: it was answered, or is dropped.
     #[inline(never)]
-    fn conclude<O: Observer>(
+    pub(super) fn conclude<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
@@ -364,6 +385,6 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
-fn is_neighbour_discovery(packet: &Packet) -> bool {
+pub(super) fn is_neighbour_discovery(packet: &Packet) -> bool {
     packet.tuple.proto == Proto::ICMPV6 && icmpv6::is_neighbour_discovery(packet.icmp.0)
 }

@@ -28,8 +28,10 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod name;
 pub mod ndp;
+pub mod notice;
 pub mod outer;
 pub mod packet;
+pub mod quote;
 pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;

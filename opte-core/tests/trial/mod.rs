@@ -6,7 +6,10 @@ mod address;
 mod apply;
 mod bounds;
 mod change;
+mod firewall;
 mod model;
+mod option;
+mod overlay;
 mod paging;
 mod stress;
 

@@ -1,16 +1,19 @@
 //! One or more representative values of every message.
 
 use opte_core::api::dump::{
-    Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, LinkEntry,
-    NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry,
-    UftAction, UftEntry, UnderlayEntry,
+    AddressSetEntry, Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry,
+    LayerFlow, LinkEntry, NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText,
+    Stats, TcpEntry, UftAction, UftEntry, UnderlayEntry,
 };
+use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule, Ipv4Config,
-    Ipv6Config, LinkSpec, Name, Page, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec,
+    AddressSet, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps,
+    Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, Name, NatChange, NatEntry,
+    NatOptions, Page, Pooling, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec, Setting,
     Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
+use opte_core::layer::nat::Transport;
 use opte_core::wire::{MacAddr, Vni};
 use opte_core::{Direction, LayerId};
 use std::fmt::Debug;
@@ -47,6 +50,14 @@ fn v2b() -> V2b {
     }
 }
 
+const fn nat_options() -> NatOptions {
+    NatOptions {
+        mapping: Behaviour::AddressAndPortDependent,
+        filtering: Behaviour::AddressDependent,
+        pooling: Pooling::Arbitrary,
+    }
+}
+
 fn external() -> ExternalIps {
     ExternalIps {
         snat: vec![Snat {
@@ -65,6 +76,7 @@ fn external() -> ExternalIps {
                 gateway: Some(p("01234567-89ab-cdef-0123-456789abcdef")),
             },
         ],
+        ..ExternalIps::default()
     }
 }
 
@@ -193,8 +205,9 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         v2p: vec![v2p()],
         v2b: vec![v2b()],
         ports: vec![small_port()],
+        ..Setup::default()
     };
-    vec![
+    let mut commands = vec![
         ("small", Command::CreatePort(small_port())),
         ("full", Command::CreatePort(full_port())),
         ("one", Command::DeletePort(name())),
@@ -245,6 +258,69 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("port", Command::Stats(Some(name()))),
         ("one", Command::Apply(setup)),
         ("empty", Command::Apply(Setup::default())),
+    ];
+    commands.extend(newer_commands());
+    commands
+}
+
+/// Commands that came after the founding ones.
+fn newer_commands() -> Vec<(&'static str, Command)> {
+    let set = AddressSet {
+        name: p("web"),
+        prefixes: vec![p("192.0.2.0/24"), p("fd00::7")],
+    };
+    let setup = Setup {
+        underlay: Some(underlay()),
+        host: HostOptions { flows_max: 1_000 },
+        address_sets: vec![set.clone()],
+        v2p: vec![v2p()],
+        v2b: vec![v2b()],
+        ports: vec![small_port()],
+    };
+    let settings = vec![
+        Setting {
+            number: 1,
+            value: 8_930,
+        },
+        Setting {
+            number: 13,
+            value: 0,
+        },
+    ];
+    let mut translated = small_port();
+    translated.external.nat = nat_options();
+    let with_nat = Setup {
+        ports: vec![translated],
+        ..Setup::default()
+    };
+    let by_set = p("dir=in priority=1 action=deny hosts=set=web");
+    let mut traced = small_port();
+    (traced.options.decrement_ttl, traced.options.mss_max) = (true, 1_360);
+    let with_path = Setup {
+        ports: vec![traced],
+        ..Setup::default()
+    };
+    vec![
+        ("path", Command::ApplyParts(with_path.into_parts())),
+        ("by-set", Command::AddFwRule(name(), by_set)),
+        ("two", Command::SetPortOptions(name(), settings)),
+        ("two", Command::SetAddressSet(set.name, set.prefixes)),
+        ("one", Command::DeleteAddressSet(p("web"))),
+        ("one", Command::ListAddressSets(7)),
+        ("one", Command::DumpAddressSet(p("web"), 8)),
+        ("all", Command::ApplyParts(setup.into_parts())),
+        ("none", Command::ApplyParts(vec![])),
+        ("nat", Command::ApplyParts(with_nat.into_parts())),
+        (
+            "one",
+            Command::SetHostOptions(vec![Setting {
+                number: 1,
+                value: 65_536,
+            }]),
+        ),
+        ("nothing", Command::SetNat(name(), NatChange::default())),
+        ("all", Command::SetNat(name(), NatChange::to(nat_options()))),
+        ("one", Command::ShowNat(name())),
     ]
 }
 
@@ -390,6 +466,18 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         counters: vec![counter("rx")],
         drops: vec![counter("no_route")],
     };
+    let pool = PoolEntry {
+        address: p("192.0.2.1"),
+        transport: Transport::Echo,
+        mappings: 1,
+        resting: 2,
+        ports: 64_512,
+    };
+    let nat = NatEntry {
+        generation: 9,
+        options: nat_options(),
+        pools: vec![pool],
+    };
     let applied = Applied {
         generation: 8,
         changes: vec![
@@ -408,6 +496,7 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         ("none", Response::Underlay(UnderlayEntry::default())),
         ("one", Response::Stats(stats)),
         ("three", Response::Applied(applied)),
+        ("one", Response::Nat(nat)),
     ]
 }
 
@@ -423,6 +512,11 @@ fn pages() -> Vec<(&'static str, Response)> {
         bytes_in: 4,
         idle_ms: 5,
         expires_ms: 6,
+    };
+    let set = AddressSetEntry {
+        name: p("web"),
+        prefixes: 16_384,
+        rules: 2,
     };
     let route = RouteEntry {
         id: 4,
@@ -441,5 +535,10 @@ fn pages() -> Vec<(&'static str, Response)> {
         ("one", Response::V2b(page(vec![v2b()]))),
         ("one", Response::Routes(page(vec![route]))),
         ("last-page", Response::UnderlayRoutes(last)),
+        ("one", Response::AddressSets(page(vec![set]))),
+        (
+            "two",
+            Response::Prefixes(page(vec![p("10.0.0.0/8"), p("fd00::/16")])),
+        ),
     ]
 }

@@ -2,9 +2,9 @@
 
 use crate::fake::Fake;
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config,
-    Ipv6Config, LinkSpec, PortOptions, PortSpec, Response, Snat, TransitPrefix, UnderlayRoute,
-    UnderlaySpec, V2p,
+    Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating,
+    Ipv4Config, Ipv6Config, LinkSpec, NatChange, Pooling, PortOptions, PortSpec, Response, Setting,
+    SetupPart, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
 };
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
@@ -35,6 +35,10 @@ fn port() -> PortSpec {
         rules: vec![],
         routes: vec![],
     }
+}
+
+fn setting(number: u16, value: u64) -> Setting {
+    Setting { number, value }
 }
 
 fn transit(prefix: &str, inbound: bool, outbound: bool) -> TransitPrefix {
@@ -78,6 +82,29 @@ fn commands_about_ports_and_rules_send_what_they_say() {
         (
             "rm-fw-rule -p g1 out 7",
             Command::RmFwRule(p("g1"), Direction::Out, 7),
+        ),
+        (
+            "set-port-options -p g1 mtu=8930 udp_s=60 tcp_mid_stream=false",
+            Command::SetPortOptions(
+                p("g1"),
+                vec![setting(1, 8_930), setting(4, 60), setting(13, 0)],
+            ),
+        ),
+        (
+            "set-host-options flows_max=1000",
+            Command::SetHostOptions(vec![setting(1, 1_000)]),
+        ),
+        (
+            "set-address-set web 10.0.0.0/8 fd00::1",
+            Command::SetAddressSet(p("web"), vec![p("10.0.0.0/8"), p("fd00::1")]),
+        ),
+        (
+            "set-address-set none",
+            Command::SetAddressSet(p("none"), vec![]),
+        ),
+        (
+            "delete-address-set web",
+            Command::DeleteAddressSet(p("web")),
         ),
     ]);
 }
@@ -132,6 +159,18 @@ fn commands_about_external_addresses_send_what_they_say() {
                         address: p("192.0.2.9"),
                         gateway: None,
                     }],
+                    ..ExternalIps::default()
+                },
+            ),
+        ),
+        (
+            "set-nat -p g1 --mapping address-and-port-dependent --pooling arbitrary",
+            Command::SetNat(
+                p("g1"),
+                NatChange {
+                    mapping: Some(Behaviour::AddressAndPortDependent),
+                    filtering: None,
+                    pooling: Some(Pooling::Arbitrary),
                 },
             ),
         ),
@@ -284,6 +323,31 @@ fn rules_come_from_a_file_or_from_standard_input() {
     }
 }
 
+#[test]
+fn an_address_set_comes_from_the_command_line_and_a_file() {
+    let fake = Fake::answering(Response::Done);
+    let file = fake.file("web", "# ours\n10.0.0.0/8\n\nfd00::1 # theirs\n");
+    fake.run(&["set-address-set", "web", "192.0.2.1", "--file", &file])
+        .good();
+    let all = ["192.0.2.1", "10.0.0.0/8", "fd00::1"].map(p).into();
+    assert_eq!(fake.asked(), [Command::SetAddressSet(p("web"), all)]);
+}
+
+#[test]
+fn a_setup_that_is_more_than_founding_is_sent_in_parts() {
+    let fake = Fake::answering(applied(&[], 0));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/setup/address-sets.toml");
+    fake.run(&["apply", file]).good();
+    match &fake.asked()[..] {
+        [Command::ApplyParts(parts)] => {
+            let has_sets =
+                |part: &SetupPart| matches!(part, SetupPart::AddressSets(sets) if sets.len() == 2);
+            assert!(parts.iter().any(has_sets));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 fn applied(changes: &[(ChangeVerb, &str)], more: u64) -> Response {
     let changes = changes.iter().map(|(verb, object)| Change {
         verb: *verb,
@@ -333,4 +397,20 @@ fn check_needs_no_driver() {
     let run = nobody.run(&["apply", "--check", &wrong]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("line 2, column 8"), "{}", run.stderr);
+}
+
+#[test]
+fn the_use_of_addresses_follows_the_addresses() {
+    let fake = Fake::answering(Response::Done);
+    let line = "set-external-ips -p g1 --none --filtering address-dependent";
+    assert_eq!(fake.line(line).good(), "");
+    let filtering = NatChange {
+        filtering: Some(Behaviour::AddressDependent),
+        ..NatChange::default()
+    };
+    let expected = [
+        Command::SetExternalIps(p("g1"), ExternalIps::default()),
+        Command::SetNat(p("g1"), filtering),
+    ];
+    assert_eq!(fake.asked(), expected);
 }

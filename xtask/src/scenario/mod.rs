@@ -26,9 +26,12 @@
 //! `tunnel` is the one to start from.
 
 mod context;
+mod jumbo;
 mod lease;
 mod mtu;
+mod outside;
 mod play;
+mod rules;
 mod tunnel;
 
 pub(crate) use context::Ctx;
@@ -37,7 +40,14 @@ pub(crate) use play::{Args, check, run};
 use anyhow::Result;
 
 /// All of them, in the order in which they run.
-const SCENARIOS: &[Scenario] = &[lease::SCENARIO, mtu::SCENARIO, tunnel::SCENARIO];
+const SCENARIOS: &[Scenario] = &[
+    jumbo::SCENARIO,
+    lease::SCENARIO,
+    mtu::SCENARIO,
+    outside::SCENARIO,
+    rules::SCENARIO,
+    tunnel::SCENARIO,
+];
 
 /// A program, and the Debian package that has it.
 pub(crate) type Program = (&'static str, &'static str);

@@ -37,7 +37,7 @@ fn flow(number: u32, now: Instant) -> Flow {
         flow.outside_local = [9; 16];
         flow.outside_port = u16::try_from(number % 50_000).unwrap();
         flow.inside.remote_port = 1_000 + u16::try_from(number / 50_000).unwrap();
-        flow.nat = NatKind::Snat;
+        flow.nat = NatKind::Floating;
     }
     flow
 }
