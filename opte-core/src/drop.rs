@@ -143,6 +143,14 @@ drop_reasons! {
     LinkFull => c"link_full",
     /// An address that no other host beyond the gateway can have: unspecified, loopback, link-local, or the port's own.
     Martian => c"martian",
+    /// The guest says that another host uses the address that DHCP gave it.
+    DhcpDeclined => c"dhcp_declined",
+    /// The guest gives back the address that DHCP gave it, which asks for no answer.
+    DhcpReleased => c"dhcp_released",
+    /// An unasked DHCP server's message from another host: the gateway is the guest's only server.
+    DhcpCrossing => c"dhcp_crossing",
+    /// A neighbour discovery message from another host: none crosses a port.
+    NdpCrossing => c"ndp_crossing",
 }
 
 impl DropReason {

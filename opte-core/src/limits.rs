@@ -84,3 +84,9 @@ pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
 /// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
 /// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
 pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;
+/// DHCPv6 options in a row that are walked.
+pub const DHCPV6_OPTIONS_MAX: usize = 64;
+/// Addresses in one DHCPv6 identity association that are answered for.
+pub const DHCPV6_ADDRESSES_MAX: usize = 8;
+/// Shortest DHCP lease, in seconds. Clients take no less than about this.
+pub const DHCP_LEASE_S_MIN: u32 = 20;

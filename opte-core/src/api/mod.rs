@@ -6,6 +6,7 @@
 //! exists is well-formed (a prefix length fits its family, a name is a name),
 //! whether it makes sense is checked when a command is planned.
 
+pub mod advertise;
 pub mod command;
 pub mod dump;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod setup;
 mod text;
 pub mod underlay;
 
+pub use advertise::{Advertise, AdvertisedPrefix};
 pub use command::{Command, Response};
 pub use error::{ConfigError, ErrorCode, ObjectKind};
 pub use external::{ExternalIps, Floating, Snat};

@@ -3,12 +3,11 @@
 use super::fast::{NoHit, Onward};
 use super::{Dropped, Env, Port};
 use crate::event::{Observer, Path, Probe, observe};
-use crate::flow::{Flow, Proto, Tuple};
+use crate::flow::{Flow, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
 use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
-use crate::wire::icmpv6;
 use crate::wire::packet::{self, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
@@ -161,7 +160,7 @@ impl<R: RawMutex> Port<R> {
                 Err(Dropped::by(LayerId::Gateway, DropReason::ArpNotAnswered))
             }
             Keyless::Headers(Reject::Arp) => {
-                self.hairpinned(env, dir, self.hairpin(dir, head, None))
+                self.hairpinned(env, dir, self.hairpin(env, dir, head, None))
             }
             Keyless::Headers(Reject::Fragment) => Err(DropReason::Fragment.into()),
             Keyless::Headers(Reject::Bad(reason)) => {
@@ -209,7 +208,7 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss => match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
+            NoHit::Miss => match self.hairpin(env, dir, frame.head(), Some(arrival.packet)) {
                 Ok(None) => self.slow(env, arrival, None, frame),
                 reply => {
                     let result = self.hairpinned(env, dir, reply);
@@ -300,13 +299,13 @@ impl<R: RawMutex> Port<R> {
 
     /// A guest's frame for more than one. The gateway hears what is for it
     /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
-    fn group<O>(
+    fn group<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         head: &[u8],
         packet: &Packet,
     ) -> Result<Vec<u8>, Dropped> {
-        match self.hairpin(Direction::Out, head, Some(packet)) {
+        match self.hairpin(env, Direction::Out, head, Some(packet)) {
             Ok(None) => {
                 let is_group = gateway::is_group(&packet.tuple.remote_ip());
                 // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
@@ -321,8 +320,9 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin(
+    fn hairpin<O: Observer>(
         &self,
+        env: &Env<'_, R, O>,
         dir: Direction,
         head: &[u8],
         packet: Option<&Packet>,
@@ -330,12 +330,34 @@ impl<R: RawMutex> Port<R> {
         let refused = |reason| Dropped::by(LayerId::Gateway, reason);
         match dir {
             // The guest's only neighbour is the gateway, which sends its own.
-            Direction::In if packet.is_some_and(is_neighbour_discovery) => {
-                Err(refused(DropReason::NdpNotAnswered))
-            }
-            Direction::In => Ok(None),
-            Direction::Out => hairpin::outbound(&self.policy().hairpin, head).map_err(refused),
+            Direction::In => match packet.and_then(hairpin::inbound) {
+                Some(reason) => Err(refused(reason)),
+                None => Ok(None),
+            },
+            Direction::Out => self.ask_gateway(env, head).map_err(refused),
         }
+    }
+
+    /// The gateway's answer to the guest. An address that the guest finds in
+    /// use elsewhere is still its own, as there is no other to give; somebody
+    /// should look into it.
+    fn ask_gateway<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        head: &[u8],
+    ) -> Result<Option<Vec<u8>>, DropReason> {
+        let policy = self.policy();
+        let answer = hairpin::outbound(&policy.hairpin, head);
+        let declined = match &answer {
+            Ok(Some(answer)) => answer.declined,
+            Err(DropReason::DhcpDeclined) => policy.spec.ipv4.map(|c| c.address.into()),
+            _ => None,
+        };
+        if let Some(address) = declined {
+            let port = self.id;
+            observe!(env.observer, DhcpDecline { port, address });
+        }
+        answer.map(|answer| answer.map(|answer| answer.frame))
     }
 
     /// Counts a drop at this port and says so.
@@ -358,8 +380,4 @@ impl<R: RawMutex> Port<R> {
             }
         );
     }
-}
-
-fn is_neighbour_discovery(packet: &Packet) -> bool {
-    packet.tuple.proto == Proto::ICMPV6 && icmpv6::is_neighbour_discovery(packet.icmp.0)
 }
