@@ -318,7 +318,7 @@ fn a_client_asks_for_its_lease_and_keeps_it() {
 fn a_wrong_address_is_refused_or_ends() {
     let request = Sent::new(Kind::REQUEST).na(7, &[OTHER]).reply();
     let not_on_link = Given::refusal(code::IA_NA, 7, Status::NOT_ON_LINK);
-    assert_eq!(request.given(), [not_on_link.clone()]);
+    assert_eq!(request.given(), std::slice::from_ref(&not_on_link));
     let request = Sent::new(Kind::REQUEST).na(7, &[IP6, OTHER]).reply();
     assert_eq!(request.given(), [not_on_link]);
     for kind in [Kind::RENEW, Kind::REBIND] {
