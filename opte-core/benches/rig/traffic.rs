@@ -29,9 +29,13 @@ const LOADED: usize = 74 + 74;
 /// Frames to replay.
 pub struct Traffic {
     pub dir: Direction,
-    /// The heads of all frames, one after the other.
-    heads: Vec<u8>,
-    head_len: usize,
+    /// How each buffer begins before a frame's own bytes are put in.
+    head: Vec<u8>,
+    /// Where frames differ from each other in their heads.
+    own_at: Vec<u16>,
+    /// What they have there, frame after frame: a few bytes each, so that
+    /// reading them doesn't fill the caches that the engine uses.
+    own: Vec<u8>,
     frame_len: usize,
     count: usize,
     at: usize,
@@ -41,29 +45,28 @@ pub struct Traffic {
 impl Traffic {
     /// Frames, all of one length, in the order given.
     pub fn new(dir: Direction, frames: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        let mut heads = Vec::new();
-        let (mut count, mut first) = (0, Vec::new());
-        for frame in frames {
-            let head_len = frame.len().min(LOADED);
-            heads.extend_from_slice(&frame[..head_len]);
-            if count == 0 {
-                first = frame;
-            } else {
-                assert_eq!(first.len(), frame.len(), "frames of one length");
-            }
-            count += 1;
-        }
+        let frames: Vec<Vec<u8>> = frames.into_iter().collect();
+        let first = frames.first().expect("a frame");
+        let head = first[..first.len().min(LOADED)].to_vec();
+        let differ = |at: &usize| frames.iter().any(|frame| frame[*at] != head[*at]);
+        let own_at: Vec<usize> = (0..head.len()).filter(differ).collect();
+        let mut own = Vec::with_capacity(frames.len() * own_at.len());
         let mut buffers = Vec::new();
+        for frame in &frames {
+            assert_eq!(first.len(), frame.len(), "frames of one length");
+            own.extend(own_at.iter().map(|at| frame[*at]));
+        }
         for _ in 0..BURST {
             buffers.resize(buffers.len() + HEADROOM, 0);
-            buffers.extend_from_slice(&first);
+            buffers.extend_from_slice(first);
         }
         Self {
             dir,
-            heads,
-            head_len: first.len().min(LOADED),
+            head,
+            own_at: own_at.into_iter().map(|at| at as u16).collect(),
+            own,
             frame_len: first.len(),
-            count,
+            count: frames.len(),
             at: 0,
             buffers,
         }
@@ -89,8 +92,12 @@ impl Traffic {
     pub fn load(&mut self) {
         let stride = HEADROOM + self.frame_len;
         for buffer in self.buffers.chunks_exact_mut(stride) {
-            let head = &self.heads[self.at * self.head_len..][..self.head_len];
-            buffer[HEADROOM..][..self.head_len].copy_from_slice(head);
+            let head = &mut buffer[HEADROOM..][..self.head.len()];
+            head.copy_from_slice(&self.head);
+            let own = &self.own[self.at * self.own_at.len()..];
+            for (at, byte) in self.own_at.iter().zip(own) {
+                head[usize::from(*at)] = *byte;
+            }
             self.at = (self.at + 1) % self.count;
         }
     }

@@ -3,11 +3,12 @@
 use super::process::Arrival;
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
-use crate::flow::record::{Flow, NO_REWRITE, Next, side};
-use crate::flow::table::FlowId;
+use crate::flow::record::{Flow, Next};
+use crate::flow::table::{FlowId, Name};
 use crate::flow::tcp::State;
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
+use crate::time::Coarse;
 use crate::wire::packet::{Packet, Segment};
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
@@ -57,7 +58,12 @@ impl<R: RawMutex> Port<R> {
     ) -> Result<Onward, NoHit> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let hash = self.table.hash(&packet.tuple);
-        let Some((id, mut flow)) = self.table.find(dir, &packet.tuple, hash) else {
+        // Nearly all that comes from outside of the VPC is to be translated.
+        let name = match arrival.external {
+            true => Name::Outside,
+            false => Name::Inside,
+        };
+        let Some((id, mut flow)) = self.table.find(dir, name, &packet.tuple, hash) else {
             return Err(NoHit::Miss);
         };
         if !arrival.may_join(&flow) {
@@ -104,7 +110,7 @@ impl<R: RawMutex> Port<R> {
         dir: Direction,
         cause: Stale,
     ) -> Tuple {
-        if had_rewrite(flow, dir) {
+        if flow.rewrite(dir).is_some() {
             observe!(
                 env.observer,
                 UftInvalidate {
@@ -121,12 +127,8 @@ impl<R: RawMutex> Port<R> {
     /// Whether the rewrite for `dir` may not be used any more (rule P1).
     #[inline(always)]
     fn stale<O>(&self, env: &Env<'_, R, O>, flow: &Flow, dir: Direction) -> Option<Stale> {
-        let [inbound, outbound] = flow.policy;
-        let generation = match dir {
-            Direction::In => inbound,
-            Direction::Out => outbound,
-        };
-        if generation != self.generation.load(Ordering::Acquire) {
+        let current = Some(self.generation.load(Ordering::Acquire));
+        if flow.rewrite(dir) != current {
             return Some(Stale::Policy);
         }
         if dir == Direction::Out {
@@ -137,8 +139,8 @@ impl<R: RawMutex> Port<R> {
                 return Some(Stale::Mapping);
             }
         }
-        let idle_ns = env.now.as_nanos().saturating_sub(flow.last.as_nanos());
-        (idle_ns > self.uft_ns.load(Ordering::Relaxed)).then_some(Stale::Idle)
+        let idle = Coarse::from(env.now).units_since(flow.last);
+        (idle > self.uft.load(Ordering::Relaxed)).then_some(Stale::Idle)
     }
 
     /// Counts the packet and steps TCP.
@@ -167,13 +169,9 @@ impl<R: RawMutex> Port<R> {
             }
         }
         flow.answered |= dir != flow.opened;
-        flow.last = flow.last.max(env.now);
-        let len = u64::try_from(len).unwrap_or(u64::MAX);
-        if let Some(packets) = flow.packets.get_mut(side(dir)) {
-            *packets = packets.wrapping_add(1);
-        }
-        if let Some(bytes) = flow.bytes.get_mut(side(dir)) {
-            *bytes = bytes.wrapping_add(len);
+        flow.last = flow.last.max(env.now.into());
+        if flow.count(dir, len) {
+            self.fold(flow);
         }
         taken
     }
@@ -211,11 +209,4 @@ pub(super) enum Taken {
     Over,
     /// The packet is refused.
     Refused(DropReason),
-}
-
-/// Whether the flow ever had a rewrite for this direction.
-fn had_rewrite(flow: &Flow, dir: Direction) -> bool {
-    flow.policy
-        .get(side(dir))
-        .is_some_and(|generation| *generation != NO_REWRITE)
 }
