@@ -55,7 +55,7 @@ pub struct PortSpec {
     #[serde(default, deserialize_with = "at_most::<_, _, ROUTES_MAX>")]
     pub routes: Vec<RouteSpec>,
     /// What router advertisements tell the guest besides.
-    #[serde(default)]
+    #[serde(default, with = "super::text::people_only")]
     pub advertise: Advertise,
 }
 

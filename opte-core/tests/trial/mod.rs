@@ -8,6 +8,7 @@ mod bounds;
 mod change;
 mod model;
 mod paging;
+mod service;
 mod stress;
 
 use crate::sim::Sled;

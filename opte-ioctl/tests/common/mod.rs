@@ -6,9 +6,9 @@ use opte_core::api::dump::{
     UftAction, UftEntry, UnderlayEntry,
 };
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule, Ipv4Config,
-    Ipv6Config, LinkSpec, Name, Page, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec,
-    Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
+    Advertise, Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule,
+    Ipv4Config, Ipv6Config, LinkSpec, Name, Page, PortId, PortOptions, PortSpec, Prefix, Response,
+    RouteSpec, Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
 use opte_core::wire::{MacAddr, Vni};
@@ -109,6 +109,7 @@ fn small_port() -> PortSpec {
         transit: vec![],
         rules: vec![],
         routes: vec![],
+        advertise: Advertise::default(),
     }
 }
 

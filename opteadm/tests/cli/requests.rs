@@ -2,9 +2,9 @@
 
 use crate::fake::Fake;
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config,
-    Ipv6Config, LinkSpec, PortOptions, PortSpec, Response, Snat, TransitPrefix, UnderlayRoute,
-    UnderlaySpec, V2p,
+    Advertise, Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating,
+    Ipv4Config, Ipv6Config, LinkSpec, PortOptions, PortSpec, Response, Snat, TransitPrefix,
+    UnderlayRoute, UnderlaySpec, V2p,
 };
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
@@ -34,6 +34,7 @@ fn port() -> PortSpec {
         transit: vec![],
         rules: vec![],
         routes: vec![],
+        advertise: Advertise::default(),
     }
 }
 
