@@ -155,14 +155,7 @@ pub fn inbound(packet: &Packet) -> Option<DropReason> {
 #[must_use]
 pub fn advertisement(config: &Config) -> Option<Vec<u8>> {
     config.ipv6?;
-    Some(ndp::advertise(config, ipv6::ALL_NODES, false))
-}
-
-/// The last router advertisement of a port that has IPv6 no longer: nothing in
-/// it is good any more (RFC 4861 section 6.2.5).
-#[must_use]
-pub fn farewell(config: &Config) -> Vec<u8> {
-    ndp::advertise(config, ipv6::ALL_NODES, true)
+    Some(ndp::advertise(config, ipv6::ALL_NODES))
 }
 
 /// Who is asked for what.

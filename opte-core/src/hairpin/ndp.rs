@@ -54,7 +54,7 @@ pub(super) fn answer(config: &Config, datagram: &Datagram<'_>) -> Result<Vec<u8>
     let to_gateway = config.has_gateway(IpAddr::V6(destination));
     match message {
         Message::RouterSolicitation if to_gateway || destination == ipv6::ALL_ROUTERS => {
-            Ok(advertise(config, reply_to(source), false))
+            Ok(advertise(config, reply_to(source)))
         }
         Message::NeighbourSolicitation { target }
             if to_gateway || destination == ipv6::solicited_node(target) =>
@@ -102,16 +102,16 @@ fn stands_in(config: &Config, target: Ipv6Addr) -> bool {
     prefix.is_some_and(|prefix| prefix.prefix.contains(&target)) && !config.may_send_from(target)
 }
 
-/// The router advertisement, to `destination`. After the last one the gateway
-/// is no router (section 6.2.5) and nothing that it said is good any more.
-pub(super) fn advertise(config: &Config, destination: Ipv6Addr, is_last: bool) -> Vec<u8> {
+/// The router advertisement, to `destination`. There is no last one that takes
+/// it back (section 6.2.5): a port that loses IPv6 is another port, and its
+/// guest's device goes away with the old one.
+pub(super) fn advertise(config: &Config, destination: Ipv6Addr) -> Vec<u8> {
     let advertise = &config.advertise;
-    let unless_last = |seconds: u16| if is_last { 0 } else { seconds };
     let message = Message::RouterAdvertisement(RouterAdvertisement {
         hop_limit: super::HOP_LIMIT,
         managed: advertise.managed,
         other: advertise.other,
-        lifetime_s: unless_last(advertise.lifetime_s()),
+        lifetime_s: advertise.lifetime_s(),
         reachable_ms: 0,
         retransmit_ms: 0,
     });
@@ -120,7 +120,7 @@ pub(super) fn advertise(config: &Config, destination: Ipv6Addr, is_last: bool) -
         destination,
     };
     // Three advertisements (RFC 8106 section 5.1).
-    let lifetime_s = u32::from(unless_last(advertise.interval_s.saturating_mul(3)));
+    let lifetime_s = u32::from(advertise.interval_s.saturating_mul(3));
     let servers = config.dhcp.dns6.get(..DHCP_LIST_MAX);
     let servers = servers.unwrap_or(&config.dhcp.dns6);
     let names = search_list(&config.dhcp);
@@ -130,7 +130,7 @@ pub(super) fn advertise(config: &Config, destination: Ipv6Addr, is_last: bool) -
     if config.mtu >= PORT_MTU_V6_MIN {
         options.push(Opt::Mtu(u32::from(config.mtu)));
     }
-    options.extend(prefix_option(config, is_last));
+    options.extend(prefix_option(config));
     if !servers.is_empty() {
         options.push(Opt::Rdnss {
             lifetime_s,
@@ -147,7 +147,7 @@ pub(super) fn advertise(config: &Config, destination: Ipv6Addr, is_last: bool) -
 }
 
 /// The prefix of the guest's link, if it is to have one (section 4.6.2).
-fn prefix_option(config: &Config, is_last: bool) -> Option<Opt<'static>> {
+fn prefix_option(config: &Config) -> Option<Opt<'static>> {
     let option = config.advertise.prefix?;
     let IpAddr::V6(prefix) = option.prefix.addr() else {
         return None;
@@ -157,8 +157,8 @@ fn prefix_option(config: &Config, is_last: bool) -> Option<Opt<'static>> {
         bits: option.prefix.bits(),
         on_link: option.on_link,
         autonomous: option.autonomous,
-        valid_s: if is_last { 0 } else { option.valid_s },
-        preferred_s: if is_last { 0 } else { option.preferred_s },
+        valid_s: option.valid_s,
+        preferred_s: option.preferred_s,
     }))
 }
 

@@ -1,14 +1,14 @@
 //! Periodic router advertisements to guests (RFC 4861 section 6.2.4).
 //!
 //! The first three come quickly, when a port is made and when what they say
-//! has changed. A port that has IPv6 no longer says so once (section 6.2.5).
+//! has changed.
 
 use super::Host;
 use crate::event::Observer;
 use crate::hairpin;
 use crate::port::{Env, Policy, Port};
 use crate::verdict::Output;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use lock_api::RawMutex;
 
 /// Milliseconds between the first ones, at most
@@ -30,15 +30,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) {
         let now = env.now.as_millis();
         let (count, due) = port.advertise.due();
-        if now < due {
+        if policy.spec.ipv6.is_none() || now < due {
             return;
         }
-        let Some(frame) = hairpin::advertisement(&policy.hairpin) else {
-            if port.advertise.end() {
-                out.to_port(port.id, &hairpin::farewell(&policy.hairpin));
-            }
-            return;
-        };
         // From a third of the interval to all of it, by chance
         // (MinRtrAdvInterval, MaxRtrAdvInterval).
         let most = u64::from(policy.spec.advertise.interval_s).saturating_mul(1_000);
@@ -51,7 +45,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             false => wait,
         };
         port.advertise.next(now.saturating_add(wait));
-        out.to_port(port.id, &frame);
+        if let Some(frame) = hairpin::advertisement(&policy.hairpin) {
+            out.to_port(port.id, &frame);
+        }
     }
 }
 
@@ -60,8 +56,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 pub(crate) struct Schedule {
     count: AtomicU64,
     due_ms: AtomicU64,
-    /// Whether the guest knows a router.
-    is_router: AtomicBool,
 }
 
 impl Schedule {
@@ -76,17 +70,11 @@ impl Schedule {
     fn next(&self, due_ms: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.due_ms.store(due_ms, Ordering::Relaxed);
-        self.is_router.store(true, Ordering::Relaxed);
     }
 
     /// Begins again: something has changed.
     pub(crate) fn restart(&self) {
         self.count.store(0, Ordering::Relaxed);
         self.due_ms.store(0, Ordering::Relaxed);
-    }
-
-    /// Whether the guest has to hear that its router is gone; once.
-    fn end(&self) -> bool {
-        self.is_router.swap(false, Ordering::Relaxed)
     }
 }

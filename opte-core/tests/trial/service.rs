@@ -73,23 +73,6 @@ fn a_change_is_advertised_at_once() {
 }
 
 #[test]
-fn a_router_that_goes_away_says_so_once() {
-    let sled = Sled::with(1, &port("g1", 1, ""));
-    assert_eq!(lifetime_s(&listen(&sled, 1)[0].1), 1_800);
-    let ipv6 = "ipv6 = { address = \"fd00:7::1\", gateway = \"fd00:7::fe\" }\n";
-    let only4 = port("g1", 1, "").replace(ipv6, "");
-    let only4 = only4.replace(", \"fd00:7::/64 sub6=fd00:7::/64 system\"", "");
-    let only4 = only4.replace(", \"::/0 ig system\"", "");
-    let answer = sled.apply(&only4).unwrap();
-    assert!(format!("{answer:?}").contains("Change"), "{answer:?}");
-    let heard = listen(&sled, 1_000);
-    assert_eq!(heard.len(), 1);
-    assert_eq!((heard[0].0, lifetime_s(&heard[0].1)), (0, 0));
-    sled.apply(&port("g1", 1, "")).unwrap();
-    assert_eq!(lifetime_s(&listen(&sled, 1)[0].1), 1_800);
-}
-
-#[test]
 fn what_makes_no_sense_is_not_advertised() {
     let sled = Sled::new(1);
     for (more, why) in [

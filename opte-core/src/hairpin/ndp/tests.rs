@@ -1,7 +1,7 @@
 //! Neighbour and router solicitations, and the answers to them.
 
 use super::super::testing::*;
-use super::super::{Config, advertisement, farewell, outbound};
+use super::super::{Config, advertisement, outbound};
 use super::*;
 use crate::api::{Advertise, AdvertisedPrefix, Prefix};
 use std::string::ToString;
@@ -227,40 +227,6 @@ fn an_advertisement_goes_to_all_from_time_to_time() {
     let frame = advertisement(&config()).unwrap();
     check_reply(&config(), &frame);
     check_advertisement(&frame, MacAddr::of_group(all.into()), all);
-}
-
-#[test]
-fn the_last_advertisement_takes_everything_back() {
-    let config = Config {
-        advertise: Advertise {
-            prefix: Some(PREFIX),
-            ..Advertise::default()
-        },
-        ..config()
-    };
-    let frame = farewell(&config);
-    check_reply(&config, &frame);
-    let (_, found, message, options) = read(&frame);
-    assert_eq!(found, ends(gateway_local(), ipv6::ALL_NODES));
-    let Message::RouterAdvertisement(advertisement) = message else {
-        panic!("{message:?}")
-    };
-    assert_eq!(advertisement.lifetime_s, 0);
-    for option in options {
-        match option {
-            Opt::Prefix(prefix) => assert_eq!((prefix.valid_s, prefix.preferred_s), (0, 0)),
-            Opt::Rdnss { lifetime_s, .. } | Opt::Dnssl { lifetime_s, .. } => {
-                assert_eq!(lifetime_s, 0);
-            }
-            _ => {}
-        }
-    }
-    // Also without IPv6, as that is when it is sent.
-    let only4 = Config {
-        ipv6: None,
-        ..config
-    };
-    assert_eq!(farewell(&only4), frame);
 }
 
 const PREFIX: AdvertisedPrefix = AdvertisedPrefix {
