@@ -26,6 +26,10 @@
 //! `tunnel` is the one to start from.
 
 mod context;
+mod dhcp_dhclient;
+mod dhcp_dhcpcd;
+mod dhcp_networkd;
+mod dhcp_udhcpc;
 mod lease;
 mod play;
 mod tunnel;
@@ -36,7 +40,14 @@ pub(crate) use play::{Args, check, run};
 use anyhow::Result;
 
 /// All of them, in the order in which they run.
-const SCENARIOS: &[Scenario] = &[lease::SCENARIO, tunnel::SCENARIO];
+const SCENARIOS: &[Scenario] = &[
+    dhcp_dhclient::SCENARIO,
+    dhcp_dhcpcd::SCENARIO,
+    dhcp_networkd::SCENARIO,
+    dhcp_udhcpc::SCENARIO,
+    lease::SCENARIO,
+    tunnel::SCENARIO,
+];
 
 /// A program, and the Debian package that has it.
 pub(crate) type Program = (&'static str, &'static str);
