@@ -111,7 +111,7 @@ drop_reasons! {
     UnderlayNotGeneve => c"underlay_not_geneve",
     /// A malformed outer header on the underlay.
     BadUnderlay => c"bad_underlay",
-    /// A Geneve header with an impossible length or a version above zero.
+    /// A Geneve header with an impossible length.
     BadGeneve => c"bad_geneve",
     /// A Geneve option that is unknown and marked critical.
     GeneveCriticalOption => c"geneve_critical_option",
@@ -143,6 +143,10 @@ drop_reasons! {
     LinkFull => c"link_full",
     /// An address that no other host beyond the gateway can have: unspecified, loopback, link-local, or the port's own.
     Martian => c"martian",
+    /// A Geneve header of a version above zero.
+    GeneveVersion => c"geneve_version",
+    /// A guest's MAC address on the underlay with the VNI of another VPC.
+    WrongVni => c"wrong_vni",
     /// The guest says that another host uses the address that DHCP gave it.
     DhcpDeclined => c"dhcp_declined",
     /// The guest gives back the address that DHCP gave it, which asks for no answer.

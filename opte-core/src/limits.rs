@@ -84,6 +84,22 @@ pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
 /// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
 /// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
 pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;
+/// Bytes of memory that the lists of one request may take up together.
+pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;
+/// MTU of a port that is allowed whatever the underlay carries: guests expect
+/// it, and are told when a path has less.
+pub const PORT_MTU_ALWAYS: u16 = 1_500;
+/// Named address sets of a host.
+pub const ADDRESS_SETS_MAX: usize = 1_024;
+/// Prefixes of one address set.
+pub const ADDRESS_SET_PREFIXES_MAX: usize = 16_384;
+/// Prefixes of all address sets of a host.
+pub const ADDRESS_SET_PREFIXES_ALL_MAX: usize = 1_048_576;
+/// Prefixes that the rules of one port ask for by naming sets, counted once
+/// for each rule that names them.
+pub const FW_SET_PREFIXES_MAX: usize = 1_048_576;
+/// Settings of one command.
+pub const SETTINGS_MAX: usize = 64;
 /// DHCPv6 options in a row that are walked.
 pub const DHCPV6_OPTIONS_MAX: usize = 64;
 /// Addresses in one DHCPv6 identity association that are answered for.

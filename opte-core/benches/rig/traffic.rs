@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// Frames of a burst.
 pub const BURST: usize = 64;
+/// Frames of a chain, where they are handed over in chains.
+pub const CHAIN: usize = 32;
 /// What of a frame is edited or read: outer headers with an option, and inner
 /// ones up to TCP over IPv6.
 const LOADED: usize = 74 + 74;
@@ -131,6 +133,19 @@ impl Traffic {
         (start.elapsed(), passed)
     }
 
+    /// As [`Traffic::burst`], with frames handed over in chains.
+    pub fn chained_burst(&mut self, rig: &Rig, lane: &mut Lane<Raw>) -> (Duration, u64) {
+        self.load();
+        let stride = HEADROOM + self.frame_len;
+        let start = std::time::Instant::now();
+        let now = rig.now();
+        let passed = match self.dir {
+            Direction::Out => chained::<true>(rig, lane, &mut self.buffers, stride, now),
+            Direction::In => chained::<false>(rig, lane, &mut self.buffers, stride, now),
+        };
+        (start.elapsed(), passed)
+    }
+
     /// As [`Traffic::burst`], with the clock read for every packet.
     pub fn clocked_burst(&mut self, rig: &Rig, lane: &mut Lane<Raw>) -> (Duration, u64) {
         self.load();
@@ -160,6 +175,35 @@ fn timed<const OUT: bool, C: FnMut() -> Instant>(
             host.rx(lane, LinkId(0), &mut frame, now, &mut Discard)
         };
         passed += u64::from(matches!(verdict, Verdict::Link(_) | Verdict::Port(_)));
+    }
+    passed
+}
+
+/// As [`timed`], in chains of [`CHAIN`] frames.
+#[inline(never)]
+fn chained<const OUT: bool>(
+    rig: &Rig,
+    lane: &mut Lane<Raw>,
+    buffers: &mut [u8],
+    stride: usize,
+    now: Instant,
+) -> u64 {
+    let mut passed = 0;
+    for chain in buffers.chunks_exact_mut(stride * CHAIN) {
+        let mut buffers = chain.chunks_exact_mut(stride);
+        let mut frames: [SliceFrame<'_>; CHAIN] = std::array::from_fn(|_| {
+            let buffer = buffers.next().unwrap_or_default();
+            SliceFrame::new(buffer, HEADROOM, stride)
+        });
+        let done = |_: &mut SliceFrame<'_>, verdict, _: &mut Discard| {
+            passed += u64::from(matches!(verdict, Verdict::Link(_) | Verdict::Port(_)));
+        };
+        let (host, out) = (&rig.host, &mut Discard);
+        if OUT {
+            host.tx_burst(lane, rig.port, &mut frames, now, out, done);
+        } else {
+            host.rx_burst(lane, LinkId(0), &mut frames, now, out, done);
+        }
     }
     passed
 }

@@ -5,11 +5,13 @@
 //! becomes a new variant with a new number.
 
 use super::dump::{
-    LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry, UnderlayEntry,
+    AddressSetEntry, LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry,
+    UnderlayEntry,
 };
 use super::page::Page;
 use super::port::TransitPrefix;
-use super::setup::{Applied, Setup};
+use super::setting::Setting;
+use super::setup::{Applied, Setup, SetupPart};
 use super::{
     ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, TunnelEndpoint, UnderlayRoute,
     UnderlaySpec, V2b, V2p,
@@ -95,6 +97,20 @@ pub enum Command {
     Stats(Option<Name>),
     /// Brings the host to the state that a setup describes, all or nothing.
     Apply(Setup),
+    /// Changes settings of a port: timeouts, limits, MTU.
+    SetPortOptions(Name, Vec<Setting>),
+    /// Makes an address set, or gives one that is there other addresses.
+    SetAddressSet(Name, Vec<Prefix>),
+    /// Deletes an address set that no rule names.
+    DeleteAddressSet(Name),
+    /// Lists address sets, one page.
+    ListAddressSets(u64),
+    /// An address set's prefixes, one page.
+    DumpAddressSet(Name, u64),
+    /// As [`Command::Apply`], with the setup in parts.
+    ApplyParts(Vec<SetupPart>),
+    /// Changes settings of the host as a whole.
+    SetHostOptions(Vec<Setting>),
 }
 
 /// What a command is answered with.
@@ -130,4 +146,8 @@ pub enum Response {
     Stats(Stats),
     /// What applying a setup changed.
     Applied(Applied),
+    /// Address sets.
+    AddressSets(Page<AddressSetEntry>),
+    /// An address set's prefixes.
+    Prefixes(Page<Prefix>),
 }

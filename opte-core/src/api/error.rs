@@ -166,6 +166,8 @@ object_kinds! {
     UnderlayRoute = 9, "underlay route";
     /// A request as a whole.
     Request = 10, "request";
+    /// A named set of addresses.
+    AddressSet = 40, "address set";
 }
 
 impl From<ObjectKind> for u16 {

@@ -17,12 +17,12 @@ use once_cell::race::OnceBox;
 use prefetch::prefetch;
 
 /// Records are allocated so many at a time, never freed one by one.
-const CHUNK: u32 = 64;
+const CHUNK: u32 = 16;
 const CHUNK_LEN: usize = position(CHUNK);
 /// Shards of a table large enough for them.
 const SHARDS_MAX: u32 = 64;
 /// Flows that are worked on under one hold of a shard's lock.
-const BATCH: u32 = 32;
+const BATCH: u32 = 8;
 /// Work per shard and tick, in flows.
 const TICK_BUDGET: u32 = 4_096;
 /// Flows that are looked at to find one that gives way.
@@ -58,7 +58,9 @@ pub struct Table<R: RawMutex> {
     shards: Box<[Mutex<R, Shard>]>,
     hasher: Hasher,
     flows: AtomicU32,
-    flows_max: u32,
+    flows_max: AtomicU32,
+    /// What it was made for: `flows_max` may be less, never more.
+    room: u32,
     budget: Arc<Budget>,
 }
 
@@ -74,7 +76,7 @@ struct Shard {
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicU32,
-    max: u32,
+    max: AtomicU32,
 }
 
 impl Budget {
@@ -83,7 +85,7 @@ impl Budget {
     pub const fn new(max: u32) -> Self {
         Self {
             used: AtomicU32::new(0),
-            max,
+            max: AtomicU32::new(max),
         }
     }
 
@@ -93,8 +95,19 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Flows that there may be.
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many flows there may be. Those that are there stay.
+    pub fn set_max(&self, max: u32) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
     fn take(&self) -> bool {
-        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.max;
+        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.max();
         if !taken {
             self.give();
         }
@@ -129,7 +142,8 @@ impl<R: RawMutex> Table<R> {
             shards: (0..shards).map(shard).collect(),
             hasher: Hasher::new(seed),
             flows: AtomicU32::new(0),
-            flows_max,
+            flows_max: AtomicU32::new(flows_max),
+            room: flows_max,
             budget,
         }
     }
@@ -138,6 +152,19 @@ impl<R: RawMutex> Table<R> {
     #[must_use]
     pub fn len(&self) -> u32 {
         self.flows.load(Ordering::Relaxed)
+    }
+
+    /// Flows that the table was made for.
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        self.room
+    }
+
+    /// Changes how many flows there may be, up to [`Table::room`]. Those that
+    /// are there stay.
+    pub fn limit(&self, flows_max: u32) {
+        self.flows_max
+            .store(flows_max.min(self.room), Ordering::Relaxed);
     }
 
     /// Whether there is no flow.
@@ -174,6 +201,26 @@ impl<R: RawMutex> Table<R> {
             }
         }
         self.find_elsewhere(dir, name, key, hash)
+    }
+
+    /// Asks for the part of the index that a key with this hash is in.
+    #[inline]
+    pub fn prefetch_index(&self, name: Name, hash: u64) {
+        if let Some(home) = self.index(name).home(hash) {
+            prefetch(home);
+        }
+    }
+
+    /// Asks for the flow that a key with this hash most probably means.
+    #[inline]
+    pub fn prefetch_flow(&self, name: Name, hash: u64) {
+        let number = self
+            .index(name)
+            .home(hash)
+            .and_then(|home| home.meant(hash).next());
+        if let Some(slot) = number.and_then(|number| self.slot(number)) {
+            prefetch(slot);
+        }
     }
 
     /// Looks where keys are that overflowed, and among the other names.
@@ -274,19 +321,26 @@ impl<R: RawMutex> Table<R> {
         options: &PortOptions,
         mut ended: impl FnMut(&mut Flow, FlowEnd),
     ) {
-        for at in 0..self.shard_count() {
-            let mut left = TICK_BUDGET;
-            while left > 0 {
+        // Round after round, so that who waits for a shard gets it while the
+        // others are worked on: a lock that is taken again at once would
+        // hardly ever be had by somebody who sleeps for it.
+        let mut done = [false; position(SHARDS_MAX)];
+        for _ in 0..TICK_BUDGET / BATCH {
+            let mut shards = (0..self.shard_count()).zip(&mut done);
+            for (at, done) in shards.by_ref().filter(|(_, done)| !**done) {
                 let mut shard = self.shard(at);
-                let mut batch = BATCH;
-                while let Some(local) = shard.wheel.pop_due(seconds(now), &mut batch) {
+                let mut left = BATCH;
+                while let Some(local) = shard.wheel.pop_due(seconds(now), &mut left) {
                     self.expire_one(&mut shard, at, local, now, options, &mut ended);
                 }
-                drop(shard);
-                if batch > 0 {
-                    break;
-                }
-                left = left.saturating_sub(BATCH);
+                *done = left > 0;
+            }
+            if done
+                .iter()
+                .take(position(self.shard_count()))
+                .all(|done| *done)
+            {
+                break;
             }
         }
     }
@@ -513,7 +567,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         mut ended: impl FnMut(&mut Flow),
     ) -> Result<FlowId, DropReason> {
         let table = self.table;
-        if table.flows.load(Ordering::Relaxed) >= table.flows_max {
+        if table.flows.load(Ordering::Relaxed) >= table.flows_max.load(Ordering::Relaxed) {
             self.evict(options, &mut ended)
                 .ok_or(DropReason::PortFlowsFull)?;
         }
@@ -531,7 +585,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         let number = table.number(self.at, local);
         match self.publish(number, flow) {
             true => {
-                self.shard.wheel.schedule(local, deadline(&flow, options));
+                self.shard.wheel.schedule(local, due(&flow, options));
                 table.flows.fetch_add(1, Ordering::Relaxed);
                 Ok(FlowId(number))
             }
@@ -546,7 +600,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     /// Makes a flow of this shard come due by what its state allows now.
     pub fn reschedule(&mut self, id: FlowId, options: &PortOptions) {
         let (_, local) = self.table.place(id.0);
-        let due = self.table.get(id).map(|flow| deadline(&flow, options));
+        let due = self.table.get(id).map(|flow| due(&flow, options));
         if let Some(due) = due {
             self.shard.wheel.schedule(local, due);
         }
@@ -644,8 +698,16 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
 
 /// The second at which a flow is over unless a packet comes.
 fn deadline(flow: &Flow, options: &PortOptions) -> u32 {
-    let end = Instant::from(flow.last)
-        .plus_millis(u64::from(flow.timeout_s(options)).saturating_mul(1_000));
+    second_after(flow, flow.timeout_s(options))
+}
+
+/// The second at which a flow has to be looked at.
+fn due(flow: &Flow, options: &PortOptions) -> u32 {
+    second_after(flow, flow.timeout_min_s(options))
+}
+
+fn second_after(flow: &Flow, timeout_s: u32) -> u32 {
+    let end = Instant::from(flow.last).plus_millis(u64::from(timeout_s).saturating_mul(1_000));
     seconds(end).saturating_add(1)
 }
 

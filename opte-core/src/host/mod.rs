@@ -23,9 +23,11 @@
     )
 )]
 
+mod address_set;
 pub(crate) mod advertise;
 mod apply;
 mod built_in;
+mod burst;
 mod by_mac;
 mod command;
 mod device;
@@ -33,6 +35,8 @@ mod dump;
 mod encap;
 mod lane;
 pub mod mapping;
+mod mtu;
+mod option;
 mod port_command;
 pub mod underlay;
 pub(crate) mod view;
@@ -46,10 +50,11 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env};
+use crate::port::{Dropped, Env, Parsed, Port};
+use crate::rule::AddressSets;
 use crate::stats::HostCounters;
 use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
-use crate::wire::outer;
+use crate::wire::{MacAddr, outer};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -82,6 +87,8 @@ pub struct Host<R: RawMutex, O> {
     /// `view.generation`, to look at without the lock.
     view_generation: AtomicU64,
     mappings: Mappings<R>,
+    /// What `hosts=set=NAME` stands for; the ports' policies have their own.
+    address_sets: Mutex<R, AddressSets>,
     underlay: Underlay<R>,
     budget: Arc<Budget>,
     /// Chooses among equals, and the tunnels' source ports.
@@ -89,6 +96,14 @@ pub struct Host<R: RawMutex, O> {
     control: Mutex<R, Control>,
     /// `control.generation`, to look at without the lock.
     generation: AtomicU64,
+}
+
+/// Where a frame enters a port, towards the guest.
+#[derive(Clone, Copy, Debug)]
+struct Entry<'e, R: RawMutex> {
+    port: &'e Port<R>,
+    /// Whether the frame came from outside of the VPC.
+    external: bool,
 }
 
 /// What only commands touch.
@@ -111,6 +126,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             view: Mutex::new(Arc::new(View::new(1, Vec::new(), key))),
             view_generation: AtomicU64::new(1),
             mappings: Mappings::new(config.seed),
+            address_sets: Mutex::new(AddressSets::default()),
             underlay: Underlay::new(config.seed),
             budget: Arc::new(Budget::new(HOST_FLOWS_MAX)),
             choice: Keyed::new(config.seed, "choice"),
@@ -131,6 +147,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         (!taken).then(|| Lane {
             index,
             view: self.view(),
+            parsed: Box::new([Parsed::EMPTY; burst::GROUP]),
         })
     }
 
@@ -149,18 +166,34 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
+        let mut parsed = Parsed::EMPTY;
+        port.parse(&mut parsed, frame, Direction::Out);
+        self.send(&env, port, &parsed, frame, out)
+    }
+
+    /// Takes a guest's frame through its port and on.
+    #[inline(always)]
+    fn send(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        parsed: &Parsed,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
         port.process(
-            &env,
+            env,
             (Direction::Out, false),
+            parsed,
             frame,
             out,
             |frame, out, onward, packet| {
                 let sent = match onward.to {
                     Next::Path(path, vni) => {
-                        self.encapsulate(&env, frame, packet, (path, vni), onward.source_port, out)
+                        self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
                     }
                     Next::Port(to) => {
-                        self.deliver_next_door(&env, frame, port.id, PortId(to), &packet.tuple)
+                        self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
                     }
                 };
                 sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
@@ -190,13 +223,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        Ok(self.deliver(env, to, false, frame))
+        let entry = Entry {
+            port: to,
+            external: false,
+        };
+        Ok(self.deliver(env, &entry, frame))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(&self, port: &crate::port::Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
+    fn not_sent(&self, port: &Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
         // Where the flow goes is no more: its next packet looks again.
         if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
             port.forget_way(key);
@@ -216,28 +253,47 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         self.renew(lane);
         let env = self.env(lane, now);
+        match self.arrive(&env, link, frame, out) {
+            Ok(entry) => self.deliver(&env, &entry, frame),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Takes the outer headers off a frame from a link; which port it is for,
+    /// or what became of it.
+    #[inline(always)]
+    fn arrive<'e>(
+        &self,
+        env: &Env<'e, R, O>,
+        link: LinkId,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Result<Entry<'e, R>, Verdict> {
         let len = frame.frame_len();
         let outer = match outer::parse(frame.head(), len) {
             Ok(Some(outer)) if self.underlay.is_ours(link, outer.mac, &outer.address) => outer,
-            Ok(_) => return self.underlay_frame(&env, link, frame, out),
-            Err(reason) => return self.refuse(&env, Direction::In, reason),
+            Ok(_) => return Err(self.underlay_frame(env, link, frame, out)),
+            Err(reason) => return Err(self.refuse(env, Direction::In, reason)),
         };
         self.count_link(env.lane, link, Direction::In, len);
         frame.pop(outer.len);
-        let external = outer.external || outer.vni.get() == BOUNDARY_VNI;
         let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
-            return self.refuse(&env, Direction::In, DropReason::Truncated);
+            return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
         if dst.is_multicast() {
-            return self.refuse(&env, Direction::In, DropReason::NoMulticast);
+            return Err(self.refuse(env, Direction::In, DropReason::NoMulticast));
         }
+        let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
             .view
             .port_with_mac(dst)
-            .filter(|port| port.vni == outer.vni || outer.vni.get() == BOUNDARY_VNI);
+            .filter(|port| port.vni == outer.vni || from_boundary);
         match to {
-            Some(port) => self.deliver(&env, port, external, frame),
-            None => self.refuse(&env, Direction::In, DropReason::NoPort),
+            Some(port) => Ok(Entry {
+                port,
+                external: outer.external || from_boundary,
+            }),
+            None => Err(self.refuse_stray(env, dst)),
         }
     }
 
@@ -277,13 +333,26 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver(
         &self,
         env: &Env<'_, R, O>,
-        port: &crate::port::Port<R>,
-        external: bool,
+        entry: &Entry<'_, R>,
+        frame: &mut impl Frame,
+    ) -> Verdict {
+        let mut parsed = Parsed::EMPTY;
+        entry.port.parse(&mut parsed, frame, Direction::In);
+        Self::deliver_parsed(env, entry, &parsed, frame)
+    }
+
+    /// As [`Host::deliver`], of a frame that is parsed.
+    #[inline(always)]
+    fn deliver_parsed(
+        env: &Env<'_, R, O>,
+        entry: &Entry<'_, R>,
+        parsed: &Parsed,
         frame: &mut impl Frame,
     ) -> Verdict {
         // Nothing inbound is answered.
         let out = &mut Discard;
-        port.process(env, (Direction::In, external), frame, out, |_, _, _, _| {
+        let (port, way) = (entry.port, (Direction::In, entry.external));
+        port.process(env, way, parsed, frame, out, |_, _, _, _| {
             Ok(Verdict::Port(port.id))
         })
     }
@@ -303,6 +372,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Accept::Consumed => Verdict::Consumed,
             Accept::Drop(reason) => self.refuse(env, Direction::In, reason),
         }
+    }
+
+    /// Drops a frame for a guest that isn't here, or not in this VPC.
+    #[inline(never)]
+    fn refuse_stray(&self, env: &Env<'_, R, O>, dst: MacAddr) -> Verdict {
+        let reason = match env.view.port_with_mac(dst) {
+            Some(_) => DropReason::WrongVni,
+            None => DropReason::NoPort,
+        };
+        self.refuse(env, Direction::In, reason)
     }
 
     /// Drops a frame that reached no port.

@@ -1,6 +1,6 @@
 //! The cached path: one look-up, one lock, one edit.
 
-use super::process::Arrival;
+use super::process::{Arrival, Parsed};
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, Next};
@@ -54,15 +54,11 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
+        hash: u64,
         frame: &mut impl Frame,
     ) -> Result<Onward, NoHit> {
         let (dir, packet) = (arrival.dir, arrival.packet);
-        let hash = self.table.hash(&packet.tuple);
-        // Nearly all that comes from outside of the VPC is to be translated.
-        let name = match arrival.external {
-            true => Name::Outside,
-            false => Name::Inside,
-        };
+        let name = name_of(arrival.external);
         let Some((id, mut flow)) = self.table.find(dir, name, &packet.tuple, hash) else {
             return Err(NoHit::Miss);
         };
@@ -94,6 +90,18 @@ impl<R: RawMutex> Port<R> {
             }
         );
         Ok(onward)
+    }
+
+    /// Asks for the memory that tells where the flow of a packet is.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, parsed: &Parsed, external: bool) {
+        self.table.prefetch_index(name_of(external), parsed.hash);
+    }
+
+    /// Asks for the memory of the flow of a packet, once the former is there.
+    #[inline]
+    pub(crate) fn prefetch_flow(&self, parsed: &Parsed, external: bool) {
+        self.table.prefetch_flow(name_of(external), parsed.hash);
     }
 
     #[inline(never)]
@@ -195,6 +203,16 @@ impl<R: RawMutex> Port<R> {
                 new: new.number()
             }
         );
+    }
+}
+
+/// The name by which a packet probably knows its flow: nearly all that comes
+/// from outside of the VPC is to be translated.
+#[inline(always)]
+const fn name_of(external: bool) -> Name {
+    match external {
+        true => Name::Outside,
+        false => Name::Inside,
     }
 }
 

@@ -49,6 +49,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
+pub(crate) use process::Parsed;
 
 /// A port.
 #[derive(Debug)]
@@ -178,6 +179,7 @@ impl<R: RawMutex> Port<R> {
         self.uft.store(uft, Ordering::Relaxed);
         self.mtu
             .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
+        self.table.limit(policy.spec.options.flows_max);
         self.generation.store(policy.generation, Ordering::Release);
     }
 

@@ -30,8 +30,10 @@ mod dhcp_dhclient;
 mod dhcp_dhcpcd;
 mod dhcp_networkd;
 mod dhcp_udhcpc;
+mod jumbo;
 mod lease;
 mod play;
+mod rules;
 mod tunnel;
 
 pub(crate) use context::Ctx;
@@ -45,7 +47,9 @@ const SCENARIOS: &[Scenario] = &[
     dhcp_dhcpcd::SCENARIO,
     dhcp_networkd::SCENARIO,
     dhcp_udhcpc::SCENARIO,
+    jumbo::SCENARIO,
     lease::SCENARIO,
+    rules::SCENARIO,
     tunnel::SCENARIO,
 ];
 
