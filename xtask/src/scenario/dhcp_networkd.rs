@@ -62,15 +62,16 @@ fn run(ctx: &mut Ctx) -> Result<()> {
             "CLASSLESS_ROUTES=10.0.0.1/32,0.0.0.0 0.0.0.0/0,10.0.0.1",
         ],
     )?;
-    has(
-        ctx,
-        "cat /run/systemd/netif/links/*",
-        &[
+    // It writes this a while after it has learnt it.
+    ctx.wait("the link is configured", |ctx| {
+        let state = ctx.run("g1", "cat /run/systemd/netif/links/*")?;
+        let all = [
             "ADMIN_STATE=configured",
             "2001:db8:13::53",
             "NTP=203.0.113.123 2001:db8:13::123",
-        ],
-    )?;
+        ];
+        Ok(all.iter().all(|what| state.contains(what)).then_some(()))
+    })?;
     for renewal in [
         "DHCPv4 client: REQUEST (renewing)",
         "DHCPv6 client: Sent Renew",
