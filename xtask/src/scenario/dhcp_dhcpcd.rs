@@ -50,8 +50,13 @@ fn run(ctx: &mut Ctx) -> Result<()> {
             "dhcp6_fqdn=web.vpc.example.com",
         ],
     )?;
-    for renewal in ["broadcasting RENEW6", "renewing lease of 10.0.0.11"] {
-        client.wait_for_line(renewal, Duration::from_secs(15))?;
+    // The last line is when it has done all, and minds signals again.
+    for renewal in [
+        "broadcasting RENEW6",
+        "renewing lease of 10.0.0.11",
+        "ARP announcing 10.0.0.11 (2 of 2)",
+    ] {
+        client.wait_for_line(renewal, Duration::from_secs(25))?;
     }
     ctx.run("g1", "dhcpcd -k g1")?;
     released(ctx)

@@ -76,7 +76,7 @@ fn run(ctx: &mut Ctx) -> Result<()> {
         "DHCPv4 client: REQUEST (renewing)",
         "DHCPv6 client: Sent Renew",
     ] {
-        daemon.wait_for_line(renewal, Duration::from_secs(15))?;
+        daemon.wait_for_line(renewal, Duration::from_secs(25))?;
     }
     // It keeps its leases when it ends: nothing is released.
     Ok(())
