@@ -1,6 +1,6 @@
 //! Timeouts, limits and MTUs that change under live flows.
 
-use super::{answer_solicitations, name, stats, world};
+use super::{answer_solicitations, counter, name, stats, world};
 use crate::sim::frame::Flow;
 use crate::sim::{Sled, carry};
 use crate::{ALLOW_ALL, G1, G2, Verdict, port, two_sleds, underlay, v2p};
@@ -259,6 +259,7 @@ fn the_host_s_budget_keeps_established_flows_and_refuses_others() {
     }
     assert_eq!(sled.drops(DropReason::HostFlowsFull), 10);
     host("flows_max=20").unwrap();
+    assert_eq!(counter(&stats(&sled, None), "flows_max"), 20);
     for n in 1..=100 {
         assert_eq!((open(n), answer(n)), (Ok(()), Ok(())));
     }
