@@ -145,7 +145,7 @@ fn a_cached_decision_that_rests_is_made_again_and_loses_no_state() {
         (60, 25_000, 0),
         (20, 25_000, 1),
         (26, 25_000, 0),
-        (1, 1_001, 1),
+        (1, 2_000, 1),
     ] {
         try_change(&sled, "g1", &format!("uft_s={uft_s} udp_one_way_s=600")).unwrap();
         sled.advance(pause_ms);
