@@ -32,6 +32,7 @@ mod dhcp_networkd;
 mod dhcp_udhcpc;
 mod jumbo;
 mod lease;
+mod mtu;
 mod play;
 mod rules;
 mod tunnel;
@@ -49,6 +50,7 @@ const SCENARIOS: &[Scenario] = &[
     dhcp_udhcpc::SCENARIO,
     jumbo::SCENARIO,
     lease::SCENARIO,
+    mtu::SCENARIO,
     rules::SCENARIO,
     tunnel::SCENARIO,
 ];
