@@ -167,6 +167,14 @@ drop_reasons! {
     SctpNoFlow => c"sctp_no_flow",
     /// An SCTP packet whose verification tag isn't that of its receiver.
     SctpBadTag => c"sctp_bad_tag",
+    /// The guest says that another host uses the address that DHCP gave it.
+    DhcpDeclined => c"dhcp_declined",
+    /// The guest gives back the address that DHCP gave it, which asks for no answer.
+    DhcpReleased => c"dhcp_released",
+    /// An unasked DHCP server's message from another host: the gateway is the guest's only server.
+    DhcpCrossing => c"dhcp_crossing",
+    /// A neighbour discovery message from another host: none crosses a port.
+    NdpCrossing => c"ndp_crossing",
 }
 
 impl DropReason {

@@ -12,7 +12,7 @@
 use crate::api::{Name, PortId};
 use crate::flow::Tuple;
 use crate::{Direction, DropReason, LayerId};
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 
 macro_rules! events {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal { $($(#[$fdoc:meta])+ $field:ident: $ty:ty,)* },)+) => {
@@ -316,6 +316,13 @@ events! {
         key: &'a Tuple,
         /// Bytes of the answer's IP packet.
         len: u32,
+    },
+    /// A guest has declined the address that DHCP gave it.
+    DhcpDecline = "dhcp-decline" {
+        /// The port.
+        port: PortId,
+        /// The address, which another host seems to use.
+        address: IpAddr,
     },
 }
 

@@ -115,3 +115,9 @@ pub const FRAGMENT_RANGES_MAX: usize = 16;
 pub const ANSWERS_PER_S: u64 = 100;
 /// ICMP errors and resets that a port sends at once after a quiet while, each way.
 pub const ANSWERS_AT_ONCE: u64 = 100;
+/// DHCPv6 options in a row that are walked.
+pub const DHCPV6_OPTIONS_MAX: usize = 64;
+/// Addresses in one DHCPv6 identity association that are answered for.
+pub const DHCPV6_ADDRESSES_MAX: usize = 8;
+/// Shortest DHCP lease, in seconds. Clients take no less than about this.
+pub const DHCP_LEASE_S_MIN: u32 = 20;

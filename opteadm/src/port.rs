@@ -10,8 +10,8 @@ use crate::text;
 use clap::{ArgGroup, Args};
 use opte_core::api::dump::PortEntry;
 use opte_core::api::{
-    Command, DhcpOptions, FwRule, Ipv4Config, Ipv6Config, Name, Page, PortSpec, Prefix, Response,
-    RouteSpec, TransitPrefix,
+    Advertise, Command, DhcpOptions, FwRule, Ipv4Config, Ipv6Config, Name, Page, PortSpec, Prefix,
+    Response, RouteSpec, TransitPrefix,
 };
 use opte_core::wire::{MacAddr, Vni};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -156,6 +156,7 @@ impl Create {
             transit: self.transit,
             rules: self.rules,
             routes: self.routes,
+            advertise: Advertise::default(),
         };
         session.perform(Command::CreatePort(spec))?;
         self.nat.follow(session, self.name)

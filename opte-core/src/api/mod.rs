@@ -7,6 +7,7 @@
 //! whether it makes sense is checked when a command is planned.
 
 pub mod address_set;
+pub mod advertise;
 mod beside;
 pub mod command;
 pub mod dump;
@@ -27,6 +28,7 @@ mod text;
 pub mod underlay;
 
 pub use address_set::AddressSet;
+pub use advertise::{Advertise, AdvertisedPrefix};
 pub use command::{Command, Response};
 pub use error::{ConfigError, ErrorCode, ObjectKind};
 pub use external::{ExternalIps, Floating, Snat};

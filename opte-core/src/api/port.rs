@@ -1,7 +1,7 @@
 //! What a port is made from.
 
 use super::list::at_most;
-use super::{ExternalIps, FwRule, Name, Prefix, RouteSpec, beside};
+use super::{Advertise, ExternalIps, FwRule, Name, Prefix, RouteSpec, beside};
 use crate::limits::{
     DHCP_LIST_MAX, FW_RULES_MAX, PORT_FLOWS_DEFAULT, PORT_PREFIXES_MAX, ROUTES_MAX,
 };
@@ -54,6 +54,9 @@ pub struct PortSpec {
     /// Routes.
     #[serde(default, deserialize_with = "at_most::<_, _, ROUTES_MAX>")]
     pub routes: Vec<RouteSpec>,
+    /// What router advertisements tell the guest besides.
+    #[serde(default, with = "super::text::people_only")]
+    pub advertise: Advertise,
 }
 
 const fn default_mtu() -> u16 {

@@ -6,7 +6,9 @@
 //! `apply-parts`) is a list of [`SetupPart`]s.
 
 use super::list::at_most;
-use super::{AddressSet, NatOptions, PortNat, PortPath, PortSpec, UnderlaySpec, V2b, V2p};
+use super::{
+    AddressSet, Advertise, Name, NatOptions, PortNat, PortPath, PortSpec, UnderlaySpec, V2b, V2p,
+};
 use crate::limits::{ADDRESS_SETS_MAX, HOST_FLOWS_MAX, PORTS_MAX, V2B_MAX, V2P_MAX};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -73,6 +75,8 @@ pub enum SetupPart {
     Nat(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<PortNat>),
     /// What the ports do to packets on their way, where anything.
     Paths(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<PortPath>),
+    /// What ports' router advertisements say, where it isn't the usual.
+    Advertise(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<(Name, Advertise)>),
 }
 
 impl Setup {
@@ -85,6 +89,13 @@ impl Setup {
         self.host == HostOptions::default()
             && self.address_sets.is_empty()
             && self.ports.iter().all(as_ever)
+            && self.advertised().next().is_none()
+    }
+
+    /// Ports whose router advertisements aren't the usual.
+    fn advertised(&self) -> impl Iterator<Item = (Name, Advertise)> {
+        let ports = self.ports.iter().map(|port| (port.name, port.advertise));
+        ports.filter(|(_, advertise)| *advertise != Advertise::default())
     }
 
     /// The setup in parts.
@@ -93,6 +104,7 @@ impl Setup {
         let mut parts = Vec::new();
         let nat: Vec<_> = self.ports.iter().filter_map(PortNat::of).collect();
         let paths: Vec<_> = self.ports.iter().filter_map(PortPath::of).collect();
+        let advertised: Vec<_> = self.advertised().collect();
         parts.extend(self.underlay.map(SetupPart::Underlay));
         parts.extend([
             SetupPart::Host(self.host),
@@ -100,6 +112,7 @@ impl Setup {
             SetupPart::V2p(self.v2p),
             SetupPart::V2b(self.v2b),
             SetupPart::Ports(self.ports),
+            SetupPart::Advertise(advertised),
         ]);
         // Not for an older driver, unless it has to be.
         parts.extend((!nat.is_empty()).then_some(SetupPart::Nat(nat)));
@@ -112,6 +125,7 @@ impl Setup {
     pub fn from_parts(parts: Vec<SetupPart>) -> Self {
         let mut setup = Self::default();
         let (mut nat, mut paths) = (Vec::new(), Vec::new());
+        let mut advertised = Vec::new();
         for part in parts {
             match part {
                 SetupPart::Underlay(underlay) => setup.underlay = Some(underlay),
@@ -122,11 +136,17 @@ impl Setup {
                 SetupPart::AddressSets(sets) => setup.address_sets = sets,
                 SetupPart::Nat(of_ports) => nat = of_ports,
                 SetupPart::Paths(of_ports) => paths = of_ports,
+                SetupPart::Advertise(list) => advertised = list,
             }
         }
         let nat: BTreeMap<_, _> = nat.iter().map(|nat| (nat.port, nat.options)).collect();
         let paths: BTreeMap<_, _> = paths.iter().map(|path| (path.port, path)).collect();
+        advertised.sort_by_key(|(name, _)| *name);
         for port in &mut setup.ports {
+            let found = advertised.binary_search_by_key(&port.name, |(name, _)| *name);
+            if let Some((_, advertise)) = found.ok().and_then(|at| advertised.get(at)) {
+                port.advertise = *advertise;
+            }
             port.external.nat = nat.get(&port.name).copied().unwrap_or_default();
             if let Some(path) = paths.get(&port.name) {
                 port.options.decrement_ttl = path.decrement_ttl;
@@ -234,6 +254,11 @@ mod tests {
             [port.options]
             decrement_ttl = true
             mss_max = 1360
+            [[port]]
+            name = "g2"
+            mac = "A8:40:25:F0:00:02"
+            vni = 7
+            advertise = { interval_s = 30, prefix = { prefix = "fd00::/64" } }
         "#;
         toml::from_str(text).unwrap()
     }
@@ -258,6 +283,15 @@ mod tests {
         let mut whole = Setup {
             host: setup.host,
             address_sets: setup.address_sets.clone(),
+            ports: founding
+                .ports
+                .iter()
+                .zip(&setup.ports)
+                .map(|(port, whole)| PortSpec {
+                    advertise: whole.advertise,
+                    ..port.clone()
+                })
+                .collect(),
             ..founding
         };
         whole.ports[0].external.nat = setup.ports[0].external.nat;

@@ -197,6 +197,9 @@ impl<R: RawMutex> Port<R> {
         // The old policy is freed after the lock is let go.
         let old = core::mem::replace(&mut *self.policy.lock(), Arc::new(policy));
         self.publish();
+        if old.hairpin != self.policy().hairpin {
+            self.advertise.restart();
+        }
         drop(old);
     }
 

@@ -3,7 +3,7 @@
 use super::fast::{NoHit, Onward};
 use super::{Carrier, Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
-use crate::flow::{Flow, Proto, Tuple};
+use crate::flow::{Flow, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
 use crate::layer::gateway;
@@ -169,7 +169,7 @@ impl<R: RawMutex> Port<R> {
                 Err(Dropped::by(LayerId::Gateway, DropReason::ArpNotAnswered))
             }
             Keyless::Headers(Reject::Arp) => {
-                self.hairpinned(env, dir, self.hairpin(dir, head, None))
+                self.hairpinned(env, dir, self.hairpin(env, dir, head, None))
             }
             // Followed elsewhere.
             Keyless::Headers(Reject::Fragment) => Err(DropReason::Fragment.into()),
@@ -222,7 +222,7 @@ impl<R: RawMutex> Port<R> {
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
             NoHit::Miss | NoHit::Expired => {
-                match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
+                match self.hairpin(env, dir, frame.head(), Some(arrival.packet)) {
                     Ok(None) if matches!(why, NoHit::Expired) => {
                         Err(DropReason::TtlExceeded.into())
                     }
@@ -325,13 +325,13 @@ impl<R: RawMutex> Port<R> {
 
     /// A guest's frame for more than one. The gateway hears what is for it
     /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
-    fn group<O>(
+    fn group<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         head: &[u8],
         packet: &Packet,
     ) -> Result<Vec<u8>, Dropped> {
-        match self.hairpin(Direction::Out, head, Some(packet)) {
+        match self.hairpin(env, Direction::Out, head, Some(packet)) {
             Ok(None) => {
                 let is_group = gateway::is_group(&packet.tuple.remote_ip());
                 // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
@@ -346,8 +346,9 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin(
+    fn hairpin<O: Observer>(
         &self,
+        env: &Env<'_, R, O>,
         dir: Direction,
         head: &[u8],
         packet: Option<&Packet>,
@@ -355,12 +356,34 @@ impl<R: RawMutex> Port<R> {
         let refused = |reason| Dropped::by(LayerId::Gateway, reason);
         match dir {
             // The guest's only neighbour is the gateway, which sends its own.
-            Direction::In if packet.is_some_and(is_neighbour_discovery) => {
-                Err(refused(DropReason::NdpNotAnswered))
-            }
-            Direction::In => Ok(None),
-            Direction::Out => hairpin::outbound(&self.policy().hairpin, head).map_err(refused),
+            Direction::In => match packet.and_then(hairpin::inbound) {
+                Some(reason) => Err(refused(reason)),
+                None => Ok(None),
+            },
+            Direction::Out => self.ask_gateway(env, head).map_err(refused),
         }
+    }
+
+    /// The gateway's answer to the guest. An address that the guest finds in
+    /// use elsewhere is still its own, as there is no other to give; somebody
+    /// should look into it.
+    fn ask_gateway<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        head: &[u8],
+    ) -> Result<Option<Vec<u8>>, DropReason> {
+        let policy = self.policy();
+        let answer = hairpin::outbound(&policy.hairpin, head);
+        let declined = match &answer {
+            Ok(Some(answer)) => answer.declined,
+            Err(DropReason::DhcpDeclined) => policy.spec.ipv4.map(|c| c.address.into()),
+            _ => None,
+        };
+        if let Some(address) = declined {
+            let port = self.id;
+            observe!(env.observer, DhcpDecline { port, address });
+        }
+        answer.map(|answer| answer.map(|answer| answer.frame))
     }
 
     /// Counts a drop at this port and says so.

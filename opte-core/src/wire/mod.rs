@@ -19,6 +19,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod dhcpv4;
+pub mod dhcpv6;
 pub mod ethernet;
 pub mod geneve;
 pub mod icmp;

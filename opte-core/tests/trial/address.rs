@@ -143,7 +143,7 @@ fn no_neighbour_discovery_comes_in() {
         let message = vec![kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let frame = crate::sim::frame::icmp6(&flow, message);
         let (verdict, _) = sled.rx(&geneve(BOUNDARY, &frame));
-        assert_eq!(verdict, Verdict::Dropped(DropReason::NdpNotAnswered));
+        assert_eq!(verdict, Verdict::Dropped(DropReason::NdpCrossing));
     }
 }
 

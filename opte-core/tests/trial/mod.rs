@@ -11,6 +11,7 @@ mod model;
 mod option;
 mod overlay;
 mod paging;
+mod service;
 mod stress;
 
 use crate::sim::Sled;

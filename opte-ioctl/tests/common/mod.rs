@@ -7,10 +7,10 @@ use opte_core::api::dump::{
 };
 use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    AddressSet, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps,
-    Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, Name, NatChange, NatEntry,
-    NatOptions, Page, Pooling, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec, Setting,
-    Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
+    AddressSet, Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions,
+    ExternalIps, Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, Name, NatChange,
+    NatEntry, NatOptions, Page, Pooling, PortId, PortOptions, PortSpec, Prefix, Response,
+    RouteSpec, Setting, Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
 use opte_core::layer::nat::Transport;
@@ -121,6 +121,7 @@ fn small_port() -> PortSpec {
         transit: vec![],
         rules: vec![],
         routes: vec![],
+        advertise: Advertise::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::fake::Fake;
 use opte_core::api::{
-    Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating,
+    Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating,
     Ipv4Config, Ipv6Config, LinkSpec, NatChange, Pooling, PortOptions, PortSpec, Response, Setting,
     SetupPart, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
 };
@@ -34,6 +34,7 @@ fn port() -> PortSpec {
         transit: vec![],
         rules: vec![],
         routes: vec![],
+        advertise: Advertise::default(),
     }
 }
 

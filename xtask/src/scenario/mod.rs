@@ -26,6 +26,10 @@
 //! `tunnel` is the one to start from.
 
 mod context;
+mod dhcp_dhclient;
+mod dhcp_dhcpcd;
+mod dhcp_networkd;
+mod dhcp_udhcpc;
 mod jumbo;
 mod lease;
 mod mtu;
@@ -41,6 +45,10 @@ use anyhow::Result;
 
 /// All of them, in the order in which they run.
 const SCENARIOS: &[Scenario] = &[
+    dhcp_dhclient::SCENARIO,
+    dhcp_dhcpcd::SCENARIO,
+    dhcp_networkd::SCENARIO,
+    dhcp_udhcpc::SCENARIO,
     jumbo::SCENARIO,
     lease::SCENARIO,
     mtu::SCENARIO,
