@@ -31,6 +31,7 @@ mod fast;
 pub(crate) mod policy;
 mod process;
 mod slow;
+mod track;
 
 use crate::api::{Name, PortId};
 use crate::flow::record::NO_REWRITE;

@@ -2,16 +2,17 @@
 
 use super::fast::{Onward, Taken};
 use super::process::Arrival;
+use super::track::{makes_room, scale};
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
 use crate::flow::record::{Flow, NO_REWRITE};
 use crate::flow::table::{FlowId, ShardGuard};
-use crate::flow::tcp::Connection;
+use crate::flow::tcp::{self, Connection};
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::layer::gateway;
 use crate::layer::nat::Outside;
-use crate::wire::packet::{Packet, Segment};
+use crate::wire::packet::Packet;
 use crate::{Direction, DropReason, LayerId};
 use lock_api::RawMutex;
 
@@ -90,10 +91,10 @@ impl<R: RawMutex> Port<R> {
         let mut decision = *self.table.get(id)?;
         // A revoked one ends for whom policy judges otherwise.
         let is_over = match decision.revoked {
-            true => decision.opened != dir,
-            false => decision.tcp.state().is_over(),
+            true => decision.opened != dir && opens(packet),
+            false => makes_room(&decision, dir, packet),
         };
-        if is_over && opens(packet) {
+        if is_over {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
@@ -128,7 +129,7 @@ impl<R: RawMutex> Port<R> {
         flow.fw_rule = decision.fw_rule;
         flow.route = decision.route;
         flow.external = decision.external;
-        let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
+        let taken = self.take_into_account(env, &mut flow, arrival, frame);
         if let Taken::Refused(reason) = taken {
             return Some(Err(Dropped {
                 key: Some(key),
@@ -195,7 +196,7 @@ impl<R: RawMutex> Port<R> {
             flow.hold(by);
         }
         let decided = self
-            .first_packet(env, policy, &mut flow, arrival)
+            .first_packet(env, policy, &mut flow, arrival, frame)
             .and_then(|()| {
                 // The guest names flows by their inside key, so there is one of each.
                 // The far end may have changed the address it calls: the new one counts.
@@ -232,13 +233,15 @@ impl<R: RawMutex> Port<R> {
         policy: &Policy,
         flow: &mut Flow,
         arrival: &Arrival<'_>,
+        frame: &impl Frame,
     ) -> Result<(), Dropped> {
         let packet = arrival.packet;
         match packet.tuple.proto {
             Proto::TCP => {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
                 // Its own spoofing is the guest's first offence; look at that first.
-                let opened = Connection::open(&packet.segment, arrival.dir, mid_stream);
+                let scale = scale(packet, frame);
+                let opened = Connection::open(&packet.segment, arrival.dir, scale, mid_stream);
                 if opened.is_err()
                     && !gateway::is_own(&policy.spec, &flow.inside.local_ip(), arrival.dir)
                 {
@@ -338,6 +341,5 @@ fn count_refusal<R: RawMutex, O>(
 
 /// Whether the packet asks for a new connection.
 fn opens(packet: &Packet) -> bool {
-    let segment = &packet.segment;
-    packet.tuple.proto == Proto::TCP && segment.has(Segment::SYN) && !segment.has(Segment::ACK)
+    packet.tuple.proto == Proto::TCP && tcp::is_first(&packet.segment)
 }
