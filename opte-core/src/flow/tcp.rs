@@ -49,7 +49,7 @@ pub struct Connection {
     far: Side,
     /// The low half of the acknowledgement that answers the SYN of the side
     /// that has [`Side::ASKED`].
-    asked: u16,
+    asked: [u8; 2],
     /// The state that follows from the sides, kept so that a packet that
     /// changes nothing computes nothing.
     state: State,
@@ -60,7 +60,7 @@ impl Connection {
     pub const NONE: Self = Self {
         guest: Side::SILENT,
         far: Side::SILENT,
-        asked: 0,
+        asked: [0; 2],
         state: State::Closed,
     };
 
@@ -345,9 +345,10 @@ const fn refuse(it: bool) -> Result<(), DropReason> {
     }
 }
 
-const fn low_half(number: u32) -> u16 {
-    let [_, _, a, b] = number.to_be_bytes();
-    u16::from_be_bytes([a, b])
+/// The lower bytes of a number.
+const fn low_half(number: u32) -> [u8; 2] {
+    let [a, b, _, _] = number.to_le_bytes();
+    [a, b]
 }
 
 #[cfg(test)]

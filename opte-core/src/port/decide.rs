@@ -7,7 +7,7 @@ use super::{Dropped, Env, Policy, Port};
 use crate::api::RouteTarget;
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
-use crate::flow::record::{Difference, Flow, NatKind, side};
+use crate::flow::record::{Difference, Flow, NatKind};
 use crate::layer::nat::Outside;
 use crate::layer::{firewall, gateway, overlay};
 use crate::rule::Query;
@@ -28,7 +28,7 @@ impl<R: RawMutex> Port<R> {
         flow: &mut Flow,
         dir: Direction,
     ) -> Result<(), Dropped> {
-        let judged = flow.policy.get(side(flow.opened)) == Some(&policy.generation);
+        let judged = flow.rewrite(flow.opened) == Some(policy.generation);
         if !judged {
             self.layer(env, flow, LayerId::Gateway, |flow| {
                 gateway::admit(&policy.spec, flow.opened, &flow.inside)
@@ -40,11 +40,10 @@ impl<R: RawMutex> Port<R> {
         }
         if flow.opened == Direction::Out || dir == Direction::Out {
             self.forward(env, policy, flow)?;
-            flow.policy = [policy.generation; 2];
+            flow.set_rewrites(policy.generation);
         } else {
             self.layer(env, flow, LayerId::Nat, |flow| self.entrance(flow))?;
-            let [inbound, _] = &mut flow.policy;
-            *inbound = policy.generation;
+            flow.set_rewrite(Direction::In, policy.generation);
         }
         Ok(())
     }

@@ -4,7 +4,6 @@ use super::Dropped;
 use crate::api::mapping::BOUNDARY_VNI;
 use crate::api::{ConfigError, ErrorCode, HostFilter, ObjectKind, PortSpec, Prefix};
 use crate::flow::Family;
-use crate::flow::record::NO_REWRITE;
 use crate::hairpin;
 use crate::layer::firewall::{self, DefaultStats};
 use crate::layer::router::{self, Route, RouteTable};
@@ -65,7 +64,7 @@ impl Policy {
             router::plan_replace(&self.routes, spec.routes.clone(), next_id).map_err(of_port)?;
         let next = self.with_rules(rules, next_id).with_routes(routes, next_id);
         Ok(Self {
-            generation: after(self.generation),
+            generation: self.generation.wrapping_add(1),
             hairpin: hairpin_config(spec),
             spec: stripped(spec),
             ..next
@@ -76,7 +75,7 @@ impl Policy {
     /// rules and routes.
     pub(crate) fn with_spec(&self, spec: PortSpec) -> Result<Self, ConfigError> {
         check(&spec)?;
-        let (generation, hairpin) = (after(self.generation), hairpin_config(&spec));
+        let (generation, hairpin) = (self.generation.wrapping_add(1), hairpin_config(&spec));
         Ok(Self {
             generation,
             hairpin,
@@ -90,7 +89,7 @@ impl Policy {
         let is_vni = |host: &HostFilter| matches!(host, HostFilter::Vni(_));
         let asks_vni = rules.iter().any(|rule| rule.spec.hosts.iter().any(is_vni));
         let rules = Arc::new(RuleSet::build(rules));
-        let generation = after(self.generation);
+        let generation = self.generation.wrapping_add(1);
         Self {
             generation,
             rules,
@@ -104,7 +103,7 @@ impl Policy {
     pub(crate) fn with_routes(&self, routes: Vec<Route>, next_id: u32) -> Self {
         let routes = Arc::new(RouteTable::build(routes));
         Self {
-            generation: after(self.generation),
+            generation: self.generation.wrapping_add(1),
             routes,
             next_id,
             ..self.clone()
@@ -161,14 +160,6 @@ impl Policy {
         for stats in [firewall, self.route_stats(route)].into_iter().flatten() {
             stats.record(packets, bytes, last);
         }
-    }
-}
-
-/// The generation after this one. Zero means "no rewrite" in a flow.
-const fn after(generation: u32) -> u32 {
-    match generation.wrapping_add(1) {
-        NO_REWRITE => 1,
-        next => next,
     }
 }
 
