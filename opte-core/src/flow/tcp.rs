@@ -182,7 +182,8 @@ impl Connection {
             return Ok(());
         }
         if !sender.may_send(segment.seq, receiver) {
-            return refuse(is_open && !receiver.has(Side::UNSURE));
+            let is_clear = is_open && !receiver.has(Side::UNSURE);
+            return refuse(is_clear && !sender.may_have_sent(segment.seq));
         }
         if receiver.may_be_acked(segment.ack, sender) {
             receiver.acknowledged(segment.ack);
@@ -202,6 +203,9 @@ impl Connection {
             }
         } else if segment.seq == sender.una && !is_open {
             sender.repeats(segment, scale);
+            if receiver.has(Side::SYN) {
+                sender.agree(receiver);
+            }
         } else if !sender.is_past(segment.seq, receiver) {
             sender.say(Side::ASKED);
             receiver.unsay(Side::ASKED);

@@ -127,7 +127,7 @@ impl Side {
                     // It has counted in larger units.
                     side.window = u8::MAX;
                 }
-                side.scale = 0;
+                side.scale = Self::UNSCALED;
                 side.unsay(Self::UNSURE);
             }
         }
@@ -159,14 +159,17 @@ impl Side {
 
     /// The largest window that it has offered, in bytes, rounded up.
     fn reach(&self) -> u32 {
-        let window = u32::from(self.window).saturating_add(1) << 8;
-        window.checked_shl(self.scale.into()).unwrap_or(1 << 30)
+        let shift = match self.scale {
+            Self::UNSCALED => 8,
+            scale => u32::from(scale).saturating_add(8),
+        };
+        let units = u32::from(self.window).saturating_add(1);
+        units.checked_shl(shift).unwrap_or(u32::MAX)
     }
 
-    /// Whether it may send a segment that begins at `seq`: not after the
+    /// Whether it may send a segment that begins at `seq` now: not after the
     /// largest window that `receiver` has ever offered, which stays right when
-    /// a window shrinks, and not a whole window before what is acknowledged,
-    /// where only copies can be that have been on their way for very long.
+    /// a window shrinks, and not more than a window before what is acknowledged.
     /// Keep-alives and window probes are inside of that, and so is whatever
     /// continues what has passed.
     pub(super) fn may_send(&self, seq: u32, receiver: &Self) -> bool {
@@ -180,6 +183,12 @@ impl Side {
     /// Whether `seq` is of the recent past.
     pub(super) fn is_past(&self, seq: u32, receiver: &Self) -> bool {
         self.una.wrapping_sub(seq) <= receiver.reach().max(PACKET)
+    }
+
+    /// Whether it may have sent `seq` at any time, in a copy that has been on
+    /// its way for very long: a quarter of all numbers are before.
+    pub(super) const fn may_have_sent(&self, seq: u32) -> bool {
+        self.una.wrapping_sub(seq) < 1 << 30
     }
 
     /// Whether `receiver` may acknowledge `ack` of it: what it has sent, or

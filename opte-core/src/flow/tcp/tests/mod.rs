@@ -1,5 +1,7 @@
 //! Connections: scripts of segments, and a model of two real ends.
 
+mod end;
+mod model;
 mod script;
 
 use super::*;
