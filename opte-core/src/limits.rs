@@ -84,3 +84,5 @@ pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
 /// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
 /// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
 pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;
+/// Bytes of memory that the lists of one request may take up together.
+pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;

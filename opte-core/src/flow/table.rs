@@ -158,7 +158,7 @@ impl<R: RawMutex> Table<R> {
     ///
     /// May miss a flow that another CPU is just inserting or moving; the slow
     /// path looks again under the shard's lock.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn find(
         &self,

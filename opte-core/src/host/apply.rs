@@ -60,7 +60,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             .commit(underlay, &links, now, out, &self.observer);
         self.mappings.commit(mappings);
         for (port, change) in changed {
+            let mtu = port.policy().spec.mtu;
             self.commit_port(&port, change);
+            self.tell_mtu(&port, mtu, devices);
         }
         self.commit_view(places);
         for port in &gone {

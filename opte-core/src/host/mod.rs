@@ -8,9 +8,20 @@
 //!           command: plan -> devices -> commit
 //! Rules     H1  a frame takes no lock of the host: a lane has its own view,
 //!               which it renews when the generation says so.
-//!           H2  commands exclude each other (`control`). Lock order: control,
-//!               underlay, mappings, port, shard, flow or external ports.
+//!           H2  commands that change something exclude each other (`control`);
+//!               those that only ask wait for none of them.
 //!           H3  a command commits after all that can fail has succeeded.
+//!           H4  lock order: `control`; then a flow table's shard; then one
+//!               flow (`flow`'s L2); then one leaf. Leaves are the view, a
+//!               port's policy, one family of its external addresses, the
+//!               underlay, and the mappings (whose writers have an order of
+//!               their own, `mapping`'s M1). Whoever holds a leaf takes no
+//!               lock, and nobody holds two leaves, two flows or two shards.
+//!               A packet takes leaves under a shard (`port::slow` decides
+//!               there) and a dump under a flow.
+//!           H5  `Devices` and `Output` are called with `control` held at
+//!               most. An [`Observer`](crate::event::Observer) may be called
+//!               with a shard and a flow held: it calls nothing of the host's.
 #![cfg_attr(
     not(test),
     deny(
@@ -29,6 +40,7 @@ mod built_in;
 mod burst;
 mod by_mac;
 mod command;
+mod departed;
 mod device;
 mod dump;
 mod encap;
@@ -56,6 +68,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use departed::Departed;
 pub use device::{Devices, LinkDevice};
 pub use lane::Lane;
 use lock_api::{Mutex, RawMutex};
@@ -77,7 +90,7 @@ pub struct HostConfig {
 pub struct Host<R: RawMutex, O> {
     seed: u64,
     observer: O,
-    lanes: Box<[AtomicBool]>,
+    lanes: Arc<[AtomicBool]>,
     counters: Box<[HostCounters]>,
     view: Mutex<R, Arc<View<R>>>,
     /// `view.generation`, to look at without the lock.
@@ -117,7 +130,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             observer,
             lanes: (0..lanes).map(|_| AtomicBool::new(false)).collect(),
             counters: (0..lanes).map(|_| HostCounters::default()).collect(),
-            view: Mutex::new(Arc::new(View::new(1, Vec::new(), key))),
+            view: Mutex::new(Arc::new(View::new(1, Vec::new(), Departed::new(), key))),
             view_generation: AtomicU64::new(1),
             mappings: Mappings::new(config.seed),
             underlay: Underlay::new(config.seed),
@@ -131,17 +144,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Who watches.
     pub fn observer(&self) -> &O {
         &self.observer
-    }
-
-    /// The lane of CPU or thread `index`, once each; `None` when it is taken
-    /// or there is none.
-    pub fn lane(&self, index: usize) -> Option<Lane<R>> {
-        let taken = self.lanes.get(index)?.swap(true, Ordering::Relaxed);
-        (!taken).then(|| Lane {
-            index,
-            view: self.view(),
-            parsed: Box::new([Parsed::EMPTY; burst::GROUP]),
-        })
     }
 
     /// Decides about a frame from a guest.
@@ -174,24 +176,20 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
-        port.process(
-            env,
-            (Direction::Out, false),
-            parsed,
-            frame,
-            out,
-            |frame, out, onward, packet| {
-                let sent = match onward.to {
-                    Next::Path(path, vni) => {
-                        self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
-                    }
-                    Next::Port(to) => {
-                        self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
-                    }
-                };
-                sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
-            },
-        )
+        let onward = match port.process(env, (Direction::Out, false), parsed, frame, out) {
+            Ok(onward) => onward,
+            Err(verdict) => return verdict,
+        };
+        let packet = &parsed.packet;
+        let sent = match onward.to {
+            Next::Path(path, vni) => {
+                self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
+            }
+            Next::Port(to) => {
+                self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
+            }
+        };
+        sent.unwrap_or_else(|reason| Self::not_sent(env, port, &packet.tuple, reason))
     }
 
     /// Hands a frame of a guest to another one of this host.
@@ -226,12 +224,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(&self, port: &Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
+    fn not_sent(env: &Env<'_, R, O>, port: &Port<R>, key: &Tuple, reason: DropReason) -> Verdict {
         // Where the flow goes is no more: its next packet looks again.
         if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
             port.forget_way(key);
         }
-        Dropped::by(LayerId::Overlay, reason)
+        let dropped = Dropped {
+            key: Some(*key),
+            ..Dropped::by(LayerId::Overlay, reason)
+        };
+        port.dropped(env, Direction::Out, &dropped);
+        Verdict::Dropped(reason)
     }
 
     /// Decides about a frame from an underlay link.
@@ -345,9 +348,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         // Nothing inbound is answered.
         let out = &mut Discard;
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        port.process(env, way, parsed, frame, out, |_, _, _, _| {
-            Ok(Verdict::Port(port.id))
-        })
+        match port.process(env, way, parsed, frame, out) {
+            Ok(_) => Verdict::Port(port.id),
+            Err(verdict) => verdict,
+        }
     }
 
     /// A frame that belongs to the underlay itself, or to nobody.

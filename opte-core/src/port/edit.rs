@@ -110,7 +110,7 @@ impl NearEnd {
 }
 
 /// Writes `bytes` at `at`; the parser has checked that they are there.
-#[inline]
+#[inline(always)]
 fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(place) = head.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *place = bytes;
@@ -118,7 +118,7 @@ fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
 }
 
 /// Replaces a 16-bit field.
-#[inline]
+#[inline(always)]
 fn update(head: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
     if let Some(field) = head.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
         *field = change(u16::from_be_bytes(*field)).to_be_bytes();

@@ -39,7 +39,7 @@ impl Arrival<'_> {
 /// is asked, so that its memory can be asked for ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parsed {
-    packet: Packet,
+    pub(crate) packet: Packet,
     /// Of the packet's key.
     pub(super) hash: u64,
     /// Whether the guest's frame is for a group, or why there is no key.
@@ -66,21 +66,20 @@ enum Keyless {
 
 impl<R: RawMutex> Port<R> {
     /// Takes a frame of the guest (`Out`) or for it (`In`) through the port,
-    /// and hands it to `then` when it goes on, rewritten. Replies to the guest
-    /// go to `out`.
+    /// and says where it goes on, rewritten, or what became of it otherwise.
+    /// Replies to the guest go to `out`.
     ///
     /// All that a hit needs is in one piece of code; whatever is rarer is out
     /// of its line.
     #[inline(always)]
-    pub(crate) fn process<O: Observer, F: Frame, Out: Output>(
+    pub(crate) fn process<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
         parsed: &Parsed,
-        frame: &mut F,
-        out: &mut Out,
-        then: impl FnOnce(&mut F, &mut Out, Onward, &Packet) -> Result<Verdict, Dropped>,
-    ) -> Verdict {
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Result<Onward, Verdict> {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
@@ -95,7 +94,7 @@ impl<R: RawMutex> Port<R> {
         );
         let is_for_many = match parsed.read {
             Ok(is_for_many) => is_for_many,
-            Err(keyless) => return self.keyless(env, dir, frame, out, &keyless),
+            Err(keyless) => return Err(self.keyless(env, dir, frame, out, &keyless)),
         };
         let packet = &parsed.packet;
         let arrival = Arrival {
@@ -114,22 +113,14 @@ impl<R: RawMutex> Port<R> {
         } else {
             self.fast(env, &arrival, parsed.hash, frame)
         };
-        let onward = match found {
+        match found {
             Ok(onward) => {
                 counters.hits.add(1);
                 self.went_on(env, &arrival, frame, Path::Hit);
-                onward
+                Ok(onward)
             }
-            Err(why) => match self.missed(env, &arrival, frame, out, why) {
-                Ok(onward) => onward,
-                Err(verdict) => return verdict,
-            },
-        };
-        then(frame, out, onward, packet).unwrap_or_else(|dropped| {
-            let key = Some(packet.tuple);
-            self.dropped(env, dir, &Dropped { key, ..dropped });
-            Verdict::Dropped(dropped.reason)
-        })
+            Err(why) => self.missed(env, &arrival, frame, out, why),
+        }
     }
 
     /// Checks the MAC addresses and finds the flow key, into a place that is

@@ -86,6 +86,18 @@ impl Tunnel {
                 len: geneve::HEADER_LEN,
             });
         }
+        // And one option without a body: what the boundary sends us, from
+        // outside of the fleet.
+        if let Some(longer) = head.first_chunk::<74>()
+            && field(fixed, 62) == [1, 0, 0x65, 0x58]
+            && field(longer, 70) == geneve::FROM_OUTSIDE
+        {
+            return Ok(Self {
+                vni: Vni::from_bytes([v0, v1, v2]),
+                external: true,
+                len: geneve::HEADER_LEN.saturating_add(geneve::FROM_OUTSIDE.len()),
+            });
+        }
         Self::with_options(head)
     }
 

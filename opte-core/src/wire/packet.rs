@@ -350,8 +350,8 @@ impl Packet {
 
 /// The IPv4-mapped form of an address.
 #[inline(always)]
-fn mapped(addr: [u8; 4]) -> [u8; 16] {
-    (0xffff_0000_0000 | u128::from(u32::from_be_bytes(addr))).to_be_bytes()
+const fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
 /// Bytes of an IPv6 fragment header.

@@ -95,6 +95,8 @@ impl Worker {
         while !self.stop.load(Ordering::Acquire) {
             self.poll.wait(self.until_tick(), &mut wakes)?;
             self.view.refresh();
+            // Whoever closes a device wakes us: its port's memory goes too.
+            self.engine.refresh(&mut self.lane);
             for wake in &wakes {
                 if let Wake::Ready(source) = *wake {
                     self.burst(source);
