@@ -25,6 +25,7 @@
 //! A new scenario is a file with a `SCENARIO`, and a line in [`SCENARIOS`].
 //! `tunnel` is the one to start from.
 
+mod bad_weather;
 mod context;
 mod lease;
 mod mtu;
@@ -37,7 +38,12 @@ pub(crate) use play::{Args, check, run};
 use anyhow::Result;
 
 /// All of them, in the order in which they run.
-const SCENARIOS: &[Scenario] = &[lease::SCENARIO, mtu::SCENARIO, tunnel::SCENARIO];
+const SCENARIOS: &[Scenario] = &[
+    bad_weather::SCENARIO,
+    lease::SCENARIO,
+    mtu::SCENARIO,
+    tunnel::SCENARIO,
+];
 
 /// A program, and the Debian package that has it.
 pub(crate) type Program = (&'static str, &'static str);
