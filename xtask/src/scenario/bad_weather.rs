@@ -16,13 +16,13 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 /// Connections, and how many there are at once.
 const CONNECTIONS: u32 = 10_000;
-const AT_ONCE: u32 = 300;
+const AT_ONCE: u32 = 600;
 /// How long they may take.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(120);
 const WEATHER: Weather = Weather {
-    loss: 20,
+    loss: 15,
     copies: 20,
-    delay_max: Duration::from_millis(8),
+    delay_max: Duration::from_millis(4),
 };
 /// What tracking refuses, in counters.
 const REFUSALS: [&str; 3] = ["tcp_out_of_window", "tcp_no_flow", "tcp_bad_flags"];
@@ -49,13 +49,7 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     for failure in failures.iter().take(10) {
         println!("    | {failure}");
     }
-    ensure!(failures.is_empty(), "{} connections failed", failures.len());
-    ensure!(took < LIMIT, "they took {took:?}");
-    let enough = u64::from(CONNECTIONS) / 10;
-    ensure!(
-        damage.lost > enough && damage.copied > enough && damage.overtaken > enough,
-        "the weather was too good: {damage:?}"
-    );
+    // Both ends follow the RFCs, so nothing of theirs is to be refused.
     for (sled, port) in [("sled-a", "g1"), ("sled-b", "g3")] {
         let counters = ctx.opteadm(sled, &["stats", "-p", port])?;
         for refusal in REFUSALS {
@@ -65,5 +59,12 @@ fn run(ctx: &mut Ctx) -> Result<()> {
             );
         }
     }
+    ensure!(failures.is_empty(), "{} connections failed", failures.len());
+    ensure!(took < LIMIT, "they took {took:?}");
+    let enough = u64::from(CONNECTIONS) / 10;
+    ensure!(
+        damage.lost > enough && damage.copied > enough && damage.overtaken > enough,
+        "the weather was too good: {damage:?}"
+    );
     Ok(())
 }
