@@ -48,8 +48,10 @@ fn advice(error: &io::Error, with_sudo: &str) -> String {
              {container}"
         );
     }
-    format!("{what}\nIf the kernel has it as a module, this loads it:\n\
-             \x20   sudo modprobe tun\n{container}")
+    format!(
+        "{what}\nIf the kernel has it as a module, this loads it:\n\
+             \x20   sudo modprobe tun\n{container}"
+    )
 }
 
 /// Makes the TUN device `name` in `namespace`, up. Reads and writes of the

@@ -218,9 +218,7 @@ impl Stage {
                     "it took longer than {LIMIT:?} and was stopped\n{told}"
                 ))
             }
-            Sandbox::Refused(errno) => {
-                End::Skipped(sandbox::advice(errno, &with_sudo))
-            }
+            Sandbox::Refused(errno) => End::Skipped(sandbox::advice(errno, &with_sudo)),
         })
     }
 
