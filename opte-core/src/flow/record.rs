@@ -21,6 +21,7 @@ use crate::{Direction, Instant};
 /// All of it is one record of three cache lines, its lock included, which are
 /// asked for at once; the compiler orders the fields so that none are wasted.
 #[derive(Clone, Copy, Debug)]
+#[repr(Rust, packed(4))]
 pub struct Flow {
     /// The flow as the guest's packets name it.
     pub inside: Tuple,
@@ -387,20 +388,33 @@ impl Flow {
         had
     }
 
+    /// Packets and bytes that went `dir`.
+    #[must_use]
+    pub const fn counts(&self, dir: Direction) -> (u64, u64) {
+        let ([packets_in, packets_out], [bytes_in, bytes_out]) = (self.packets, self.bytes);
+        match dir {
+            Direction::In => (packets_in, bytes_in),
+            Direction::Out => (packets_out, bytes_out),
+        }
+    }
+
     /// Counts a packet of `len` bytes. Whether it is time to fold (rule F1).
     #[inline(always)]
     #[must_use]
     pub fn count(&mut self, dir: Direction, len: usize) -> bool {
-        let ([packets_in, packets_out], [bytes_in, bytes_out]) =
-            (&mut self.packets, &mut self.bytes);
+        let ([mut packets_in, mut packets_out], [mut bytes_in, mut bytes_out]) =
+            (self.packets, self.bytes);
         let (packets, bytes) = match dir {
-            Direction::In => (packets_in, bytes_in),
-            Direction::Out => (packets_out, bytes_out),
+            Direction::In => (&mut packets_in, &mut bytes_in),
+            Direction::Out => (&mut packets_out, &mut bytes_out),
         };
         *packets = packets.wrapping_add(1);
         let before = *bytes;
         *bytes = before.wrapping_add(u64::try_from(len).unwrap_or(u64::MAX));
-        (before ^ *bytes) & FOLD_AT != 0
+        let folds = (before ^ *bytes) & FOLD_AT != 0;
+        self.packets = [packets_in, packets_out];
+        self.bytes = [bytes_in, bytes_out];
+        folds
     }
 
     /// The packets and bytes that the rules' counters don't have yet.

@@ -10,7 +10,7 @@ use crate::api::dump::{
 use crate::api::page::{Page, Pager, Weight};
 use crate::api::{FwRule, PortId, Response, UnderlayRoute, V2b, V2p};
 use crate::event::Observer;
-use crate::flow::record::{Flow, NatKind, Next, side};
+use crate::flow::record::{Flow, NatKind, Next};
 use crate::flow::{Proto, Tuple};
 use crate::limits::{HOST_FLOWS_MAX, PAGE_ENTRIES_MAX};
 use crate::port::{Policy, Port};
@@ -166,13 +166,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Direction::In => (outside, inside, UftAction::Deliver),
             Direction::Out => (inside, outside, self.uft_action(flow)),
         };
+        let (packets, bytes) = flow.counts(dir);
         UftEntry {
             dir,
             before,
             after,
             action,
-            packets: flow.packets.get(side(dir)).copied().unwrap_or(0),
-            bytes: flow.bytes.get(side(dir)).copied().unwrap_or(0),
+            packets,
+            bytes,
             idle_ms: now.millis_since(flow.last.into()),
             current,
         }

@@ -6,11 +6,9 @@ use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, Next};
 use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, Name};
-use crate::flow::tcp::State;
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::time::Coarse;
-use crate::wire::packet::{Packet, Segment};
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
 use lock_api::RawMutex;
@@ -71,7 +69,7 @@ impl<R: RawMutex> Port<R> {
         if let Some(cause) = self.stale(env, &flow, dir) {
             return Err(NoHit::Stale(self.invalidate(env, &flow, dir, cause)));
         }
-        let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
+        let taken = self.take_into_account(env, &mut flow, arrival, frame);
         match taken {
             Taken::Same | Taken::StateChanged => {}
             Taken::Over => return Err(NoHit::Stale(flow.inside)),
@@ -165,23 +163,15 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         flow: &mut Flow,
-        dir: Direction,
-        packet: &Packet,
-        len: usize,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
     ) -> Taken {
+        let (dir, packet) = (arrival.dir, arrival.packet);
         let mut taken = Taken::Same;
-        if packet.tuple.proto == Proto::TCP {
-            let segment = &packet.segment;
-            let before = flow.tcp.state();
-            if before.is_over() && segment.has(Segment::SYN) && !segment.has(Segment::ACK) {
-                return Taken::Over;
-            }
-            if let Err(reason) = flow.tcp.step(segment, dir) {
-                return Taken::Refused(reason);
-            }
-            if flow.tcp.state() != before {
-                taken = Taken::StateChanged;
-                self.state_changed(env, dir, &flow.inside, before, flow.tcp.state());
+        if packet.tuple.proto == Proto::TCP && !flow.tcp.advance(&packet.segment, dir) {
+            taken = self.track(env, flow, dir, packet, frame);
+            if matches!(taken, Taken::Over | Taken::Refused(_)) {
+                return taken;
             }
         } else if packet.tuple.proto == Proto::SCTP {
             taken = take_sctp(flow, dir, &packet.segment);
@@ -191,31 +181,10 @@ impl<R: RawMutex> Port<R> {
         }
         flow.answered |= dir != flow.opened;
         flow.last = flow.last.max(env.now.into());
-        if flow.count(dir, len) {
+        if flow.count(dir, arrival.len) {
             self.fold(flow);
         }
         taken
-    }
-
-    #[inline(never)]
-    fn state_changed<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        dir: Direction,
-        key: &Tuple,
-        old: State,
-        new: State,
-    ) {
-        observe!(
-            env.observer,
-            TcpFlowState {
-                port: self.id,
-                dir,
-                key,
-                old: old.number(),
-                new: new.number()
-            }
-        );
     }
 }
 

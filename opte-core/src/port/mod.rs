@@ -36,6 +36,7 @@ pub(crate) mod policy;
 mod process;
 mod related;
 mod slow;
+mod track;
 
 use crate::api::{Name, PortId};
 use crate::flow::fragment::Fragments;

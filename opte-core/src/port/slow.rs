@@ -2,19 +2,20 @@
 
 use super::fast::{Onward, Taken};
 use super::process::Arrival;
+use super::track::{makes_room, scale};
 use super::{Dropped, Env, Policy, Port};
 use crate::api::Behaviour;
 use crate::event::{FlowEnd, Observer, observe};
 use crate::flow::record::{Flow, NatKind};
 use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, ShardGuard};
-use crate::flow::tcp::Connection;
+use crate::flow::tcp::{self, Connection};
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::layer::gateway;
 use crate::layer::nat::Outside;
 use crate::limits::SNAT_REST_MS_MIN;
-use crate::wire::packet::{Packet, Segment};
+use crate::wire::packet::Packet;
 use crate::{Direction, DropReason, Instant, LayerId};
 use lock_api::RawMutex;
 
@@ -101,10 +102,10 @@ impl<R: RawMutex> Port<R> {
         let mut decision = *self.table.get(id)?;
         // A revoked one ends for whom policy judges otherwise.
         let is_over = match decision.revoked {
-            true => decision.opened != dir,
-            false => decision.tcp.state().is_over(),
+            true => decision.opened != dir && opens(packet),
+            false => makes_room(&decision, dir, packet),
         };
-        if is_over && opens(packet) {
+        if is_over {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
@@ -139,7 +140,7 @@ impl<R: RawMutex> Port<R> {
         flow.fw_rule = decision.fw_rule;
         flow.route = decision.route;
         flow.external = decision.external;
-        let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
+        let taken = self.take_into_account(env, &mut flow, arrival, frame);
         if let Taken::Refused(reason) = taken {
             return Some(Err(Dropped {
                 key: Some(key),
@@ -205,9 +206,9 @@ impl<R: RawMutex> Port<R> {
         if let Some(by) = &inside.by {
             flow.hold(by);
         }
-        let first = self.first_packet(env, policy, &mut flow, arrival);
+        let first = self.first_packet(env, policy, &mut flow, (arrival, &*frame));
         let decided = self
-            .once_more(env, policy, &mut flow, arrival, shard, first)
+            .once_more(env, policy, &mut flow, (arrival, &*frame), shard, first)
             .and_then(|()| {
                 // The guest names flows by their inside key, so there is one of each.
                 // The far end may have changed the address it calls: the new one counts.
@@ -244,7 +245,7 @@ impl<R: RawMutex> Port<R> {
         env: &Env<'_, R, O>,
         policy: &Policy,
         flow: &mut Flow,
-        arrival: &Arrival<'_>,
+        (arrival, frame): (&Arrival<'_>, &impl Frame),
         shard: &mut ShardGuard<'_, R>,
         first: Result<(), Dropped>,
     ) -> Result<(), Dropped> {
@@ -255,7 +256,7 @@ impl<R: RawMutex> Port<R> {
         let frees = |other: &Flow| frees_port(other, &flow.inside, mapping, env.now);
         let evicted = |flow: &mut Flow| self.ended(env, flow, FlowEnd::Evicted);
         match shard.make_way(&policy.spec.options, frees, evicted) {
-            true => self.first_packet(env, policy, flow, arrival),
+            true => self.first_packet(env, policy, flow, (arrival, frame)),
             false => first,
         }
     }
@@ -266,14 +267,15 @@ impl<R: RawMutex> Port<R> {
         env: &Env<'_, R, O>,
         policy: &Policy,
         flow: &mut Flow,
-        arrival: &Arrival<'_>,
+        (arrival, frame): (&Arrival<'_>, &impl Frame),
     ) -> Result<(), Dropped> {
         let packet = arrival.packet;
         match packet.tuple.proto {
             Proto::TCP => {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
                 // Its own spoofing is the guest's first offence; look at that first.
-                let opened = Connection::open(&packet.segment, arrival.dir, mid_stream);
+                let scale = scale(packet, frame);
+                let opened = Connection::open(&packet.segment, arrival.dir, scale, mid_stream);
                 if opened.is_err()
                     && !gateway::is_own(&policy.spec, &flow.inside.local_ip(), arrival.dir)
                 {
@@ -404,10 +406,9 @@ fn frees_port(other: &Flow, inside: &Tuple, mapping: Behaviour, now: Instant) ->
 
 /// Whether the packet asks for a new connection.
 fn opens(packet: &Packet) -> bool {
-    let segment = &packet.segment;
     match packet.tuple.proto {
-        Proto::TCP => segment.has(Segment::SYN) && !segment.has(Segment::ACK),
-        Proto::SCTP => Chunk::of(segment).opens(),
+        Proto::TCP => tcp::is_first(&packet.segment),
+        Proto::SCTP => Chunk::of(&packet.segment).opens(),
         _ => false,
     }
 }

@@ -25,6 +25,7 @@
 //! A new scenario is a file with a `SCENARIO`, and a line in [`SCENARIOS`].
 //! `tunnel` is the one to start from.
 
+mod bad_weather;
 mod context;
 mod dhcp_dhclient;
 mod dhcp_dhcpcd;
@@ -45,6 +46,7 @@ use anyhow::Result;
 
 /// All of them, in the order in which they run.
 const SCENARIOS: &[Scenario] = &[
+    bad_weather::SCENARIO,
     dhcp_dhclient::SCENARIO,
     dhcp_dhcpcd::SCENARIO,
     dhcp_networkd::SCENARIO,
