@@ -9,6 +9,7 @@ use crate::flow::table::{FlowId, Name};
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::time::Coarse;
+use crate::wire::packet::Segment;
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
 use lock_api::RawMutex;

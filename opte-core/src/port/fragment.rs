@@ -191,7 +191,7 @@ impl<R: RawMutex> Port<R> {
         };
         let flow = self.borrow(env, policy, &arrival, &first.tuple)?;
         let flow = flow.ok_or(DropReason::Fragment)?;
-        self.count_piece(env, &arrival)?;
+        self.count_piece(env, &arrival, frame)?;
         if policy.spec.options.decrement_ttl
             && dir == Direction::Out
             && !closer::count_hop(frame.head_mut(), key.family)
@@ -211,6 +211,7 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
+        frame: &impl Frame,
     ) -> Result<(), Dropped> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let hash = self.table.hash(&packet.tuple);
@@ -218,7 +219,7 @@ impl<R: RawMutex> Port<R> {
         let Some((_, mut flow)) = self.table.find(dir, name, &packet.tuple, hash) else {
             return Ok(());
         };
-        match self.take_into_account(env, &mut flow, dir, packet, arrival.len) {
+        match self.take_into_account(env, &mut flow, arrival, frame) {
             Taken::Refused(reason) => Err(reason.into()),
             Taken::Same | Taken::StateChanged | Taken::Over => Ok(()),
         }

@@ -3,7 +3,7 @@
 use super::fast::{NoHit, Onward};
 use super::{Carrier, Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
-use crate::flow::{Flow, Tuple};
+use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
 use crate::layer::gateway;

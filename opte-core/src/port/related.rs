@@ -155,7 +155,8 @@ fn quoted(packet: &Packet, head: &[u8], dir: Direction) -> Option<Quote> {
 
 /// Whether packets of the flow have gone `dir`.
 fn has_sent(flow: &Flow, dir: Direction) -> bool {
-    flow.packets.get(side(dir)).is_some_and(|sent| *sent > 0)
+    let packets = flow.packets;
+    packets.get(side(dir)).is_some_and(|sent| *sent > 0)
 }
 
 /// Whether the error's checksum is right (RFC 5508 REQ-3). Of a message that
