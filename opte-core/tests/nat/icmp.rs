@@ -39,7 +39,11 @@ fn a_guest_without_a_port_left_is_told() {
     assert_eq!(verdict, Verdict::Dropped(DropReason::SnatExhausted));
     let told = told(&sent.ports[0].1);
     assert_eq!((told.from, told.to), (ip("10.0.0.254"), ip("10.0.0.1")));
-    assert_eq!(told.what, (3, 13), "communication administratively prohibited");
+    assert_eq!(
+        told.what,
+        (3, 13),
+        "communication administratively prohibited"
+    );
     assert_eq!(told.quote, refused[14..]);
 }
 
@@ -70,10 +74,12 @@ fn options_of_a_quoted_header_are_walked() {
     sent[14] += 1;
     sent[17] += 4;
     let sum = u16::from_be_bytes([sent[24], sent[25]]);
-    let sum = [0x0100_u16, 4, 0x0101, 0x0100].into_iter().fold(sum, |sum, word| {
-        let (sum, borrow) = sum.overflowing_sub(word);
-        sum - u16::from(borrow)
-    });
+    let sum = [0x0100_u16, 4, 0x0101, 0x0100]
+        .into_iter()
+        .fold(sum, |sum, word| {
+            let (sum, borrow) = sum.overflowing_sub(word);
+            sum - u16::from(borrow)
+        });
     sent[24..26].copy_from_slice(&sum.to_be_bytes());
     let (verdict, left) = sled.tx("g1", &sent);
     assert!(matches!(verdict, Verdict::Link(_)), "{verdict:?}");
