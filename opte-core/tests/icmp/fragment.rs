@@ -250,7 +250,7 @@ fn a_flow_of_fragments_lives_and_is_counted_as_any_other() {
     }
     assert_eq!(stats(&sled, Some("g1")).flows, 1);
     sled.events("");
-    sled.advance(60_000);
+    sled.advance(130_000);
     let ended = sled.events("FlowExpire");
     assert!(ended[0].contains("packets: [0, 9]"), "{ended:?}");
 }

@@ -48,7 +48,7 @@ fn the_commands_are_these() {
          set-address-set delete-address-set list-address-sets dump-address-set \
          set-v2p clear-v2p dump-v2p \
          set-v2b clear-v2b dump-v2b add-router-entry del-router-entry dump-router \
-         set-external-ips allow-cidr remove-cidr attach-subnet detach-subnet set-xde-underlay \
+         set-external-ips set-nat show-nat allow-cidr remove-cidr attach-subnet detach-subnet set-xde-underlay \
          clear-xde-underlay show-underlay add-underlay-route del-underlay-route stats \
          set-host-options version apply completions";
     let expected: Vec<&str> = expected.split_whitespace().collect();
