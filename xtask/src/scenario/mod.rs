@@ -31,6 +31,7 @@ mod lease;
 mod outside;
 mod play;
 mod rules;
+mod trace;
 mod tunnel;
 
 pub(crate) use context::Ctx;
@@ -44,6 +45,7 @@ const SCENARIOS: &[Scenario] = &[
     lease::SCENARIO,
     outside::SCENARIO,
     rules::SCENARIO,
+    trace::SCENARIO,
     tunnel::SCENARIO,
 ];
 
