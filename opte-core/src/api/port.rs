@@ -162,11 +162,11 @@ pub struct PortOptions {
     pub tcp_mid_stream: bool,
     /// Whether the gateway counts as a hop: takes one from the hop limit of
     /// what the guest sends, and says so when none is left.
-    #[serde(with = "beside", skip_serializing_if = "beside::is_default")]
+    #[serde(with = "beside")]
     pub decrement_ttl: bool,
     /// The largest segment size that a TCP SYN from or to the guest may offer;
     /// zero leaves it alone.
-    #[serde(with = "beside", skip_serializing_if = "beside::is_default")]
+    #[serde(with = "beside")]
     pub mss_max: u16,
 }
 

@@ -198,7 +198,7 @@ mod tests {
             let mut options = toml::Table::try_from(before.options).unwrap();
             if *name != "mtu" {
                 let one = match *name {
-                    "tcp_mid_stream" => toml::Value::Boolean(true),
+                    "tcp_mid_stream" | "decrement_ttl" => toml::Value::Boolean(true),
                     _ => toml::Value::Integer(1),
                 };
                 assert!(options.insert((*name).to_string(), one).is_some(), "{name}");

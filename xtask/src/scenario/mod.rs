@@ -37,6 +37,7 @@ mod mtu;
 mod outside;
 mod play;
 mod rules;
+mod trace;
 mod tunnel;
 
 pub(crate) use context::Ctx;
@@ -56,6 +57,7 @@ const SCENARIOS: &[Scenario] = &[
     mtu::SCENARIO,
     outside::SCENARIO,
     rules::SCENARIO,
+    trace::SCENARIO,
     tunnel::SCENARIO,
 ];
 
