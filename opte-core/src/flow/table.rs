@@ -671,7 +671,9 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
 
 /// The second at which a flow is over unless a packet comes.
 fn deadline(flow: &Flow, options: &PortOptions) -> u32 {
-    let end = Instant::from(flow.last)
+    let end = flow
+        .last
+        .after()
         .plus_millis(u64::from(flow.timeout_s(options)).saturating_mul(1_000));
     seconds(end).saturating_add(1)
 }

@@ -4,7 +4,7 @@ use super::Host;
 use super::burst::GROUP;
 use super::view::View;
 use crate::event::Observer;
-use crate::port::Parsed;
+use crate::wire::packet::Packet;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +17,9 @@ use lock_api::RawMutex;
 pub struct Lane<R: RawMutex> {
     pub(super) index: usize,
     pub(super) view: Arc<View<R>>,
-    /// Where the headers of a group of frames are kept while their flows'
-    /// memory is asked for ([`super::burst`]).
-    pub(super) parsed: Box<[Parsed; GROUP]>,
+    /// Where the headers of a frame are parsed into, and those of a group of
+    /// frames kept while their flows' memory is asked for ([`super::burst`]).
+    pub(super) packets: Box<[Packet; GROUP]>,
     /// Which lanes of the host are taken.
     taken: Arc<[AtomicBool]>,
 }
@@ -34,7 +34,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         (!is_taken).then(|| Lane {
             index,
             view: self.view(),
-            parsed: Box::new([Parsed::EMPTY; GROUP]),
+            packets: Box::new([Packet::EMPTY; GROUP]),
             taken: Arc::clone(&self.lanes),
         })
     }

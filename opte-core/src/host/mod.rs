@@ -59,10 +59,11 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env, Parsed, Port};
+use crate::port::{Dropped, Env, Port, Read};
 use crate::stats::HostCounters;
 use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
 use crate::wire::outer;
+use crate::wire::packet::Packet;
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -157,13 +158,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         self.renew(lane);
-        let env = self.env(lane, now);
+        let [packet, ..] = &mut *lane.packets;
+        let env = self.env_of(&lane.view, lane.index, now);
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
-        let mut parsed = Parsed::EMPTY;
-        port.parse(&mut parsed, frame, Direction::Out);
-        self.send(&env, port, &parsed, frame, out)
+        let read = port.read(packet, frame, Direction::Out);
+        self.send(&env, port, (&read, packet), frame, out)
     }
 
     /// Takes a guest's frame through its port and on.
@@ -172,15 +173,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        parsed: &Parsed,
+        (read, packet): (&Read, &Packet),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
-        let onward = match port.process(env, (Direction::Out, false), parsed, frame, out) {
+        let way = (Direction::Out, false);
+        let onward = match port.process(env, way, (read, packet), frame, out) {
             Ok(onward) => onward,
             Err(verdict) => return verdict,
         };
-        let packet = &parsed.packet;
         let sent = match onward.to {
             Next::Path(path, vni) => {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
@@ -218,7 +219,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             port: to,
             external: false,
         };
-        Ok(self.deliver(env, &entry, frame))
+        let mut packet = Packet::EMPTY;
+        let read = to.read(&mut packet, frame, Direction::In);
+        Ok(Self::deliver(env, &entry, (&read, &packet), frame))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
@@ -248,9 +251,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         self.renew(lane);
-        let env = self.env(lane, now);
+        let [packet, ..] = &mut *lane.packets;
+        let env = self.env_of(&lane.view, lane.index, now);
         match self.arrive(&env, link, frame, out) {
-            Ok(entry) => self.deliver(&env, &entry, frame),
+            Ok(entry) => {
+                let read = entry.port.read(packet, frame, Direction::In);
+                Self::deliver(&env, &entry, (&read, packet), frame)
+            }
             Err(verdict) => verdict,
         }
     }
@@ -327,28 +334,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Takes a frame through its port, towards the guest.
     #[inline(always)]
     fn deliver(
-        &self,
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
-        frame: &mut impl Frame,
-    ) -> Verdict {
-        let mut parsed = Parsed::EMPTY;
-        entry.port.parse(&mut parsed, frame, Direction::In);
-        Self::deliver_parsed(env, entry, &parsed, frame)
-    }
-
-    /// As [`Host::deliver`], of a frame that is parsed.
-    #[inline(always)]
-    fn deliver_parsed(
-        env: &Env<'_, R, O>,
-        entry: &Entry<'_, R>,
-        parsed: &Parsed,
+        read: (&Read, &Packet),
         frame: &mut impl Frame,
     ) -> Verdict {
         // Nothing inbound is answered.
         let out = &mut Discard;
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        match port.process(env, way, parsed, frame, out) {
+        match port.process(env, way, read, frame, out) {
             Ok(_) => Verdict::Port(port.id),
             Err(verdict) => verdict,
         }

@@ -35,29 +35,22 @@ impl Arrival<'_> {
     }
 }
 
-/// What the headers of a frame say to a port, worked out before the flow table
-/// is asked, so that its memory can be asked for ahead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Parsed {
-    pub(crate) packet: Packet,
-    /// Of the packet's key.
-    pub(super) hash: u64,
-    /// Whether the guest's frame is for a group, or why there is no key.
-    read: Result<bool, Keyless>,
-}
+/// What a port makes of the headers of a frame, worked out before the flow
+/// table is asked, so that its memory can be asked for ahead.
+pub(crate) type Read = Result<Lookup, Keyless>;
 
-impl Parsed {
-    /// Nothing yet, to [`Port::parse`] into.
-    pub(crate) const EMPTY: Self = Self {
-        packet: Packet::EMPTY,
-        hash: 0,
-        read: Ok(false),
-    };
+/// A frame that has a flow key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lookup {
+    /// Of the key, in the port's flow table.
+    pub(super) hash: u64,
+    /// Whether the guest's frame is for a group.
+    is_for_many: bool,
 }
 
 /// Why a frame has no flow key.
 #[derive(Clone, Copy, Debug)]
-enum Keyless {
+pub(crate) enum Keyless {
     /// Its MAC addresses aren't allowed.
     Macs(DropReason),
     /// Its headers don't yield one.
@@ -76,7 +69,7 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
-        parsed: &Parsed,
+        (read, packet): (&Read, &Packet),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Result<Onward, Verdict> {
@@ -92,11 +85,10 @@ impl<R: RawMutex> Port<R> {
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        let is_for_many = match parsed.read {
-            Ok(is_for_many) => is_for_many,
-            Err(keyless) => return Err(self.keyless(env, dir, frame, out, &keyless)),
+        let Lookup { hash, is_for_many } = match read {
+            Ok(lookup) => *lookup,
+            Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
         };
-        let packet = &parsed.packet;
         let arrival = Arrival {
             dir,
             packet,
@@ -111,7 +103,7 @@ impl<R: RawMutex> Port<R> {
         {
             Err(NoHit::TooBig)
         } else {
-            self.fast(env, &arrival, parsed.hash, frame)
+            self.fast(env, &arrival, hash, frame)
         };
         match found {
             Ok(onward) => {
@@ -123,39 +115,36 @@ impl<R: RawMutex> Port<R> {
         }
     }
 
-    /// Checks the MAC addresses and finds the flow key, into a place that is
-    /// there: each field is written once.
+    /// Checks the MAC addresses and finds the flow key. `packet` is a place
+    /// that is there: each field is written once.
     #[inline(always)]
-    pub(crate) fn parse(&self, parsed: &mut Parsed, frame: &impl Frame, dir: Direction) {
+    pub(crate) fn read(&self, packet: &mut Packet, frame: &impl Frame, dir: Direction) -> Read {
         let head = frame.head();
-        parsed.read = match self.check_macs(head, dir) {
-            Ok(is_for_many) => match parsed.packet.read(head, frame.frame_len(), dir) {
-                Ok(()) => {
-                    parsed.hash = self.table.hash(&parsed.packet.tuple);
-                    Ok(is_for_many)
-                }
-                Err(reject) => Err(Keyless::Headers(reject)),
-            },
-            Err(reason) => Err(Keyless::Macs(reason)),
-        };
+        let is_for_many = self.check_macs(head, dir).map_err(Keyless::Macs)?;
+        let read = packet.read(head, frame.frame_len(), dir);
+        read.map_err(Keyless::Headers)?;
+        Ok(Lookup {
+            hash: self.table.hash(&packet.tuple),
+            is_for_many,
+        })
     }
 
-    /// The guest sends from its own MAC address, and to the gateway; a frame
-    /// for it is addressed to it. Whether the guest's frame is for a group.
+    /// The guest sends from its own MAC address, and to the gateway. Whether
+    /// its frame is for a group. A frame for it was brought here by its
+    /// destination address, which the host has looked up.
     #[inline(always)]
     fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
-        if dir == Direction::Out && head.first_chunk() == Some(&self.macs_out) {
+        if dir == Direction::In || head.first_chunk() == Some(&self.macs_out) {
             return Ok(false);
         }
         let (dst, src) = packet::macs(head).ok_or(DropReason::Truncated)?;
-        match dir {
-            Direction::Out if src != self.mac => Err(DropReason::SpoofedMac),
-            Direction::Out if dst != self.gateway_mac && !dst.is_multicast() => {
-                Err(DropReason::BadDestinationMac)
-            }
-            Direction::In if dst != self.mac => Err(DropReason::BadDestinationMac),
-            _ => Ok(dst.is_multicast()),
+        if src != self.mac {
+            return Err(DropReason::SpoofedMac);
         }
+        if dst != self.gateway_mac && !dst.is_multicast() {
+            return Err(DropReason::BadDestinationMac);
+        }
+        Ok(dst.is_multicast())
     }
 
     /// What to do with a frame that has no flow key.

@@ -50,11 +50,12 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
     }
     let payload = usize::from(u16::from_be_bytes(field(fixed, 18)));
     let udp_len = usize::from(u16::from_be_bytes(field(fixed, 58)));
-    if payload.saturating_add(54) > frame_len || udp_len > payload {
+    // Lengths of 16 bits don't overflow.
+    if payload.wrapping_add(54) > frame_len || udp_len > payload {
         return Err(DropReason::BadUnderlay);
     }
     let tunnel = Tunnel::parse(head, fixed)?;
-    if udp_len < tunnel.len.saturating_add(8) {
+    if udp_len < tunnel.len.wrapping_add(8) {
         return Err(DropReason::BadGeneve);
     }
     Ok(Some(Outer {
@@ -62,7 +63,7 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
         address: Ipv6Addr::from_octets(field(fixed, 38)),
         vni: tunnel.vni,
         external: tunnel.external,
-        len: BEFORE_GENEVE.saturating_add(tunnel.len),
+        len: BEFORE_GENEVE.wrapping_add(tunnel.len),
     }))
 }
 
