@@ -28,6 +28,7 @@
 mod context;
 mod jumbo;
 mod lease;
+mod mtu;
 mod play;
 mod rules;
 mod tunnel;
@@ -41,6 +42,7 @@ use anyhow::Result;
 const SCENARIOS: &[Scenario] = &[
     jumbo::SCENARIO,
     lease::SCENARIO,
+    mtu::SCENARIO,
     rules::SCENARIO,
     tunnel::SCENARIO,
 ];
