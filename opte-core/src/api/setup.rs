@@ -91,7 +91,7 @@ impl Setup {
     #[must_use]
     pub fn into_parts(self) -> Vec<SetupPart> {
         let mut parts = Vec::new();
-        let advertised = self.advertised().collect();
+        let advertised: Vec<_> = self.advertised().collect();
         parts.extend(self.underlay.map(SetupPart::Underlay));
         parts.extend([
             SetupPart::Host(self.host),
@@ -99,8 +99,10 @@ impl Setup {
             SetupPart::V2p(self.v2p),
             SetupPart::V2b(self.v2b),
             SetupPart::Ports(self.ports),
-            SetupPart::Advertise(advertised),
         ]);
+        if !advertised.is_empty() {
+            parts.push(SetupPart::Advertise(advertised));
+        }
         parts
     }
 
