@@ -112,11 +112,11 @@ impl Setup {
             SetupPart::V2p(self.v2p),
             SetupPart::V2b(self.v2b),
             SetupPart::Ports(self.ports),
-            SetupPart::Advertise(advertised),
         ]);
         // Not for an older driver, unless it has to be.
         parts.extend((!nat.is_empty()).then_some(SetupPart::Nat(nat)));
         parts.extend((!paths.is_empty()).then_some(SetupPart::Paths(paths)));
+        parts.extend((!advertised.is_empty()).then_some(SetupPart::Advertise(advertised)));
         parts
     }
 
