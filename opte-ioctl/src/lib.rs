@@ -73,4 +73,4 @@ mod serve;
 mod table;
 
 pub use envelope::{VERSION_MAX, VERSION_MIN};
-pub use serve::{Driver, refuse, serve};
+pub use serve::{Driver, refuse, serve, serve_observed};

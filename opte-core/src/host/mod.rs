@@ -64,6 +64,7 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
+use crate::port::traffic::TRAFFIC;
 use crate::port::{Carrier, Dropped, Env, Onward, Port, Read};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
@@ -222,14 +223,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         // Its number may be another port's by now.
         let to = env.view.port(to).filter(|to| Some(to.mac) == dst);
         let to = to.ok_or(DropReason::NoPort)?;
-        observe!(
-            env.observer,
-            GuestLoopback {
-                from,
-                to: to.id,
-                key
-            }
-        );
+        if let Some(from) = env.view.port(from) {
+            observe!(
+                env.observer,
+                GuestLoopback {
+                    from: &from.tag,
+                    to: &to.tag,
+                    key
+                }
+            );
+        }
         let entry = Entry { port: to, external };
         let mut packet = Packet::EMPTY;
         let read = to.read(&mut packet, frame, Direction::In);
@@ -369,7 +372,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         let (port, way) = (entry.port, (Direction::In, entry.external));
         match port.process(env, way, read, frame, answers) {
-            Ok(_) => Verdict::Port(port.id),
+            Ok(_) => {
+                if env.watched {
+                    port.tell_frame(env, Direction::In, frame);
+                }
+                Verdict::Port(port.id)
+            }
             Err(verdict) => verdict,
         }
     }
@@ -458,6 +466,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             underlay: &self.underlay,
             choice: &self.choice,
             observer: &self.observer,
+            watched: self.observer.enabled_any(TRAFFIC),
             lane,
             now,
         }

@@ -86,7 +86,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             UftHit {
-                port: self.id,
+                port: &self.tag,
                 dir,
                 key: &packet.tuple
             }
@@ -124,7 +124,7 @@ impl<R: RawMutex> Port<R> {
             observe!(
                 env.observer,
                 UftInvalidate {
-                    port: self.id,
+                    port: &self.tag,
                     dir,
                     key: &flow.inside,
                     cause
@@ -175,7 +175,11 @@ impl<R: RawMutex> Port<R> {
                 return taken;
             }
         } else if packet.tuple.proto == Proto::SCTP {
+            let before = flow.tcp.state();
             taken = take_sctp(flow, dir, &packet.segment);
+            if taken == Taken::StateChanged {
+                self.tell_state(env, dir, flow, before, frame);
+            }
             if !matches!(taken, Taken::Same | Taken::StateChanged) {
                 return taken;
             }

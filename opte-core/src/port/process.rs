@@ -3,7 +3,7 @@
 use super::fast::{NoHit, Onward};
 use super::{Carrier, Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
-use crate::flow::{Flow, Proto, Tuple};
+use crate::flow::{Flow, Proto, Tuple, tuple};
 use crate::frame::Frame;
 use crate::hairpin;
 use crate::layer::gateway;
@@ -78,10 +78,13 @@ impl<R: RawMutex> Port<R> {
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
         counters.bytes.add(u64::try_from(len).unwrap_or(0));
+        if env.watched && dir == Direction::Out {
+            self.tell_frame(env, dir, frame);
+        }
         observe!(
             env.observer,
             PortProcessEntry {
-                port: self.id,
+                port: &self.tag,
                 dir,
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
@@ -178,10 +181,11 @@ impl<R: RawMutex> Port<R> {
                 observe!(
                     env.observer,
                     BadPacket {
-                        port: self.id,
+                        port: &self.tag,
                         dir,
-                        reason,
-                        len
+                        frame: head,
+                        len,
+                        reason
                     }
                 );
                 Err(reason.into())
@@ -266,7 +270,7 @@ impl<R: RawMutex> Port<R> {
             observe!(
                 env.observer,
                 PortProcessReturn {
-                    port: self.id,
+                    port: &self.tag,
                     dir: arrival.dir,
                     before: Some(&arrival.packet.tuple),
                     after: after.as_ref().ok().map(|packet| &packet.tuple),
@@ -291,7 +295,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             PortProcessReturn {
-                port: self.id,
+                port: &self.tag,
                 dir,
                 before,
                 after: None,
@@ -301,7 +305,7 @@ impl<R: RawMutex> Port<R> {
         );
         match result {
             Ok(reply) => {
-                out.to_port(self.id, &reply);
+                self.to_guest(env, &reply, out);
                 Verdict::Consumed
             }
             Err(dropped) => {
@@ -380,7 +384,7 @@ impl<R: RawMutex> Port<R> {
             _ => None,
         };
         if let Some(address) = declined {
-            let port = self.id;
+            let (port, address) = (&self.tag, tuple::from_ip(address));
             observe!(env.observer, DhcpDecline { port, address });
         }
         answer.map(|answer| answer.map(|answer| answer.frame))
@@ -397,7 +401,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             Drop {
-                port: Some(self.id),
+                port: Some(&self.tag),
                 dir,
                 layer: dropped.layer,
                 rule: dropped.rule,
@@ -405,6 +409,7 @@ impl<R: RawMutex> Port<R> {
                 key: dropped.key.as_ref(),
             }
         );
+        self.tell_drop(env, dir, dropped);
     }
 }
 

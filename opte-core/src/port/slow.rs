@@ -5,7 +5,7 @@ use super::process::Arrival;
 use super::track::{makes_room, scale};
 use super::{Dropped, Env, Policy, Port};
 use crate::api::Behaviour;
-use crate::event::{FlowEnd, Observer, observe};
+use crate::event::{Ending, FlowEnd, Observer, observe};
 use crate::flow::record::{Flow, NatKind};
 use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, ShardGuard};
@@ -225,6 +225,7 @@ impl<R: RawMutex> Port<R> {
             });
         match decided {
             Ok(()) => {
+                self.tell_open(env, dir, &flow, frame);
                 self.edit(&flow, packet, dir, frame);
                 Ok(Onward::of(&flow))
             }
@@ -281,7 +282,18 @@ impl<R: RawMutex> Port<R> {
                 {
                     self.decide(env, policy, flow, arrival.dir)?;
                 }
-                flow.tcp = opened?;
+                flow.tcp = opened.inspect_err(|reason| {
+                    observe!(
+                        env.observer,
+                        TcpErr {
+                            port: &self.tag,
+                            dir: arrival.dir,
+                            key: &flow.inside,
+                            flags: packet.segment.flags,
+                            reason: *reason,
+                        }
+                    );
+                })?;
             }
             Proto::SCTP => {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
@@ -356,23 +368,31 @@ impl<R: RawMutex> Port<R> {
             observe!(
                 env.observer,
                 NatFree {
-                    port: self.id,
+                    port: &self.tag,
                     outside: &flow.outside()
                 }
             );
         }
-        let lifetime_ms = env.now.millis_since(flow.created.into());
+        let ([packets_in, packets_out], [bytes_in, bytes_out]) = (flow.packets, flow.bytes);
         observe!(
             env.observer,
             FlowExpire {
-                port: self.id,
+                port: &self.tag,
                 key: &flow.inside,
                 why,
-                lifetime_ms,
-                packets: flow.packets,
-                bytes: flow.bytes,
+                ending: &Ending {
+                    lifetime_ms: env.now.millis_since(flow.created.into()),
+                    idle_ms: env.now.millis_since(flow.last.into()),
+                    packets_out,
+                    packets_in,
+                    bytes_out,
+                    bytes_in,
+                    opened: flow.opened.number(),
+                    state: flow.tcp.state().number(),
+                },
             }
         );
+        self.tell_end(env, flow);
     }
 }
 

@@ -258,7 +258,7 @@ impl Sled {
     pub fn events(&self, what: &str) -> Vec<String> {
         let all = std::mem::take(&mut *self.host.observer().0.lock().unwrap());
         all.into_iter()
-            .filter(|event| event.contains(what))
+            .filter(|event| event.starts_with(what))
             .collect()
     }
 }

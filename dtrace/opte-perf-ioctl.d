@@ -1,0 +1,25 @@
+/*
+ * How long do commands take?
+ *
+ * Usage:   opte-trace opte-perf-ioctl
+ * Columns: nanoseconds; printed at the end.
+ * Sample:  dtrace/README
+ */
+#pragma D option quiet
+
+PROV::ioctl-entry
+{
+	self->start = timestamp;
+}
+
+PROV::ioctl-return
+/self->start/
+{
+	@ns[opte_text[arg1]] = quantize(timestamp - self->start);
+	self->start = 0;
+}
+
+dtrace:::END
+{
+	printa("command %s: nanoseconds%@d\n", @ns);
+}
