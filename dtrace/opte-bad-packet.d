@@ -7,7 +7,7 @@
  */
 #pragma D option quiet
 
-#define HEAD printf("%-16s %-4s %6s %-6s %s\n", "PORT", "DIR", "BYTES", "TYPE", "ERROR")
+#define HEAD printf("%-16s %-4s %6s %6s %s\n", "PORT", "DIR", "BYTES", "TYPE", "ERROR")
 
 dtrace:::BEGIN
 {
@@ -17,11 +17,11 @@ dtrace:::BEGIN
 
 PROV::bad-packet
 {
-	printf("%-16s %-4s %6s %-6s %s\n",
+	printf("%-16s %-4s %6d %6x %s\n",
 	    opte_port[(opte_port_t *)arg0],
 	    opte_dir[arg1],
-	    lltostr(arg3),
-	    arg3 < 14 ? "-" : lltostr(ntohs(((opte_ether_t *)arg2)->type)),
+	    arg3,
+	    arg3 < 14 ? 0 : ntohs(((opte_ether_t *)arg2)->type),
 	    opte_text[arg4]);
 	line++;
 }

@@ -17,10 +17,10 @@ dtrace:::BEGIN
 
 PROV::config-change
 {
-	printf("%-16s %10s %s\n",
+	printf("%-16s %10d %s\n",
 	    arg0 == 0 ? "-" : ((opte_name_t *)arg0)->text,
-	    lltostr(arg1),
-	    arg2 == 0 ? "ok" : strjoin("error ", lltostr(arg2)));
+	    arg1,
+	    arg2 == 0 ? "ok" : "refused");
 	line++;
 }
 

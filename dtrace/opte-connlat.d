@@ -15,8 +15,8 @@ PROV::tcp-connect-request
 PROV::tcp-connect-established
 /start[((opte_packet_t *)arg1)->flow_id]/
 {
-	@ns[opte_port[(opte_port_t *)arg0],
-	    opte_remote[&((opte_packet_t *)arg1)->key]] =
+	@connect_ns[opte_port[(opte_port_t *)arg0],
+	    opte_raddr[(opte_packet_t *)arg1]] =
 	    quantize(timestamp - start[((opte_packet_t *)arg1)->flow_id]);
 	start[((opte_packet_t *)arg1)->flow_id] = 0;
 }
@@ -28,5 +28,5 @@ PROV::tcp-connect-refused
 
 dtrace:::END
 {
-	printa("port %s to %s: nanoseconds%@d\n", @ns);
+	printa("port %s to %s: nanoseconds%@d\n", @connect_ns);
 }

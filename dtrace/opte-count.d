@@ -32,11 +32,11 @@ PROV::next-hop,
 PROV::config-change,
 PROV::ioctl-entry
 {
-	@count[probename] = count();
+	@events[probename] = count();
 }
 
 dtrace:::END
 {
 	printf("%-24s %10s\n", "EVENT", "COUNT");
-	printa("%-24s %@10d\n", @count);
+	printa("%-24s %@10d\n", @events);
 }

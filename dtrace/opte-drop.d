@@ -7,7 +7,7 @@
  */
 #pragma D option quiet
 
-#define HEAD printf("%-12s %-4s %-9s %5s %-6s %-22s %-22s %s\n", "PORT", "DIR", "LAYER", "RULE", "PROTO", "LOCAL", "REMOTE", "REASON")
+#define HEAD printf("%-12s %-4s %-9s %5s %-6s %-16s %5s %-16s %5s %s\n", "PORT", "DIR", "LAYER", "RULE", "PROTO", "LOCAL", "PORT", "REMOTE", "PORT", "REASON")
 
 dtrace:::BEGIN
 {
@@ -17,14 +17,16 @@ dtrace:::BEGIN
 
 PROV::drop
 {
-	printf("%-12s %-4s %-9s %5s %-6s %-22s %-22s %s\n",
+	printf("%-12s %-4s %-9s %5d %-6s %-16s %5d %-16s %5d %s\n",
 	    opte_port[(opte_port_t *)arg0],
 	    opte_dir[arg1],
 	    opte_layer[arg2],
-	    lltostr(arg3),
+	    arg3,
 	    arg5 == 0 ? "-" : opte_proto[((opte_key_t *)arg5)->proto],
-	    arg5 == 0 ? "-" : opte_local[(opte_key_t *)arg5],
-	    arg5 == 0 ? "-" : opte_remote[(opte_key_t *)arg5],
+	    arg5 == 0 ? "-" : opte_addr[((opte_key_t *)arg5)->local, ((opte_key_t *)arg5)->family],
+	    arg5 == 0 ? 0 : ((opte_key_t *)arg5)->local_port,
+	    arg5 == 0 ? "-" : opte_addr[((opte_key_t *)arg5)->remote, ((opte_key_t *)arg5)->family],
+	    arg5 == 0 ? 0 : ((opte_key_t *)arg5)->remote_port,
 	    stringof((char *)arg4));
 	line++;
 }

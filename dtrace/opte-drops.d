@@ -14,12 +14,12 @@ dtrace:::BEGIN
 
 PROV::drop
 {
-	@count[opte_port[(opte_port_t *)arg0], opte_dir[arg1], opte_layer[arg2],
+	@dropped[opte_port[(opte_port_t *)arg0], opte_dir[arg1], opte_layer[arg2],
 	    arg3, stringof((char *)arg4)] = count();
 }
 
 dtrace:::END
 {
 	printf("%-12s %-4s %-9s %5s %-24s %8s\n", "PORT", "DIR", "LAYER", "RULE", "REASON", "COUNT");
-	printa("%-12s %-4s %-9s %5d %-24s %@8d\n", @count);
+	printa("%-12s %-4s %-9s %5d %-24s %@8d\n", @dropped);
 }

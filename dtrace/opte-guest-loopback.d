@@ -7,7 +7,7 @@
  */
 #pragma D option quiet
 
-#define HEAD printf("%-12s %-12s %-6s %-22s %-22s\n", "FROM", "TO", "PROTO", "LOCAL", "REMOTE")
+#define HEAD printf("%-12s %-12s %-6s %-16s %5s %-16s %5s\n", "FROM", "TO", "PROTO", "LOCAL", "PORT", "REMOTE", "PORT")
 
 dtrace:::BEGIN
 {
@@ -17,12 +17,14 @@ dtrace:::BEGIN
 
 PROV::guest-loopback
 {
-	printf("%-12s %-12s %-6s %-22s %-22s\n",
+	printf("%-12s %-12s %-6s %-16s %5d %-16s %5d\n",
 	    opte_port[(opte_port_t *)arg0],
 	    opte_port[(opte_port_t *)arg1],
 	    opte_proto[((opte_key_t *)arg2)->proto],
-	    opte_local[(opte_key_t *)arg2],
-	    opte_remote[(opte_key_t *)arg2]);
+	    opte_addr[((opte_key_t *)arg2)->local, ((opte_key_t *)arg2)->family],
+	    ((opte_key_t *)arg2)->local_port,
+	    opte_addr[((opte_key_t *)arg2)->remote, ((opte_key_t *)arg2)->family],
+	    ((opte_key_t *)arg2)->remote_port);
 	line++;
 }
 

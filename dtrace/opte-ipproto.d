@@ -15,7 +15,7 @@ dtrace:::BEGIN
 PROV::ip-send,
 PROV::ip-receive
 {
-	@count[(xlate <ipinfo_t>((opte_packet_t *)arg1)).ip_saddr,
+	@packets[(xlate <ipinfo_t>((opte_packet_t *)arg1)).ip_saddr,
 	    (xlate <ipinfo_t>((opte_packet_t *)arg1)).ip_daddr,
 	    opte_proto[((opte_packet_t *)arg1)->key.proto]] = count();
 }
@@ -23,5 +23,5 @@ PROV::ip-receive
 dtrace:::END
 {
 	printf("   %-30s %-30s %8s %8s\n", "SADDR", "DADDR", "PROTO", "COUNT");
-	printa("   %-30s %-30s %8s %@8d\n", @count);
+	printa("   %-30s %-30s %8s %@8d\n", @packets);
 }

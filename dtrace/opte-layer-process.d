@@ -7,7 +7,7 @@
  */
 #pragma D option quiet
 
-#define HEAD printf("%-12s %-9s %-4s %-6s %-22s %-22s %s\n", "PORT", "LAYER", "DIR", "PROTO", "LOCAL", "REMOTE", "RESULT")
+#define HEAD printf("%-12s %-9s %-4s %-6s %-16s %5s %-16s %5s %s\n", "PORT", "LAYER", "DIR", "PROTO", "LOCAL", "PORT", "REMOTE", "PORT", "RESULT")
 
 dtrace:::BEGIN
 {
@@ -17,13 +17,15 @@ dtrace:::BEGIN
 
 PROV::layer-process-return
 {
-	printf("%-12s %-9s %-4s %-6s %-22s %-22s %s\n",
+	printf("%-12s %-9s %-4s %-6s %-16s %5d %-16s %5d %s\n",
 	    opte_port[(opte_port_t *)arg0],
 	    opte_layer[arg1],
 	    opte_dir[arg2],
 	    opte_proto[((opte_key_t *)arg3)->proto],
-	    opte_local[(opte_key_t *)arg3],
-	    opte_remote[(opte_key_t *)arg3],
+	    opte_addr[((opte_key_t *)arg3)->local, ((opte_key_t *)arg3)->family],
+	    ((opte_key_t *)arg3)->local_port,
+	    opte_addr[((opte_key_t *)arg3)->remote, ((opte_key_t *)arg3)->family],
+	    ((opte_key_t *)arg3)->remote_port,
 	    arg4 == 0 ? "ok" : stringof((char *)arg4));
 	line++;
 }

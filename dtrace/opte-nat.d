@@ -7,7 +7,7 @@
  */
 #pragma D option quiet
 
-#define HEAD printf("%-12s %-9s %-6s %-22s %-22s %s\n", "PORT", "EVENT", "PROTO", "LOCAL", "EXTERNAL", "REMOTE")
+#define HEAD printf("%-12s %-9s %-6s %-16s %5s %-16s %5s %-16s %5s\n", "PORT", "EVENT", "PROTO", "LOCAL", "PORT", "EXTERNAL", "PORT", "REMOTE", "PORT")
 
 dtrace:::BEGIN
 {
@@ -17,37 +17,46 @@ dtrace:::BEGIN
 
 PROV::nat-alloc
 {
-	printf("%-12s %-9s %-6s %-22s %-22s %s\n",
+	printf("%-12s %-9s %-6s %-16s %5d %-16s %5d %-16s %5d\n",
 	    opte_port[(opte_port_t *)arg0],
 	    "alloc",
 	    opte_proto[((opte_key_t *)arg1)->proto],
-	    opte_local[(opte_key_t *)arg1],
-	    opte_local[(opte_key_t *)arg2],
-	    opte_remote[(opte_key_t *)arg1]);
+	    opte_addr[((opte_key_t *)arg1)->local, ((opte_key_t *)arg1)->family],
+	    ((opte_key_t *)arg1)->local_port,
+	    opte_addr[((opte_key_t *)arg2)->local, ((opte_key_t *)arg2)->family],
+	    ((opte_key_t *)arg2)->local_port,
+	    opte_addr[((opte_key_t *)arg1)->remote, ((opte_key_t *)arg1)->family],
+	    ((opte_key_t *)arg1)->remote_port);
 	line++;
 }
 
 PROV::nat-free
 {
-	printf("%-12s %-9s %-6s %-22s %-22s %s\n",
+	printf("%-12s %-9s %-6s %-16s %5d %-16s %5d %-16s %5d\n",
 	    opte_port[(opte_port_t *)arg0],
 	    "free",
 	    opte_proto[((opte_key_t *)arg1)->proto],
 	    "-",
-	    opte_local[(opte_key_t *)arg1],
-	    opte_remote[(opte_key_t *)arg1]);
+	    0,
+	    opte_addr[((opte_key_t *)arg1)->local, ((opte_key_t *)arg1)->family],
+	    ((opte_key_t *)arg1)->local_port,
+	    opte_addr[((opte_key_t *)arg1)->remote, ((opte_key_t *)arg1)->family],
+	    ((opte_key_t *)arg1)->remote_port);
 	line++;
 }
 
 PROV::nat-exhausted
 {
-	printf("%-12s %-9s %-6s %-22s %-22s %s\n",
+	printf("%-12s %-9s %-6s %-16s %5d %-16s %5d %-16s %5d\n",
 	    opte_port[(opte_port_t *)arg0],
 	    "exhausted",
 	    opte_proto[((opte_key_t *)arg1)->proto],
-	    opte_local[(opte_key_t *)arg1],
+	    opte_addr[((opte_key_t *)arg1)->local, ((opte_key_t *)arg1)->family],
+	    ((opte_key_t *)arg1)->local_port,
 	    "-",
-	    opte_remote[(opte_key_t *)arg1]);
+	    0,
+	    opte_addr[((opte_key_t *)arg1)->remote, ((opte_key_t *)arg1)->family],
+	    ((opte_key_t *)arg1)->remote_port);
 	line++;
 }
 

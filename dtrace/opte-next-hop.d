@@ -17,10 +17,10 @@ dtrace:::BEGIN
 
 PROV::next-hop
 {
-	printf("%-32s %-32s %4s %s\n",
+	printf("%-32s %-32s %4d %s\n",
 	    opte_ip[(uint8_t *)arg0],
 	    opte_ip[(uint8_t *)arg1],
-	    lltostr(arg2),
+	    arg2,
 	    arg3 ? "resolved" : "unresolved");
 	line++;
 }

@@ -15,11 +15,11 @@ PROV::ioctl-entry
 PROV::ioctl-return
 /self->start/
 {
-	@ns[opte_text[arg1]] = quantize(timestamp - self->start);
+	@command_ns[opte_text[arg1]] = quantize(timestamp - self->start);
 	self->start = 0;
 }
 
 dtrace:::END
 {
-	printa("command %s: nanoseconds%@d\n", @ns);
+	printa("command %s: nanoseconds%@d\n", @command_ns);
 }

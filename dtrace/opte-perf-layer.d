@@ -15,11 +15,11 @@ PROV::layer-process-entry
 PROV::layer-process-return
 /self->start/
 {
-	@ns[opte_layer[arg1], opte_dir[arg2]] = quantize(timestamp - self->start);
+	@layer_ns[opte_layer[arg1], opte_dir[arg2]] = quantize(timestamp - self->start);
 	self->start = 0;
 }
 
 dtrace:::END
 {
-	printa("layer %s, %s: nanoseconds%@d\n", @ns);
+	printa("layer %s, %s: nanoseconds%@d\n", @layer_ns);
 }

@@ -15,12 +15,12 @@ PROV::port-process-entry
 PROV::port-process-return
 /self->start/
 {
-	@ns[opte_port[(opte_port_t *)arg0], opte_dir[arg1], opte_path[arg4]] =
+	@port_ns[opte_port[(opte_port_t *)arg0], opte_dir[arg1], opte_path[arg4]] =
 	    quantize(timestamp - self->start);
 	self->start = 0;
 }
 
 dtrace:::END
 {
-	printa("port %s, %s, %s: nanoseconds%@d\n", @ns);
+	printa("port %s, %s, %s: nanoseconds%@d\n", @port_ns);
 }

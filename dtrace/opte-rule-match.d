@@ -7,7 +7,7 @@
  */
 #pragma D option quiet
 
-#define HEAD printf("%-12s %-9s %-4s %-6s %-22s %-22s %5s %s\n", "PORT", "LAYER", "DIR", "PROTO", "LOCAL", "REMOTE", "RULE", "ACTION")
+#define HEAD printf("%-12s %-9s %-4s %-6s %-16s %5s %-16s %5s %5s %s\n", "PORT", "LAYER", "DIR", "PROTO", "LOCAL", "PORT", "REMOTE", "PORT", "RULE", "ACTION")
 
 dtrace:::BEGIN
 {
@@ -17,42 +17,48 @@ dtrace:::BEGIN
 
 PROV::rule-match
 {
-	printf("%-12s %-9s %-4s %-6s %-22s %-22s %5s %s\n",
+	printf("%-12s %-9s %-4s %-6s %-16s %5d %-16s %5d %5d %s\n",
 	    opte_port[(opte_port_t *)arg0],
 	    opte_layer[arg1],
 	    opte_dir[arg2],
 	    opte_proto[((opte_key_t *)arg3)->proto],
-	    opte_local[(opte_key_t *)arg3],
-	    opte_remote[(opte_key_t *)arg3],
-	    lltostr(arg4),
+	    opte_addr[((opte_key_t *)arg3)->local, ((opte_key_t *)arg3)->family],
+	    ((opte_key_t *)arg3)->local_port,
+	    opte_addr[((opte_key_t *)arg3)->remote, ((opte_key_t *)arg3)->family],
+	    ((opte_key_t *)arg3)->remote_port,
+	    arg4,
 	    "allow");
 	line++;
 }
 
 PROV::rule-deny
 {
-	printf("%-12s %-9s %-4s %-6s %-22s %-22s %5s %s\n",
+	printf("%-12s %-9s %-4s %-6s %-16s %5d %-16s %5d %5d %s\n",
 	    opte_port[(opte_port_t *)arg0],
 	    opte_layer[arg1],
 	    opte_dir[arg2],
 	    opte_proto[((opte_key_t *)arg3)->proto],
-	    opte_local[(opte_key_t *)arg3],
-	    opte_remote[(opte_key_t *)arg3],
-	    lltostr(arg4),
+	    opte_addr[((opte_key_t *)arg3)->local, ((opte_key_t *)arg3)->family],
+	    ((opte_key_t *)arg3)->local_port,
+	    opte_addr[((opte_key_t *)arg3)->remote, ((opte_key_t *)arg3)->family],
+	    ((opte_key_t *)arg3)->remote_port,
+	    arg4,
 	    "deny");
 	line++;
 }
 
 PROV::rule-no-match
 {
-	printf("%-12s %-9s %-4s %-6s %-22s %-22s %5s %s\n",
+	printf("%-12s %-9s %-4s %-6s %-16s %5d %-16s %5d %5d %s\n",
 	    opte_port[(opte_port_t *)arg0],
 	    opte_layer[arg1],
 	    opte_dir[arg2],
 	    opte_proto[((opte_key_t *)arg3)->proto],
-	    opte_local[(opte_key_t *)arg3],
-	    opte_remote[(opte_key_t *)arg3],
-	    "-",
+	    opte_addr[((opte_key_t *)arg3)->local, ((opte_key_t *)arg3)->family],
+	    ((opte_key_t *)arg3)->local_port,
+	    opte_addr[((opte_key_t *)arg3)->remote, ((opte_key_t *)arg3)->family],
+	    ((opte_key_t *)arg3)->remote_port,
+	    0,
 	    "default");
 	line++;
 }

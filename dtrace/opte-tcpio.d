@@ -7,7 +7,7 @@
  */
 #pragma D option quiet
 
-#define HEAD printf("%3s %22s    %-22s %6s  %s\n", "CPU", "LADDR:LPORT", "RADDR:RPORT", "BYTES", "FLAGS")
+#define HEAD printf("%3s %16s:%-5s    %16s:%-5s %6s  %s\n", "CPU", "LADDR", "LPORT", "RADDR", "RPORT", "BYTES", "FLAGS")
 
 dtrace:::BEGIN
 {
@@ -18,9 +18,11 @@ dtrace:::BEGIN
 PROV::tcp-send
 {
 	this->bytes = (xlate <ipinfo_t>((opte_packet_t *)arg1)).ip_plength - (xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_offset;
-	printf("%3d %22s -> %-22s %6d  (",  cpu,
-	    opte_local[&((opte_packet_t *)arg1)->key],
-	    opte_remote[&((opte_packet_t *)arg1)->key], this->bytes);
+	printf("%3d %16s:%-5d -> %16s:%-5d %6d  (",  cpu,
+	    opte_laddr[(opte_packet_t *)arg1],
+	    ((opte_packet_t *)arg1)->key.local_port,
+	    opte_raddr[(opte_packet_t *)arg1],
+	    ((opte_packet_t *)arg1)->key.remote_port, this->bytes);
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 1) ? "FIN|" : "");
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 2) ? "SYN|" : "");
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 4) ? "RST|" : "");
@@ -36,9 +38,11 @@ PROV::tcp-send
 PROV::tcp-receive
 {
 	this->bytes = (xlate <ipinfo_t>((opte_packet_t *)arg1)).ip_plength - (xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_offset;
-	printf("%3d %22s <- %-22s %6d  (",  cpu,
-	    opte_local[&((opte_packet_t *)arg1)->key],
-	    opte_remote[&((opte_packet_t *)arg1)->key], this->bytes);
+	printf("%3d %16s:%-5d <- %16s:%-5d %6d  (",  cpu,
+	    opte_laddr[(opte_packet_t *)arg1],
+	    ((opte_packet_t *)arg1)->key.local_port,
+	    opte_raddr[(opte_packet_t *)arg1],
+	    ((opte_packet_t *)arg1)->key.remote_port, this->bytes);
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 1) ? "FIN|" : "");
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 2) ? "SYN|" : "");
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 4) ? "RST|" : "");

@@ -7,7 +7,7 @@
  */
 #pragma D option quiet
 
-#define HEAD printf("%3s %10s  %-22s %-22s %-12s    %s\n", "CPU", "DELTA(us)", "LOCAL", "REMOTE", "OLD", "NEW")
+#define HEAD printf("%3s %10s  %-16s %5s %-16s %5s %-12s    %s\n", "CPU", "DELTA(us)", "LOCAL", "PORT", "REMOTE", "PORT", "OLD", "NEW")
 
 dtrace:::BEGIN
 {
@@ -20,11 +20,13 @@ PROV::tcp-state-change
 {
 	this->delta = (timestamp - last) / 1000;
 	last = timestamp;
-	printf("%3d %10d  %-22s %-22s %-12s -> %s\n",
+	printf("%3d %10d  %-16s %5d %-16s %5d %-12s -> %s\n",
 	    cpu,
 	    this->delta,
-	    opte_local[&((opte_packet_t *)arg1)->key],
-	    opte_remote[&((opte_packet_t *)arg1)->key],
+	    opte_laddr[(opte_packet_t *)arg1],
+	    ((opte_packet_t *)arg1)->key.local_port,
+	    opte_raddr[(opte_packet_t *)arg1],
+	    ((opte_packet_t *)arg1)->key.remote_port,
 	    opte_state[arg2],
 	    opte_state[((opte_packet_t *)arg1)->state]);
 	line++;

@@ -10,9 +10,11 @@
 PROV::ip-send,
 PROV::ip-receive
 {
-	@bytes[opte_port[(opte_port_t *)arg0],
-	    opte_local[&((opte_packet_t *)arg1)->key],
-	    opte_remote[&((opte_packet_t *)arg1)->key],
+	@talk[opte_port[(opte_port_t *)arg0],
+	    opte_laddr[(opte_packet_t *)arg1],
+	    ((opte_packet_t *)arg1)->key.local_port,
+	    opte_raddr[(opte_packet_t *)arg1],
+	    ((opte_packet_t *)arg1)->key.remote_port,
 	    opte_proto[((opte_packet_t *)arg1)->key.proto]] =
 	    sum(((opte_packet_t *)arg1)->frame_len);
 }
@@ -20,8 +22,8 @@ PROV::ip-receive
 tick-5s,
 dtrace:::END
 {
-	trunc(@bytes, 20);
-	printf("%-12s %-22s %-22s %-6s %12s\n", "PORT", "LOCAL", "REMOTE", "PROTO", "BYTES");
-	printa("%-12s %-22s %-22s %-6s %@12d\n", @bytes);
-	trunc(@bytes);
+	trunc(@talk, 20);
+	printf("%-12s %-16s %5s %-16s %5s %-6s %12s\n", "PORT", "LOCAL", "PORT", "REMOTE", "PORT", "PROTO", "BYTES");
+	printa("%-12s %-16s %5d %-16s %5d %-6s %@12d\n", @talk);
+	trunc(@talk);
 }

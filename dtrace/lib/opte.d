@@ -130,15 +130,9 @@ inline string opte_ip[uint8_t *a] =
 	*(uint64_t *)a == 0 && *(uint32_t *)(a + 8) == htonl(0xffff) ?
 	inet_ntoa((ipaddr_t *)(a + 12)) : inet_ntoa6((in6_addr_t *)a);
 
-/* The guest's end of a flow and the far one, as address and port. */
-inline string opte_local[opte_key_t *k] =
-	strjoin(k->family == 4 ? "" : "[",
-	strjoin(opte_addr[k->local, k->family],
-	strjoin(k->family == 4 ? ":" : "]:", lltostr(k->local_port))));
-inline string opte_remote[opte_key_t *k] =
-	strjoin(k->family == 4 ? "" : "[",
-	strjoin(opte_addr[k->remote, k->family],
-	strjoin(k->family == 4 ? ":" : "]:", lltostr(k->remote_port))));
+/* The guest's address of a packet and the far one. */
+inline string opte_laddr[opte_packet_t *p] = opte_addr[p->key.local, p->key.family];
+inline string opte_raddr[opte_packet_t *p] = opte_addr[p->key.remote, p->key.family];
 
 /* A port's name, or a dash. */
 inline string opte_port[opte_port_t *p] = p == NULL ? "-" : p->name;
