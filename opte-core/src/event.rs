@@ -729,6 +729,9 @@ impl FlowEnd {
 
 /// Who watches the engine.
 pub trait Observer {
+    /// Whether anybody can ever watch.
+    const CAN_WATCH: bool = true;
+
     /// Whether anybody wants this event. Asked before the arguments are put
     /// together, so it must be cheap.
     fn enabled(&self, probe: Probe) -> bool;
@@ -749,6 +752,8 @@ pub trait Observer {
 pub struct Unobserved;
 
 impl Observer for Unobserved {
+    const CAN_WATCH: bool = false;
+
     #[inline(always)]
     fn enabled(&self, _: Probe) -> bool {
         false

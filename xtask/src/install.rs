@@ -78,8 +78,8 @@ pub(crate) fn search_path() -> OsString {
     path
 }
 
-/// Whether this process may install packages.
-fn is_root() -> bool {
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()

@@ -28,6 +28,7 @@ mod script;
 mod step;
 mod test;
 mod tidy;
+mod tracer;
 mod tshark;
 mod workspace;
 
@@ -56,6 +57,8 @@ enum Command {
     Bless(case::bless::Args),
     /// Write docs/probes.md and the types of dtrace/lib/opte.d from the declaration
     Probes(probe::Args),
+    /// Run scripts of dtrace/ on golden cases, by the real DTrace (as root)
+    Tracer(tracer::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
     Record(record::Args),
     /// Play end-to-end tests with Debian's programs as guests (no root)
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::Cases(args) => case::run(args),
         Command::Bless(args) => case::bless::run(args),
         Command::Probes(args) => probe::run(args),
+        Command::Tracer(args) => tracer::run(args),
         Command::Record(args) => record::run(args),
         Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),

@@ -187,6 +187,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
+        if O::CAN_WATCH && env.watched {
+            port.tell_frame(env, Direction::Out, frame);
+        }
         let way = (Direction::Out, false);
         let onward = match port.process(env, way, (read, packet), frame, (self, out)) {
             Ok(onward) => onward,
@@ -373,7 +376,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let (port, way) = (entry.port, (Direction::In, entry.external));
         match port.process(env, way, read, frame, answers) {
             Ok(_) => {
-                if env.watched {
+                if O::CAN_WATCH && env.watched {
                     port.tell_frame(env, Direction::In, frame);
                 }
                 Verdict::Port(port.id)

@@ -78,9 +78,6 @@ impl<R: RawMutex> Port<R> {
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
         counters.bytes.add(u64::try_from(len).unwrap_or(0));
-        if env.watched && dir == Direction::Out {
-            self.tell_frame(env, dir, frame);
-        }
         observe!(
             env.observer,
             PortProcessEntry {

@@ -75,7 +75,7 @@ impl<R: RawMutex> Port<R> {
         frame: &[u8],
         out: &mut impl Output,
     ) {
-        if env.watched {
+        if O::CAN_WATCH && env.watched {
             self.tell_bytes(env, Direction::In, frame, frame.len());
         }
         out.to_port(self.id, frame);
@@ -142,7 +142,7 @@ impl<R: RawMutex> Port<R> {
         dir: Direction,
         dropped: &Dropped,
     ) {
-        if let Some(key) = dropped.key.as_ref().filter(|_| env.watched) {
+        if let Some(key) = dropped.key.as_ref().filter(|_| O::CAN_WATCH && env.watched) {
             let (port, packet) = (&self.tag, &PacketView::of_key(dir, key));
             either!(env, dir, IpDropOut, IpDropIn { port, packet });
         }
@@ -170,7 +170,7 @@ impl<R: RawMutex> Port<R> {
                 }
             );
         }
-        if !env.watched {
+        if !(O::CAN_WATCH && env.watched) {
             return;
         }
         match flow.inside.proto {
@@ -193,7 +193,7 @@ impl<R: RawMutex> Port<R> {
         old: State,
         frame: &impl Frame,
     ) {
-        if !env.watched {
+        if !(O::CAN_WATCH && env.watched) {
             return;
         }
         let (port, packet) = (&self.tag, &self.view(dir, flow, frame));
@@ -229,7 +229,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Tells of a flow that has ended.
     pub(super) fn tell_end<O: Observer>(&self, env: &Env<'_, R, O>, flow: &Flow) {
-        if env.watched && flow.inside.proto == Proto::UDP {
+        if O::CAN_WATCH && env.watched && flow.inside.proto == Proto::UDP {
             let (port, packet) = (&self.tag, &PacketView::of_key(flow.opened, &flow.inside));
             fire(env.observer, &Event::UdpStreamClose { port, packet });
         }

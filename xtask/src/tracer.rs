@@ -1,0 +1,277 @@
+//! The step `tracer`: scripts of `dtrace/`, run by the real DTrace.
+//!
+//! Purpose   what a script prints is compared with what `xded replay` says of
+//!           the same frames.
+//! Terms     tracer  DTrace for Linux: `DTRACE`, or one that is put below
+//!                   `target/dtrace` by `dtrace/get-dtrace-linux.sh`
+//! Flow      tracer -> compile all scripts at once -> for each golden case of
+//!           [`RUNS`]: opte-trace -c 'xded replay ..' -> compare
+//! Failure   who isn't root or can't get DTrace skips the step.
+
+use crate::case::{self, Replay};
+use crate::install::{find, is_root};
+use crate::step::{self, Outcome, Step};
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+
+/// A script on a case, and what holds of its lines.
+type Run = (&'static str, &'static str, fn(&Told) -> Result<()>);
+
+const RUNS: &[Run] = &[
+    ("malformed", "opte-drops", drops_are_counted),
+    ("malformed", "opte-bad-packet", bad_packets_are_told),
+    ("real-curl", "opte-ipproto", packets_are_counted),
+    ("real-curl", "opte-tcpstate", connections_come_and_go),
+    ("snat", "opte-nat", ports_are_taken),
+    ("real-ping", "opte-port-process", every_frame_has_a_line),
+];
+
+/// What a script printed, and what the replay wrote.
+struct Told {
+    /// The words of each line, the header's too.
+    lines: Vec<Vec<String>>,
+    /// A verdict for each frame that went in.
+    verdicts: Vec<Value>,
+}
+
+impl Told {
+    /// Lines whose first word is this.
+    fn of<'a>(&'a self, first: &'a str) -> impl Iterator<Item = &'a [String]> {
+        let lines = self.lines.iter().map(Vec::as_slice);
+        lines.filter(move |line| line.first().is_some_and(|word| word == first))
+    }
+
+    /// Lines that aren't headers: those that have this many words and no
+    /// header's first word.
+    fn events(&self) -> impl Iterator<Item = &[String]> {
+        let lines = self.lines.iter().map(Vec::as_slice);
+        lines.filter(|line| {
+            let first = line.first().map_or("", String::as_str);
+            !matches!(first, "" | "PORT" | "CPU" | "SADDR" | "Tracing...")
+        })
+    }
+}
+
+/// What `tracer` is told.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the step alone.
+pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
+    let root = workspace::root();
+    Ok(step::run_all(vec![Step::new("tracer", || check(&root))]).finish())
+}
+
+/// Runs everything.
+pub(crate) fn check(root: &Path) -> Result<Outcome> {
+    let tracer = match tracer(root)? {
+        Ok(tracer) => tracer,
+        Err(why) => return Ok(Outcome::skip(why)),
+    };
+    let mut outcome = Outcome::default();
+    let mut take = |what: String, result: Result<()>| match result {
+        Ok(()) => outcome.passed += 1,
+        Err(error) => outcome.failures.push(format!("{what}: {error:#}")),
+    };
+    take("dtrace/*.d".to_owned(), compile(root, &tracer));
+    let driver = case::driver(root)?;
+    for (name, script, holds) in RUNS {
+        let told = trace(root, &tracer, &case::replay(root, &driver, name)?, script);
+        take(
+            format!("{script} on {name}"),
+            told.and_then(|told| holds(&told)),
+        );
+    }
+    outcome.note = format!("{} scripts on cases", RUNS.len());
+    Ok(outcome)
+}
+
+/// The tracer, or why there is none.
+fn tracer(root: &Path) -> Result<Result<PathBuf, String>> {
+    if !cfg!(target_os = "linux") || !is_root() {
+        return Ok(Err("tracing is for root on Linux".to_owned()));
+    }
+    if let Some(tracer) = std::env::var_os("DTRACE") {
+        return Ok(Ok(tracer.into()));
+    }
+    let folder = root.join("target/dtrace");
+    let tracer = folder.join("dtrace");
+    if tracer.is_file() {
+        return Ok(Ok(tracer));
+    }
+    if find("apt-get").is_none() {
+        return Ok(Err("there is no DTrace; set DTRACE".to_owned()));
+    }
+    let done = Command::new(root.join("dtrace/get-dtrace-linux.sh"))
+        .arg(&folder)
+        .output()
+        .context("can't run get-dtrace-linux.sh")?;
+    Ok(match done.status.success() {
+        true => Ok(tracer),
+        false => Err(format!("can't get DTrace: {}", text(&done))),
+    })
+}
+
+/// Has the tracer compile every script, all in one run.
+fn compile(root: &Path, tracer: &Path) -> Result<()> {
+    let folder = root.join("dtrace");
+    let mut command = Command::new(tracer);
+    command.args(["-Z", "-e", "-q", "-C", "-DPROV=opte$target:*", "-L"]);
+    command.arg(folder.join("lib")).args(["-c", "/bin/true"]);
+    for entry in std::fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "d") {
+            command.arg("-s").arg(path);
+        }
+    }
+    let done = command.output().context("can't run the tracer")?;
+    ensure!(done.status.success(), "{}", text(&done));
+    Ok(())
+}
+
+/// Runs a script on a replay.
+fn trace(root: &Path, tracer: &Path, replay: &Replay, script: &str) -> Result<Told> {
+    let words: Option<Vec<&str>> = replay.words.iter().map(|word| word.to_str()).collect();
+    let words = words.context("a path isn't UTF-8")?;
+    let spaced = words.iter().any(|word| word.contains(char::is_whitespace));
+    ensure!(!spaced, "the tracer splits commands at blanks: {words:?}");
+    let done = Command::new(root.join("dtrace/opte-trace"))
+        .env("DTRACE", tracer)
+        .args(["-c", &words.join(" "), script])
+        .output()
+        .context("can't run opte-trace")?;
+    ensure!(done.status.success(), "{}", text(&done));
+    replay.compare().context("being watched changes what happens")?;
+    let printed = String::from_utf8_lossy(&done.stdout);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+    let verdicts = std::fs::read_to_string(replay.out.join("verdicts.jsonl"))?;
+    Ok(Told {
+        lines: printed.lines().map(words).collect(),
+        verdicts: verdicts
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn text(done: &Output) -> String {
+    let (out, errors) = (&done.stdout, &done.stderr);
+    [out, errors]
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .join("\n")
+}
+
+/// The reason of each dropped frame, and how many there are.
+fn dropped(told: &Told) -> BTreeMap<String, u64> {
+    let mut dropped = BTreeMap::new();
+    for verdict in &told.verdicts {
+        if let Some(reason) = verdict.get("reason").and_then(Value::as_str) {
+            *dropped.entry(reason.to_owned()).or_insert(0) += 1;
+        }
+    }
+    dropped
+}
+
+/// PORT DIR LAYER RULE REASON COUNT
+fn drops_are_counted(told: &Told) -> Result<()> {
+    let mut printed = BTreeMap::new();
+    for line in told.events() {
+        if let [_, _, _, _, reason, count] = line {
+            *printed.entry(reason.clone()).or_insert(0) += count.parse::<u64>()?;
+        }
+    }
+    let expected = dropped(told);
+    ensure!(!expected.is_empty(), "nothing was dropped");
+    ensure!(
+        printed == expected,
+        "{printed:?} are printed, {expected:?} happened"
+    );
+    Ok(())
+}
+
+/// PORT DIR BYTES TYPE ERROR
+fn bad_packets_are_told(told: &Told) -> Result<()> {
+    let expected = dropped(told);
+    let mut lines = 0;
+    for line in told.events() {
+        let reason = line.last().context("an empty line")?;
+        ensure!(
+            expected.contains_key(reason),
+            "nothing was dropped for {reason}"
+        );
+        lines += 1;
+    }
+    ensure!(lines > 0, "nothing is printed");
+    Ok(())
+}
+
+/// SADDR DADDR PROTO COUNT
+fn packets_are_counted(told: &Told) -> Result<()> {
+    let mut total = 0;
+    let mut seen = [false; 2];
+    for line in told.events() {
+        let [from, _, proto, count] = line else {
+            continue;
+        };
+        if proto == "TCP" {
+            total += count.parse::<usize>()?;
+            seen[usize::from(from.contains(':'))] = true;
+        }
+    }
+    // Each packet is sent by one guest and, if nothing drops it, got by the other.
+    let tcp = |verdict: &&Value| verdict.to_string().contains("tcp ");
+    let sent = told.verdicts.iter().filter(tcp).count();
+    ensure!(seen == [true, true], "an IP version isn't printed");
+    ensure!(
+        total == 2 * sent,
+        "{total} packets are printed, {sent} were sent"
+    );
+    Ok(())
+}
+
+/// CPU DELTA LOCAL PORT REMOTE PORT OLD -> NEW
+fn connections_come_and_go(told: &Told) -> Result<()> {
+    let is =
+        |line: &[String], old: &str, new: &str| line.len() == 9 && line[6] == old && line[8] == new;
+    for (old, new) in [
+        ("CLOSED", "SYN_SENT"),
+        ("LISTEN", "SYN_RECEIVED"),
+        ("SYN_RECEIVED", "ESTABLISHED"),
+        ("LAST_ACK", "TIME_WAIT"),
+    ] {
+        for v6 in [false, true] {
+            let found = told
+                .of("0")
+                .chain(told.of("1"))
+                .any(|line| is(line, old, new) && line[2].contains(':') == v6);
+            ensure!(found, "no {old} -> {new} for IPv6 = {v6}");
+        }
+    }
+    Ok(())
+}
+
+/// PORT EVENT PROTO LOCAL PORT EXTERNAL PORT REMOTE PORT
+fn ports_are_taken(told: &Told) -> Result<()> {
+    let is_alloc = |line: &&[String]| line.get(1).is_some_and(|word| word == "alloc");
+    let mut taken = 0;
+    for line in told.events().filter(is_alloc) {
+        ensure!(line.len() == 9 && line[3] != line[5], "{line:?}");
+        taken += 1;
+    }
+    ensure!(taken > 0, "nothing is taken");
+    Ok(())
+}
+
+/// PORT DIR PATH PROTO LOCAL PORT REMOTE PORT RESULT
+fn every_frame_has_a_line(told: &Told) -> Result<()> {
+    let sent = told
+        .events()
+        .filter(|line| line.get(1).is_some_and(|dir| dir == "out"));
+    let (sent, frames) = (sent.count(), told.verdicts.len());
+    ensure!(sent == frames, "{sent} lines for {frames} frames");
+    Ok(())
+}
