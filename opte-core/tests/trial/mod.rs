@@ -13,6 +13,7 @@ mod overlay;
 mod paging;
 mod service;
 mod stress;
+mod watch;
 
 use crate::sim::Sled;
 use crate::sim::frame::{Flow, icmp6};
