@@ -145,7 +145,9 @@ fn trace(root: &Path, tracer: &Path, replay: &Replay, script: &str) -> Result<To
         .output()
         .context("can't run opte-trace")?;
     ensure!(done.status.success(), "{}", text(&done));
-    replay.compare().context("being watched changes what happens")?;
+    replay
+        .compare()
+        .context("being watched changes what happens")?;
     let printed = String::from_utf8_lossy(&done.stdout);
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
     let verdicts = std::fs::read_to_string(replay.out.join("verdicts.jsonl"))?;

@@ -469,7 +469,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             underlay: &self.underlay,
             choice: &self.choice,
             observer: &self.observer,
-            watched: self.observer.enabled_any(TRAFFIC),
+            watched: O::CAN_WATCH && self.observer.enabled_any(TRAFFIC),
             lane,
             now,
         }

@@ -9,7 +9,6 @@ use crate::flow::table::{FlowId, Name};
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::time::Coarse;
-use crate::wire::packet::Segment;
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
 use lock_api::RawMutex;
@@ -175,11 +174,7 @@ impl<R: RawMutex> Port<R> {
                 return taken;
             }
         } else if packet.tuple.proto == Proto::SCTP {
-            let before = flow.tcp.state();
-            taken = take_sctp(flow, dir, &packet.segment);
-            if taken == Taken::StateChanged {
-                self.tell_state(env, dir, flow, before, frame);
-            }
+            taken = self.take_sctp(env, flow, arrival, frame);
             if !matches!(taken, Taken::Same | Taken::StateChanged) {
                 return taken;
             }
@@ -191,19 +186,29 @@ impl<R: RawMutex> Port<R> {
         }
         taken
     }
-}
 
-/// Takes an SCTP packet into account for its association.
-#[inline(never)]
-fn take_sctp(flow: &mut Flow, dir: Direction, segment: &Segment) -> Taken {
-    let (chunk, before) = (Chunk::of(segment), flow.tcp.state());
-    if before.is_over() && chunk.opens() {
-        return Taken::Over;
-    }
-    match sctp::step(&mut flow.tcp, &chunk, dir) {
-        Err(reason) => Taken::Refused(reason),
-        Ok(()) if flow.tcp.state() != before => Taken::StateChanged,
-        Ok(()) => Taken::Same,
+    /// Takes an SCTP packet into account for its association.
+    #[inline(never)]
+    fn take_sctp<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        flow: &mut Flow,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
+    ) -> Taken {
+        let (dir, before) = (arrival.dir, flow.tcp.state());
+        let chunk = Chunk::of(&arrival.packet.segment);
+        if before.is_over() && chunk.opens() {
+            return Taken::Over;
+        }
+        match sctp::step(&mut flow.tcp, &chunk, dir) {
+            Err(reason) => Taken::Refused(reason),
+            Ok(()) if flow.tcp.state() == before => Taken::Same,
+            Ok(()) => {
+                self.tell_state(env, dir, flow, before, frame);
+                Taken::StateChanged
+            }
+        }
     }
 }
 
