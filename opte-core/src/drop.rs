@@ -143,6 +143,24 @@ drop_reasons! {
     LinkFull => c"link_full",
     /// An address that no other host beyond the gateway can have: unspecified, loopback, link-local, or the port's own.
     Martian => c"martian",
+    /// A group that no mapping takes to the underlay.
+    NoM2p => c"no_m2p",
+    /// A group that doesn't leave its link or its host.
+    GroupScope => c"group_scope",
+    /// A TCP segment to a group.
+    TcpToGroup => c"tcp_to_group",
+    /// A multicast frame on the underlay that is for receivers outside of the fleet only.
+    ReplicatedElsewhere => c"replicated_elsewhere",
+    /// A multicast frame on the underlay that a guest of this host sent.
+    MulticastLoop => c"multicast_loop",
+    /// A malformed IGMP or MLD message, or one that isn't from the link.
+    BadMembership => c"bad_membership",
+    /// An IGMP or MLD message that the gateway doesn't take: no report, or the guest may not join groups.
+    MembershipNotHeard => c"membership_not_heard",
+    /// The guest is in as many groups, or names as many sources, as it may.
+    MembershipFull => c"membership_full",
+    /// The guest sends more IGMP and MLD reports than it may.
+    MembershipRate => c"membership_rate",
 }
 
 impl DropReason {

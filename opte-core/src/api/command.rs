@@ -11,13 +11,13 @@ use super::page::Page;
 use super::port::TransitPrefix;
 use super::setup::{Applied, Setup};
 use super::{
-    ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, TunnelEndpoint, UnderlayRoute,
-    UnderlaySpec, V2b, V2p,
+    ExternalIps, FwRule, M2p, McastForward, McastHop, McastSub, Name, PortSpec, Prefix, RouteSpec,
+    SourceFilter, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2b, V2p,
 };
 use crate::wire::Vni;
 use crate::{Direction, LayerId};
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 /// One command.
@@ -95,6 +95,32 @@ pub enum Command {
     Stats(Option<Name>),
     /// Brings the host to the state that a setup describes, all or nothing.
     Apply(Setup),
+    /// Adds or changes multicast to physical mappings.
+    SetM2p(Vec<M2p>),
+    /// Removes the mapping of a group: the fleet's without a VNI.
+    ClearM2p(Option<Vni>, IpAddr),
+    /// Lists multicast to physical mappings, one page.
+    DumpM2p(u64),
+    /// Adds or changes next hops of an underlay group.
+    SetMcastFwd(Ipv6Addr, Vec<McastHop>),
+    /// Removes next hops of an underlay group by their addresses; an empty
+    /// list removes all.
+    ClearMcastFwd(Ipv6Addr, Vec<Ipv6Addr>),
+    /// Lists underlay groups with their next hops, one page.
+    DumpMcastFwd(u64),
+    /// Puts a port in a group, or changes from which sources it hears it.
+    McastSubscribe(Name, IpAddr, SourceFilter),
+    /// Takes a port out of a group that the operator put it in.
+    McastUnsubscribe(Name, IpAddr),
+    /// As [`Command::McastUnsubscribe`], for every group of a port, every
+    /// port of a group, or all of them.
+    McastUnsubscribeAll(Option<Name>, Option<IpAddr>),
+    /// Lists memberships, one page.
+    DumpMcastSubs(u64),
+    /// Whether a port's guest may join groups by IGMP and MLD.
+    SetMcastListen(Name, bool),
+    /// Changes the VNI of the fleet's groups, while there are none.
+    SetMcastVni(Vni),
 }
 
 /// What a command is answered with.
@@ -130,4 +156,10 @@ pub enum Response {
     Stats(Stats),
     /// What applying a setup changed.
     Applied(Applied),
+    /// Multicast to physical mappings.
+    M2p(Page<M2p>),
+    /// Underlay groups with their next hops.
+    McastFwd(Page<McastForward>),
+    /// Memberships.
+    McastSubs(Page<McastSub>),
 }

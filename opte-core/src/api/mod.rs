@@ -12,6 +12,7 @@ pub mod error;
 pub mod external;
 pub mod list;
 pub mod mapping;
+pub mod multicast;
 pub mod name;
 pub mod page;
 pub mod port;
@@ -26,6 +27,10 @@ pub use command::{Command, Response};
 pub use error::{ConfigError, ErrorCode, ObjectKind};
 pub use external::{ExternalIps, Floating, Snat};
 pub use mapping::{TunnelEndpoint, V2b, V2p};
+pub use multicast::{
+    FilterMode, M2p, McastForward, McastHop, McastMember, McastOrigin, McastSub, MulticastSpec,
+    SourceFilter,
+};
 pub use name::{Name, PortId};
 pub use page::{Page, Pager, Weight};
 pub use port::{DhcpOptions, Ipv4Config, Ipv6Config, PortOptions, PortSpec, TransitPrefix};

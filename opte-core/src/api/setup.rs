@@ -1,7 +1,7 @@
 //! The state that a host is to be in.
 
 use super::list::at_most;
-use super::{PortSpec, UnderlaySpec, V2b, V2p};
+use super::{MulticastSpec, PortSpec, UnderlaySpec, V2b, V2p};
 use crate::limits::{PORTS_MAX, V2B_MAX, V2P_MAX};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,6 +19,8 @@ pub struct Setup {
     /// Virtual to boundary mappings.
     #[serde(deserialize_with = "at_most::<_, _, V2B_MAX>")]
     pub v2b: Vec<V2b>,
+    /// Groups, their members and where their frames go.
+    pub multicast: MulticastSpec,
     /// Ports.
     #[serde(rename = "port", deserialize_with = "at_most::<_, _, PORTS_MAX>")]
     pub ports: Vec<PortSpec>,

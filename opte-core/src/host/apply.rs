@@ -3,7 +3,7 @@
 use super::Host;
 use super::device::{Devices, LinkDevice};
 use super::port_command::{PortChange, free_place, put, unique};
-use super::{mapping, underlay};
+use super::{mapping, multicast, underlay};
 use crate::Instant;
 use crate::api::setup::{Applied, Change, ChangeVerb};
 use crate::api::{
@@ -21,6 +21,7 @@ use lock_api::RawMutex;
 struct Plan<R: RawMutex> {
     underlay: underlay::Plan,
     mappings: mapping::Plan,
+    multicast: multicast::Plan,
     /// Ports that go, also those that come back with another identity.
     gone: Vec<Arc<Port<R>>>,
     new: Vec<(Arc<Port<R>>, PortSpec)>,
@@ -49,6 +50,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let Plan {
             underlay,
             mappings,
+            multicast,
             gone,
             changed,
             places,
@@ -69,6 +71,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         for (port, _) in &new {
             self.touch(port);
         }
+        let view = self.view();
+        self.multicast.commit(multicast, |name| {
+            let port = view.port_by_name(name)?;
+            Some((port.id, port.mac, port.vni))
+        });
         for link in closing {
             devices.close_link(link);
         }
@@ -106,11 +113,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let view = self.view();
         let underlay = self.underlay.plan(setup.underlay.as_ref())?;
         let mappings = self.mappings.plan_replace(&setup.v2p, &setup.v2b)?;
+        let multicast = self.multicast.plan(&setup.multicast, &setup.ports)?;
         let mut plan = Plan {
             changes: underlay_change(&underlay, setup)
                 .into_iter()
                 .chain(mappings.changes.clone())
+                .chain(multicast.changes.clone())
                 .collect(),
+            multicast,
             underlay,
             mappings,
             gone: Vec::new(),

@@ -52,6 +52,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::DumpRoutes(port, cursor) => {
                 self.named(port).map(|p| self.dump_routes(&p, *cursor))
             }
+            Command::DumpM2p(cursor) => Ok(Response::M2p(self.dump_m2p(*cursor))),
+            Command::DumpMcastFwd(cursor) => Ok(Response::McastFwd(self.dump_mcast_fwd(*cursor))),
+            Command::DumpMcastSubs(cursor) => {
+                Ok(Response::McastSubs(self.dump_mcast_subs(*cursor, now)))
+            }
             Command::ShowUnderlay => Ok(Response::Underlay(self.show_underlay())),
             Command::Stats(None) => Ok(Response::Stats(self.stats())),
             Command::Stats(Some(port)) => self
@@ -115,6 +120,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         devices: &mut impl Devices,
         out: &mut impl Output,
     ) -> Result<Response, ConfigError> {
+        let command = match self.change_multicast(command) {
+            Ok(done) => return done,
+            Err(other) => other,
+        };
         match command {
             Command::SetV2p(mappings) => self.mappings.set_v2p(&mappings).map(count),
             Command::ClearV2p(vni, addr) => done(self.mappings.clear_v2p(vni, addr)),

@@ -33,12 +33,14 @@ mod dump;
 mod encap;
 mod lane;
 pub mod mapping;
+mod multicast;
 mod port_command;
 pub mod underlay;
 pub(crate) mod view;
 
 use crate::api::PortId;
 use crate::api::mapping::BOUNDARY_VNI;
+use crate::api::multicast::is_underlay_group;
 use crate::event::{FlowEnd, Observer, observe};
 use crate::flow::Tuple;
 use crate::flow::record::Next;
@@ -49,7 +51,8 @@ use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
 use crate::port::{Dropped, Env};
 use crate::stats::HostCounters;
 use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
-use crate::wire::outer;
+use crate::wire::MacAddr;
+use crate::wire::outer::{self, Outer};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -59,6 +62,7 @@ pub use device::{Devices, LinkDevice};
 pub use lane::Lane;
 use lock_api::{Mutex, RawMutex};
 use mapping::Mappings;
+use multicast::Multicast;
 use underlay::{Accept, Underlay};
 use view::View;
 
@@ -83,6 +87,7 @@ pub struct Host<R: RawMutex, O> {
     view_generation: AtomicU64,
     mappings: Mappings<R>,
     underlay: Underlay<R>,
+    multicast: Multicast<R>,
     budget: Arc<Budget>,
     /// Chooses among equals, and the tunnels' source ports.
     choice: Keyed,
@@ -112,6 +117,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             view_generation: AtomicU64::new(1),
             mappings: Mappings::new(config.seed),
             underlay: Underlay::new(config.seed),
+            multicast: Multicast::new(config.seed),
             budget: Arc::new(Budget::new(HOST_FLOWS_MAX)),
             choice: Keyed::new(config.seed, "choice"),
             control: Mutex::new(Control::default()),
@@ -156,12 +162,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             out,
             |frame, out, onward, packet| {
                 let sent = match onward.to {
-                    Next::Path(path, vni) => {
+                    Some(Next::Path(path, vni)) => {
                         self.encapsulate(&env, frame, packet, (path, vni), onward.source_port, out)
                     }
-                    Next::Port(to) => {
+                    Some(Next::Port(to)) => {
                         self.deliver_next_door(&env, frame, port.id, PortId(to), &packet.tuple)
                     }
+                    None => return self.to_group(&env, port, frame, packet, out),
                 };
                 sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
             },
@@ -219,7 +226,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let len = frame.frame_len();
         let outer = match outer::parse(frame.head(), len) {
             Ok(Some(outer)) if self.underlay.is_ours(link, outer.mac, &outer.address) => outer,
-            Ok(_) => return self.underlay_frame(&env, link, frame, out),
+            Ok(other) => return self.not_to_us(&env, link, other, frame, out),
             Err(reason) => return self.refuse(&env, Direction::In, reason),
         };
         self.count_link(env.lane, link, Direction::In, len);
@@ -229,7 +236,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return self.refuse(&env, Direction::In, DropReason::Truncated);
         };
         if dst.is_multicast() {
-            return self.refuse(&env, Direction::In, DropReason::NoMulticast);
+            return self.from_group(&env, link, &outer, frame, out);
         }
         let to = env
             .view
@@ -269,6 +276,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 });
             self.advertise(&env, port, &policy, out);
         }
+        self.tick_multicast(&env, out);
         self.underlay.tick(now, out, &self.observer);
     }
 
@@ -286,6 +294,30 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         port.process(env, (Direction::In, external), frame, out, |_, _, _, _| {
             Ok(Verdict::Port(port.id))
         })
+    }
+
+    /// A frame that isn't Geneve to the host's own address: it may be to an
+    /// underlay group, whose MAC address it then has (RFC 2464 section 7).
+    #[inline(never)]
+    fn not_to_us(
+        &self,
+        env: &Env<'_, R, O>,
+        link: LinkId,
+        outer: Option<Outer>,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
+        let to_group = outer.filter(|outer| {
+            is_underlay_group(&outer.address)
+                && outer.mac == MacAddr::of_group(outer.address.into())
+                && self.underlay.mtu(link).is_some()
+        });
+        let Some(outer) = to_group else {
+            return self.underlay_frame(env, link, frame, out);
+        };
+        self.count_link(env.lane, link, Direction::In, frame.frame_len());
+        frame.pop(outer.len);
+        self.from_group(env, link, &outer, frame, out)
     }
 
     /// A frame that belongs to the underlay itself, or to nobody.

@@ -71,6 +71,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let view = self.view();
         let env = self.env_of(&view, 0, now);
         self.touch(port);
+        self.multicast.forget(port.id);
         port.table
             .clear(|_| true, |flow| port.ended(&env, flow, FlowEnd::Cleared));
         devices.close_port(port.id);

@@ -31,16 +31,23 @@ pub(super) enum NoHit {
 /// Where a rewritten frame goes; outbound only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Onward {
-    pub(crate) to: Next,
+    /// None for a packet to a group: the host knows who is in it.
+    pub(crate) to: Option<Next>,
     /// UDP source port of the tunnel.
     pub(crate) source_port: u16,
 }
 
 impl Onward {
+    /// To the members of a group.
+    pub(super) const TO_GROUP: Self = Self {
+        to: None,
+        source_port: 0,
+    };
+
     #[inline(always)]
     pub(super) const fn of(flow: &Flow) -> Self {
         Self {
-            to: flow.forward.to,
+            to: Some(flow.forward.to),
             source_port: flow.forward.source_port,
         }
     }

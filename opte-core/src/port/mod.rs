@@ -28,6 +28,7 @@
 pub(crate) mod decide;
 pub(crate) mod edit;
 mod fast;
+mod group;
 pub(crate) mod policy;
 mod process;
 mod slow;

@@ -6,7 +6,6 @@ use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
-use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
 use crate::wire::packet::{self, Packet, Reject};
@@ -110,8 +109,8 @@ impl<R: RawMutex> Port<R> {
         })
     }
 
-    /// Checks the MAC addresses and finds the flow key. Whether the guest's
-    /// frame is for a group.
+    /// Checks the MAC addresses and finds the flow key. Whether the frame is
+    /// for a group.
     #[inline(always)]
     fn read(
         &self,
@@ -125,8 +124,8 @@ impl<R: RawMutex> Port<R> {
         Ok(is_for_many)
     }
 
-    /// The guest sends from its own MAC address, and to the gateway; a frame
-    /// for it is addressed to it. Whether the guest's frame is for a group.
+    /// The guest sends from its own MAC address, and to the gateway or a group;
+    /// a frame for it is addressed to it or to a group. Whether it is a group.
     #[inline(always)]
     fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
         if dir == Direction::Out && head.first_chunk() == Some(&self.macs_out) {
@@ -138,7 +137,9 @@ impl<R: RawMutex> Port<R> {
             Direction::Out if dst != self.gateway_mac && !dst.is_multicast() => {
                 Err(DropReason::BadDestinationMac)
             }
-            Direction::In if dst != self.mac => Err(DropReason::BadDestinationMac),
+            Direction::In if dst != self.mac && !dst.is_multicast() => {
+                Err(DropReason::BadDestinationMac)
+            }
             _ => Ok(dst.is_multicast()),
         }
     }
@@ -199,23 +200,22 @@ impl<R: RawMutex> Port<R> {
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
             }
-            NoHit::Group => {
-                let result = self.group(env, frame.head(), arrival.packet);
-                return Err(self.conclude(env, dir, key, Path::None, result, out));
-            }
             NoHit::Refused(reason) => {
                 counters.hits.add(1);
                 let drop = Err(reason.into());
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss => match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
-                Ok(None) => self.slow(env, arrival, None, frame),
-                reply => {
-                    let result = self.hairpinned(env, dir, reply);
-                    return Err(self.conclude(env, dir, key, Path::None, result, out));
+            NoHit::Miss | NoHit::Group => {
+                match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
+                    Ok(None) if matches!(why, NoHit::Group) => self.group(env, arrival, frame),
+                    Ok(None) => self.slow(env, arrival, None, frame),
+                    reply => {
+                        let result = self.hairpinned(env, dir, reply);
+                        return Err(self.conclude(env, dir, key, Path::None, result, out));
+                    }
                 }
-            },
+            }
         };
         counters.misses.add(1);
         match decided {
@@ -296,28 +296,6 @@ impl<R: RawMutex> Port<R> {
     ) -> Result<Vec<u8>, Dropped> {
         self.stats.lane(env.lane).dir(dir).hairpins.add(1);
         reply?.ok_or_else(|| DropReason::UnknownEthertype.into())
-    }
-
-    /// A guest's frame for more than one. The gateway hears what is for it
-    /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
-    fn group<O>(
-        &self,
-        env: &Env<'_, R, O>,
-        head: &[u8],
-        packet: &Packet,
-    ) -> Result<Vec<u8>, Dropped> {
-        match self.hairpin(Direction::Out, head, Some(packet)) {
-            Ok(None) => {
-                let is_group = gateway::is_group(&packet.tuple.remote_ip());
-                // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
-                let reason = match is_group {
-                    true => DropReason::NoMulticast,
-                    false => DropReason::BadDestinationMac,
-                };
-                Err(Dropped::by(LayerId::Gateway, reason))
-            }
-            reply => self.hairpinned(env, Direction::Out, reply),
-        }
     }
 
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.

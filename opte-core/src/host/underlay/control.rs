@@ -58,20 +58,22 @@ impl Control {
         self.spec.as_ref().map(|spec| spec.address)
     }
 
-    /// The path for a flow to `dest`, made if there is none.
+    /// The path for a flow to `dest` by the route to `toward`, made if there
+    /// is none.
     pub(super) fn path_for(
         &mut self,
         cx: &Context<'_>,
         dest: &Ipv6Addr,
+        toward: &Ipv6Addr,
         flow_hash: u32,
     ) -> Result<(PathId, Looked), DropReason> {
         let ours = self.address().ok_or(DropReason::NoUnderlayRoute)?;
-        if *dest == ours {
+        if *toward == ours {
             return Err(DropReason::NoUnderlayRoute);
         }
         let hop = self
             .routes
-            .pick(self.key, dest, flow_hash, |_| true)
+            .pick(self.key, toward, flow_hash, |_| true)
             .ok_or(DropReason::NoUnderlayRoute)?;
         if !self.links.contains_key(&hop.link) {
             return Err(DropReason::NoLink);

@@ -249,8 +249,25 @@ impl<R: RawMutex> Underlay<R> {
         now: Instant,
         seen: &impl Observer,
     ) -> Result<PathId, DropReason> {
+        self.path_toward(sled, sled, flow_hash, now, seen)
+    }
+
+    /// As [`Self::path_for`], by the route to `toward`: a group's copies go
+    /// where its next hop is.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn path_toward(
+        &self,
+        dest: &Ipv6Addr,
+        toward: &Ipv6Addr,
+        flow_hash: u32,
+        now: Instant,
+        seen: &impl Observer,
+    ) -> Result<PathId, DropReason> {
         let cx = self.context(now, seen);
-        let found = self.control.lock().path_for(&cx, sled, flow_hash);
+        let found = self.control.lock().path_for(&cx, dest, toward, flow_hash);
         let (id, looked) = found?;
         looked.fire(seen);
         Ok(id)
