@@ -111,7 +111,7 @@ drop_reasons! {
     UnderlayNotGeneve => c"underlay_not_geneve",
     /// A malformed outer header on the underlay.
     BadUnderlay => c"bad_underlay",
-    /// A Geneve header with an impossible length or a version above zero.
+    /// A Geneve header with an impossible length.
     BadGeneve => c"bad_geneve",
     /// A Geneve option that is unknown and marked critical.
     GeneveCriticalOption => c"geneve_critical_option",
@@ -161,6 +161,10 @@ drop_reasons! {
     MembershipFull => c"membership_full",
     /// The guest sends more IGMP and MLD reports than it may.
     MembershipRate => c"membership_rate",
+    /// A Geneve header of a version above zero.
+    GeneveVersion => c"geneve_version",
+    /// A guest's MAC address on the underlay with the VNI of another VPC.
+    WrongVni => c"wrong_vni",
 }
 
 impl DropReason {

@@ -100,3 +100,17 @@ pub const MCAST_SOURCES_MAX: usize = 64;
 pub const MCAST_RECORDS_MAX: usize = 256;
 /// Ports whose queries and expiry one tick looks after.
 pub const MCAST_LISTENERS_PER_TICK: usize = 64;
+/// MTU of a port that is allowed whatever the underlay carries: guests expect
+/// it, and are told when a path has less.
+pub const PORT_MTU_ALWAYS: u16 = 1_500;
+/// Named address sets of a host.
+pub const ADDRESS_SETS_MAX: usize = 1_024;
+/// Prefixes of one address set.
+pub const ADDRESS_SET_PREFIXES_MAX: usize = 16_384;
+/// Prefixes of all address sets of a host.
+pub const ADDRESS_SET_PREFIXES_ALL_MAX: usize = 1_048_576;
+/// Prefixes that the rules of one port ask for by naming sets, counted once
+/// for each rule that names them.
+pub const FW_SET_PREFIXES_MAX: usize = 1_048_576;
+/// Settings of one command.
+pub const SETTINGS_MAX: usize = 64;

@@ -5,11 +5,13 @@
 //! becomes a new variant with a new number.
 
 use super::dump::{
-    LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry, UnderlayEntry,
+    AddressSetEntry, LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry,
+    UnderlayEntry,
 };
 use super::page::Page;
 use super::port::TransitPrefix;
-use super::setup::{Applied, Setup};
+use super::setting::Setting;
+use super::setup::{Applied, Setup, SetupPart};
 use super::{
     ExternalIps, FwRule, M2p, McastForward, McastHop, McastSub, Name, PortSpec, Prefix, RouteSpec,
     SourceFilter, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2b, V2p,
@@ -121,6 +123,20 @@ pub enum Command {
     SetMcastListen(Name, bool),
     /// Changes the VNI of the fleet's groups, while there are none.
     SetMcastVni(Vni),
+    /// Changes settings of a port: timeouts, limits, MTU.
+    SetPortOptions(Name, Vec<Setting>),
+    /// Makes an address set, or gives one that is there other addresses.
+    SetAddressSet(Name, Vec<Prefix>),
+    /// Deletes an address set that no rule names.
+    DeleteAddressSet(Name),
+    /// Lists address sets, one page.
+    ListAddressSets(u64),
+    /// An address set's prefixes, one page.
+    DumpAddressSet(Name, u64),
+    /// As [`Command::Apply`], with the setup in parts.
+    ApplyParts(Vec<SetupPart>),
+    /// Changes settings of the host as a whole.
+    SetHostOptions(Vec<Setting>),
 }
 
 /// What a command is answered with.
@@ -162,4 +178,8 @@ pub enum Response {
     McastFwd(Page<McastForward>),
     /// Memberships.
     McastSubs(Page<McastSub>),
+    /// Address sets.
+    AddressSets(Page<AddressSetEntry>),
+    /// An address set's prefixes.
+    Prefixes(Page<Prefix>),
 }

@@ -174,6 +174,8 @@ object_kinds! {
     McastForward = 51, "mcast-fwd";
     /// A port's membership in a group.
     McastMember = 52, "mcast-sub";
+    /// A named set of addresses.
+    AddressSet = 40, "address set";
 }
 
 impl From<ObjectKind> for u16 {

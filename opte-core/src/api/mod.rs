@@ -6,6 +6,7 @@
 //! exists is well-formed (a prefix length fits its family, a name is a name),
 //! whether it makes sense is checked when a command is planned.
 
+pub mod address_set;
 pub mod command;
 pub mod dump;
 pub mod error;
@@ -19,10 +20,12 @@ pub mod port;
 pub mod prefix;
 pub mod route;
 pub mod rule;
+pub mod setting;
 pub mod setup;
 mod text;
 pub mod underlay;
 
+pub use address_set::AddressSet;
 pub use command::{Command, Response};
 pub use error::{ConfigError, ErrorCode, ObjectKind};
 pub use external::{ExternalIps, Floating, Snat};
@@ -37,5 +40,6 @@ pub use port::{DhcpOptions, Ipv4Config, Ipv6Config, PortOptions, PortSpec, Trans
 pub use prefix::Prefix;
 pub use route::{GatewayId, RouteClass, RouteSpec, RouteTarget};
 pub use rule::{FwAction, FwRule, HostFilter, PortRange, ProtoFilter};
-pub use setup::{Applied, Change, ChangeVerb, Setup};
+pub use setting::Setting;
+pub use setup::{Applied, Change, ChangeVerb, HostOptions, Setup, SetupPart};
 pub use underlay::{LinkSpec, UnderlayRoute, UnderlaySpec};

@@ -13,7 +13,8 @@
 //!               know compares the generations of the pages.
 
 use super::dump::{
-    LayerDumpEntry, LayerFlow, PortEntry, RouteEntry, RuleEntry, RuleText, TcpEntry, UftEntry,
+    AddressSetEntry, LayerDumpEntry, LayerFlow, PortEntry, RouteEntry, RuleEntry, RuleText,
+    TcpEntry, UftEntry,
 };
 use super::port::{DhcpOptions, TransitPrefix};
 use super::{ExternalIps, Floating, FwRule, HostFilter, PortRange, Prefix, ProtoFilter, Snat};
@@ -150,6 +151,7 @@ weights! {
     HostFilter: ;
     ProtoFilter: ;
     PortRange: ;
+    AddressSetEntry: ;
     TunnelEndpoint: ;
     V2p: ;
     RouteEntry: ;

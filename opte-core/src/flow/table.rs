@@ -41,7 +41,9 @@ pub struct Table<R: RawMutex> {
     shards: Box<[Mutex<R, Shard>]>,
     hasher: Hasher,
     flows: AtomicU32,
-    flows_max: u32,
+    flows_max: AtomicU32,
+    /// What it was made for: `flows_max` may be less, never more.
+    room: u32,
     budget: Arc<Budget>,
 }
 
@@ -57,7 +59,7 @@ struct Shard {
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicU32,
-    max: u32,
+    max: AtomicU32,
 }
 
 impl Budget {
@@ -66,7 +68,7 @@ impl Budget {
     pub const fn new(max: u32) -> Self {
         Self {
             used: AtomicU32::new(0),
-            max,
+            max: AtomicU32::new(max),
         }
     }
 
@@ -76,8 +78,19 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Flows that there may be.
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many flows there may be. Those that are there stay.
+    pub fn set_max(&self, max: u32) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
     fn take(&self) -> bool {
-        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.max;
+        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.max();
         if !taken {
             self.give();
         }
@@ -110,7 +123,8 @@ impl<R: RawMutex> Table<R> {
             shards: (0..shards).map(shard).collect(),
             hasher: Hasher::new(seed),
             flows: AtomicU32::new(0),
-            flows_max,
+            flows_max: AtomicU32::new(flows_max),
+            room: flows_max,
             budget,
         }
     }
@@ -119,6 +133,19 @@ impl<R: RawMutex> Table<R> {
     #[must_use]
     pub fn len(&self) -> u32 {
         self.flows.load(Ordering::Relaxed)
+    }
+
+    /// Flows that the table was made for.
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        self.room
+    }
+
+    /// Changes how many flows there may be, up to [`Table::room`]. Those that
+    /// are there stay.
+    pub fn limit(&self, flows_max: u32) {
+        self.flows_max
+            .store(flows_max.min(self.room), Ordering::Relaxed);
     }
 
     /// Whether there is no flow.
@@ -454,7 +481,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         mut ended: impl FnMut(&mut Flow),
     ) -> Result<FlowId, DropReason> {
         let table = self.table;
-        if table.flows.load(Ordering::Relaxed) >= table.flows_max {
+        if table.flows.load(Ordering::Relaxed) >= table.flows_max.load(Ordering::Relaxed) {
             self.evict(options, &mut ended)
                 .ok_or(DropReason::PortFlowsFull)?;
         }

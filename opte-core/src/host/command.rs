@@ -3,7 +3,7 @@
 use super::device::Devices;
 use super::{Control, Host};
 use crate::Instant;
-use crate::api::{Command, ConfigError, ErrorCode, Name, ObjectKind, Response};
+use crate::api::{Command, ConfigError, ErrorCode, Name, ObjectKind, Response, Setup};
 use crate::event::{Observer, observe};
 use crate::port::Port;
 use crate::verdict::Output;
@@ -58,6 +58,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 Ok(Response::McastSubs(self.dump_mcast_subs(*cursor, now)))
             }
             Command::ShowUnderlay => Ok(Response::Underlay(self.show_underlay())),
+            Command::ListAddressSets(cursor) => {
+                Ok(Response::AddressSets(self.list_address_sets(*cursor)))
+            }
+            Command::DumpAddressSet(name, cursor) => self.dump_address_set(name, *cursor),
             Command::Stats(None) => Ok(Response::Stats(self.stats())),
             Command::Stats(Some(port)) => self
                 .named(port)
@@ -94,6 +98,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
             Command::AttachSubnet(name, prefix) => (Some(name), self.attach(&name, prefix)?),
             Command::DetachSubnet(name, prefix) => (Some(name), self.detach(&name, prefix)?),
+            Command::SetPortOptions(name, settings) => (
+                Some(name),
+                self.set_port_options(&name, &settings, devices)?,
+            ),
             command => (None, self.change_host(command, now, devices, out)?),
         };
         if matches!(&response, Response::Applied(applied) if applied.changes.is_empty()) {
@@ -138,6 +146,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 done(self.underlay.del_route(&route, now, out, &self.observer))
             }
             Command::Apply(setup) => self.apply(setup, now, devices, out),
+            Command::ApplyParts(parts) => self.apply(Setup::from_parts(parts), now, devices, out),
+            Command::SetAddressSet(name, prefixes) => self.set_address_set(name, prefixes),
+            Command::DeleteAddressSet(name) => self.delete_address_set(&name),
+            Command::SetHostOptions(settings) => self.set_host_options(&settings),
             _ => Err(ConfigError::new(
                 ErrorCode::UnknownCommand,
                 ObjectKind::Request,

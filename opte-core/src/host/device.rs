@@ -29,6 +29,12 @@ pub trait Devices {
     /// Removes the guest's side of a port.
     fn close_port(&mut self, id: PortId);
 
+    /// Tells the guest's side of a port that its MTU is another one now. What
+    /// can't be done is left: the guest also learns it from the gateway.
+    fn set_port_mtu(&mut self, id: PortId, mtu: u16) {
+        let _ = (id, mtu);
+    }
+
     /// Opens an underlay link.
     ///
     /// # Errors

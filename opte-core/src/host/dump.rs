@@ -51,7 +51,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             external: spec.external.clone(),
             attached_subnets: spec.attached_subnets.clone(),
             transit: spec.transit.clone(),
-            generation: u64::from(policy.generation),
+            generation: policy.revision,
             flows: port.table.len(),
             stats: PortStats {
                 inbound: port.stats.total(Direction::In),
@@ -128,7 +128,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let rules = layer_rules(&policy, layer, now).enumerate().skip(skip);
         let rules =
             rules.map(|(at, rule)| (u64::try_from(at).unwrap_or(0), LayerDumpEntry::Rule(rule)));
-        let mut page = page(rules, u64::from(policy.generation));
+        let mut page = page(rules, policy.revision);
         if page.next.is_none() && matches!(layer, LayerId::Firewall | LayerId::Nat) {
             page.next = Some(FLOWS);
         }
@@ -220,7 +220,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 };
                 (u64::try_from(at).unwrap_or(0), entry)
             });
-        Response::Routes(page(routes, u64::from(policy.generation)))
+        Response::Routes(page(routes, policy.revision))
     }
 
     pub(super) fn dump_v2p(&self, cursor: u64) -> Page<V2p> {
@@ -230,6 +230,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             next,
             generation: self.host_generation(),
         }
+    }
+
+    /// One page of a short listing of the host, from entry `cursor` on.
+    pub(super) fn list_page<T: Weight>(
+        &self,
+        entries: impl Iterator<Item = T>,
+        cursor: u64,
+    ) -> Page<T> {
+        let skip = usize::try_from(cursor).unwrap_or(usize::MAX);
+        page((0_u64..).zip(entries).skip(skip), self.host_generation())
     }
 
     pub(super) fn dump_v2b(&self, cursor: u64) -> Page<V2b> {
@@ -354,7 +364,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         ];
         let pools = pools.filter(|counter| counter.value > 0);
         Stats {
-            generation: u64::from(port.policy().generation),
+            generation: port.policy().revision,
             flows: port.table.len(),
             counters: counters.map(counter).into_iter().chain(pools).collect(),
             drops: drop_counters(|reason| port_drops(port, reason)),
@@ -420,7 +430,7 @@ fn flow_page<R: RawMutex, T>(
         left = left.saturating_sub(u32::from(entries.len() > before));
         true
     });
-    let generation = u64::from(port.policy().generation);
+    let generation = port.policy().revision;
     Page {
         entries,
         next,

@@ -20,7 +20,9 @@
 //!               So a stamp is never newer than the answer that it comes with.
 //!           M3  a change moves the slots of the mappings that it changes and
 //!               no others: decisions about anything else stay valid, but for
-//!               the few that hash to the same slot and are made again.
+//!               the few that hash to the same slot and are made again. One
+//!               more slot moves with every change, for decisions that depend
+//!               on several mappings.
 //!           M4  what can fail (checks, limits, memory) comes before the first
 //!               change.
 //!
@@ -142,6 +144,12 @@ impl<R: RawMutex> Mappings<R> {
     pub fn stamp(&self, vni: Vni, addr: &IpAddr) -> Stamp {
         self.generations
             .stamp(v2p::Place::of(&self.key, vni, addr).slot)
+    }
+
+    /// The present state of all mappings together.
+    #[must_use]
+    pub fn stamp_of_all(&self) -> Stamp {
+        self.generations.stamp(ALL)
     }
 
     /// Makes every decision about an address be made again: something else
@@ -332,13 +340,16 @@ impl<R> fmt::Debug for Mappings<R> {
     }
 }
 
+/// A slot that every change moves, after those of the mappings.
+const ALL: Slot = Slot(v2b::SLOTS.end);
+
 /// The counters of changes.
 struct Generations(Box<[AtomicU32]>);
 
 impl Generations {
     fn new() -> Self {
-        let all = (0..v2b::SLOTS.end).map(|_| AtomicU32::new(0));
-        Self(all.collect())
+        let slots = (0..=ALL.0).map(|_| AtomicU32::new(0));
+        Self(slots.collect())
     }
 
     #[inline]
@@ -352,8 +363,10 @@ impl Generations {
     }
 
     fn bump(&self, slot: Slot) {
-        if let Some(counter) = self.0.get(usize::from(slot.0)) {
-            counter.fetch_add(1, Ordering::Release);
+        for slot in [slot, ALL] {
+            if let Some(counter) = self.0.get(usize::from(slot.0)) {
+                counter.fetch_add(1, Ordering::Release);
+            }
         }
     }
 }

@@ -23,6 +23,7 @@
     )
 )]
 
+mod address_set;
 pub(crate) mod advertise;
 mod apply;
 mod built_in;
@@ -33,7 +34,9 @@ mod dump;
 mod encap;
 mod lane;
 pub mod mapping;
+mod mtu;
 mod multicast;
+mod option;
 mod port_command;
 pub mod underlay;
 pub(crate) mod view;
@@ -49,6 +52,7 @@ use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
 use crate::port::{Dropped, Env};
+use crate::rule::AddressSets;
 use crate::stats::HostCounters;
 use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
 use crate::wire::MacAddr;
@@ -86,6 +90,8 @@ pub struct Host<R: RawMutex, O> {
     /// `view.generation`, to look at without the lock.
     view_generation: AtomicU64,
     mappings: Mappings<R>,
+    /// What `hosts=set=NAME` stands for; the ports' policies have their own.
+    address_sets: Mutex<R, AddressSets>,
     underlay: Underlay<R>,
     multicast: Multicast<R>,
     budget: Arc<Budget>,
@@ -116,6 +122,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             view: Mutex::new(Arc::new(View::new(1, Vec::new(), key))),
             view_generation: AtomicU64::new(1),
             mappings: Mappings::new(config.seed),
+            address_sets: Mutex::new(AddressSets::default()),
             underlay: Underlay::new(config.seed),
             multicast: Multicast::new(config.seed),
             budget: Arc::new(Budget::new(HOST_FLOWS_MAX)),
@@ -244,7 +251,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             .filter(|port| port.vni == outer.vni || outer.vni.get() == BOUNDARY_VNI);
         match to {
             Some(port) => self.deliver(&env, port, external, frame),
-            None => self.refuse(&env, Direction::In, DropReason::NoPort),
+            None => self.refuse_stray(&env, dst),
         }
     }
 
@@ -335,6 +342,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Accept::Consumed => Verdict::Consumed,
             Accept::Drop(reason) => self.refuse(env, Direction::In, reason),
         }
+    }
+
+    /// Drops a frame for a guest that isn't here, or not in this VPC.
+    #[inline(never)]
+    fn refuse_stray(&self, env: &Env<'_, R, O>, dst: MacAddr) -> Verdict {
+        let reason = match env.view.port_with_mac(dst) {
+            Some(_) => DropReason::WrongVni,
+            None => DropReason::NoPort,
+        };
+        self.refuse(env, Direction::In, reason)
     }
 
     /// Drops a frame that reached no port.

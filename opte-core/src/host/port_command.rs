@@ -1,7 +1,7 @@
 //! Commands about one port.
 
 use super::device::Devices;
-use super::{Control, Host};
+use super::{Control, Host, mtu};
 use crate::api::port::TransitPrefix;
 use crate::api::{
     ConfigError, ErrorCode, ExternalIps, FwRule, Name, ObjectKind, PortId, PortSpec, Prefix,
@@ -14,6 +14,7 @@ use crate::layer::{firewall, router};
 use crate::limits::PORTS_MAX;
 use crate::port::policy::of_port;
 use crate::port::{Policy, Port};
+use crate::rule::AddressSets;
 use crate::{Direction, Instant, LayerId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -44,7 +45,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         })?;
         let policies: Vec<_> = view.ports().map(|port| port.policy()).collect();
         unique(&spec, policies.iter().map(|policy| &policy.spec))?;
-        let port = self.build_port(id, &spec, now)?;
+        mtu::check_port(&spec, self.underlay.spec().ok().as_ref())?;
+        let port = self.build_port(id, &spec, &self.address_sets(), now)?;
         devices.open_port(id, &spec)?;
         put(&mut places, id, Some(Arc::clone(&port)));
         self.commit_view(places);
@@ -82,9 +84,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         id: PortId,
         spec: &PortSpec,
+        sets: &AddressSets,
         now: Instant,
     ) -> Result<Arc<Port<R>>, ConfigError> {
-        let policy = Policy::first(spec)?;
+        let policy = Policy::first(spec, sets)?;
         let (budget, lanes) = (Arc::clone(&self.budget), self.lanes.len());
         let port = Port::new(id, policy, self.seed, lanes, budget, now);
         let plan = port.nat.plan(&spec.name, &spec.external)?;
@@ -97,8 +100,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         port: &Port<R>,
         spec: &PortSpec,
+        sets: &AddressSets,
     ) -> Result<PortChange, ConfigError> {
-        let policy = port.policy().planned(spec)?;
+        let policy = port.policy().planned(spec, sets)?;
         let nat = port.nat.plan(&spec.name, &spec.external)?;
         Ok(PortChange { policy, nat })
     }
@@ -136,7 +140,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let old = port.policy();
         let (id, next) = take_id(&old, name)?;
         let rules = firewall::plan_add(&old.rules, id, rule).map_err(|e| of_port(e, &old.spec))?;
-        port.commit(old.with_rules(rules, next));
+        port.commit(old.with_rules(rules, next, &self.address_sets())?);
         Ok(Response::Id(id))
     }
 
@@ -150,7 +154,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let old = port.policy();
         let rules =
             firewall::plan_remove(&old.rules, dir, id).map_err(|e| of_port(e, &old.spec))?;
-        port.commit(old.with_rules(rules, old.next_id));
+        port.commit(old.with_rules(rules, old.next_id, &self.address_sets())?);
         Ok(Response::Done)
     }
 
@@ -163,7 +167,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let old = port.policy();
         let (rules, next) = firewall::plan_replace(&old.rules, rules, old.next_id)
             .map_err(|e| of_port(e, &old.spec))?;
-        port.commit(old.with_rules(rules, next));
+        port.commit(old.with_rules(rules, next, &self.address_sets())?);
         Ok(Response::Done)
     }
 
@@ -171,6 +175,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let port = self.named(name)?;
         let old = port.policy();
         let (id, next) = take_id(&old, name)?;
+        router::check_gateways([&route], &old.spec.external).map_err(|e| of_port(e, &old.spec))?;
         let routes = router::plan_add(&old.routes, id, route).map_err(|e| of_port(e, &old.spec))?;
         port.commit(old.with_routes(routes, next));
         Ok(Response::Id(id))

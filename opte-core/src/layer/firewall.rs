@@ -208,7 +208,7 @@ fn families_apart(rule: &FwRule) -> Option<&ProtoFilter> {
         };
         rule.hosts.iter().all(|host| match host {
             HostFilter::Prefix(prefix) => prefix.family() != family,
-            HostFilter::Vni(_) => false,
+            HostFilter::Vni(_) | HostFilter::Set(_) => false,
         })
     };
     let apart = !rule.hosts.is_empty() && rule.protocols.iter().all(apart);

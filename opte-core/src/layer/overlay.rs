@@ -83,6 +83,40 @@ pub(crate) fn forward<R: RawMutex, O: Observer>(
     })
 }
 
+/// When it was asked whether an address of the VPC is somebody's. A flow that a
+/// rule about VPCs has judged depends on the answer besides its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VpcStamps {
+    /// Of the address itself.
+    addr: Stamp,
+    /// Of every mapping there is.
+    all: Stamp,
+}
+
+/// The stamps for asking about an address, taken before it is asked (O1).
+pub(crate) fn vpc_stamps<R: RawMutex, O>(
+    env: &Env<'_, R, O>,
+    vni: Vni,
+    addr: &IpAddr,
+) -> VpcStamps {
+    VpcStamps {
+        addr: env.mappings.stamp(vni, addr),
+        all: env.mappings.stamp_of_all(),
+    }
+}
+
+impl VpcStamps {
+    /// A stamp that is out of date when the answer may be, or the way whose
+    /// stamp is `way`. Where these are two mappings, as for a flow by way of
+    /// another guest, one stamp can't name both and any change counts.
+    pub(crate) fn covering(self, way: Stamp) -> Stamp {
+        match way.slot == self.addr.slot {
+            true => self.addr,
+            false => self.all,
+        }
+    }
+}
+
 /// Whether an address of the VPC is somebody's.
 pub(crate) fn is_peer<R: RawMutex, O>(env: &Env<'_, R, O>, vni: Vni, addr: &IpAddr) -> bool {
     find_peer(env, vni, addr).is_some()

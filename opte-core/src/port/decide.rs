@@ -28,10 +28,13 @@ impl<R: RawMutex> Port<R> {
         flow: &mut Flow,
         dir: Direction,
     ) -> Result<(), Dropped> {
-        let judged = flow.policy.get(side(flow.opened)) == Some(&policy.generation);
+        let asks_vni = policy.asks_vni && flow.opened == Direction::Out;
+        let vpc = asks_vni.then(|| overlay::vpc_stamps(env, self.vni, &flow.inside.remote_ip()));
+        let judged = flow.policy.get(side(flow.opened)) == Some(&policy.generation)
+            && (vpc.is_none() || env.mappings.current(flow.forward.mapping));
         if !judged {
             self.layer(env, flow, LayerId::Gateway, |flow| {
-                gateway::admit(&policy.spec, flow.opened, &flow.inside)
+                gateway::admit(&policy.spec, &policy.routes, flow.opened, &flow.inside)
                     .map_err(|reason| Dropped::by(LayerId::Gateway, reason))
             })?;
             self.layer(env, flow, LayerId::Firewall, |flow| {
@@ -40,6 +43,9 @@ impl<R: RawMutex> Port<R> {
         }
         if flow.opened == Direction::Out || dir == Direction::Out {
             self.forward(env, policy, flow)?;
+            if let Some(vpc) = vpc {
+                flow.forward.mapping = vpc.covering(flow.forward.mapping);
+            }
             flow.policy = [policy.generation; 2];
         } else {
             self.layer(env, flow, LayerId::Nat, |flow| self.entrance(flow))?;
@@ -151,13 +157,12 @@ impl<R: RawMutex> Port<R> {
     fn query<O>(&self, env: &Env<'_, R, O>, policy: &Policy, flow: &Flow) -> Query {
         let key = &flow.inside;
         let remote = key.remote_ip();
-        let remote_vni = (policy.asks_vni && !flow.external)
-            .then(|| match flow.opened {
-                // The tunnel said which VPC it is from: this port's own.
-                Direction::In => Some(self.vni),
-                Direction::Out => overlay::is_peer(env, self.vni, &remote).then_some(self.vni),
-            })
-            .flatten();
+        let is_peer = match flow.opened {
+            // The tunnel said which VPC it is from: this port's own.
+            Direction::In => !flow.external,
+            Direction::Out => policy.asks_vni && overlay::is_peer(env, self.vni, &remote),
+        };
+        let remote_vni = is_peer.then_some(self.vni);
         let (source_port, dest_port) = match flow.opened {
             Direction::Out => (key.local_port, key.remote_port),
             Direction::In => (key.remote_port, key.local_port),

@@ -176,6 +176,7 @@ impl<R: RawMutex> Port<R> {
         self.uft_ns.store(uft_ns, Ordering::Relaxed);
         self.mtu
             .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
+        self.table.limit(policy.spec.options.flows_max);
         self.generation.store(policy.generation, Ordering::Release);
     }
 

@@ -12,7 +12,7 @@ use crate::limits::{
     DHCP_LIST_MAX, DOMAIN_LEN_MAX, PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN,
     PORT_PREFIXES_MAX,
 };
-use crate::rule::{Rule, RuleSet, RuleStats};
+use crate::rule::{AddressSets, Rule, RuleSet, RuleStats};
 use crate::{Direction, Instant};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -22,8 +22,10 @@ use core::net::IpAddr;
 /// one with the next generation (decision D3).
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    /// Counts the port's policies, from one.
+    /// Counts the policies that decide differently, from one.
     pub(crate) generation: u32,
+    /// Counts all of the port's policies, from one.
+    pub(crate) revision: u64,
     /// What the port was made from and changed to since. Its rules and routes
     /// are in `rules` and `routes` and empty here.
     pub(crate) spec: PortSpec,
@@ -34,15 +36,16 @@ pub(crate) struct Policy {
     pub(crate) defaults: Arc<DefaultStats>,
     /// The id that the next new rule or route gets.
     pub(crate) next_id: u32,
-    /// Whether a rule asks for the far side's VPC.
+    /// Whether an outbound rule asks for the far side's VPC.
     pub(crate) asks_vni: bool,
 }
 
 impl Policy {
     /// A new port's policy.
-    pub(crate) fn first(spec: &PortSpec) -> Result<Self, ConfigError> {
+    pub(crate) fn first(spec: &PortSpec, sets: &AddressSets) -> Result<Self, ConfigError> {
         let nothing = Self {
             generation: 0,
+            revision: 0,
             hairpin: hairpin_config(spec),
             spec: stripped(spec),
             rules: Arc::default(),
@@ -51,21 +54,24 @@ impl Policy {
             next_id: 1,
             asks_vni: false,
         };
-        nothing.planned(spec)
+        nothing.planned(spec, sets)
     }
 
     /// The policy that follows this one and is as `spec` says.
-    pub(crate) fn planned(&self, spec: &PortSpec) -> Result<Self, ConfigError> {
+    pub(crate) fn planned(&self, spec: &PortSpec, sets: &AddressSets) -> Result<Self, ConfigError> {
         check(spec)?;
         let of_port = |error: ConfigError| of_port(error, spec);
+        router::check_gateways(&spec.routes, &spec.external).map_err(of_port)?;
         let (rules, next_id) =
             firewall::plan_replace(&self.rules, spec.rules.clone(), self.next_id)
                 .map_err(of_port)?;
         let (routes, next_id) =
             router::plan_replace(&self.routes, spec.routes.clone(), next_id).map_err(of_port)?;
-        let next = self.with_rules(rules, next_id).with_routes(routes, next_id);
+        let next = self.with_rules(rules, next_id, sets)?;
+        let next = next.with_routes(routes, next_id);
         Ok(Self {
             generation: after(self.generation),
+            revision: self.revision.saturating_add(1),
             hairpin: hairpin_config(spec),
             spec: stripped(spec),
             ..next
@@ -76,37 +82,68 @@ impl Policy {
     /// rules and routes.
     pub(crate) fn with_spec(&self, spec: PortSpec) -> Result<Self, ConfigError> {
         check(&spec)?;
-        let (generation, hairpin) = (after(self.generation), hairpin_config(&spec));
         Ok(Self {
-            generation,
-            hairpin,
+            hairpin: hairpin_config(&spec),
             spec,
-            ..self.clone()
+            ..self.next()
+        })
+    }
+
+    /// The policy that follows this one, with other options or another MTU. It
+    /// decides the same, so what was decided stays good.
+    pub(crate) fn with_limits(&self, spec: PortSpec) -> Result<Self, ConfigError> {
+        Ok(Self {
+            generation: self.generation,
+            ..self.with_spec(spec)?
         })
     }
 
     /// The policy that follows this one, with other rules.
-    pub(crate) fn with_rules(&self, rules: Vec<Rule>, next_id: u32) -> Self {
+    pub(crate) fn with_rules(
+        &self,
+        rules: Vec<Rule>,
+        next_id: u32,
+        sets: &AddressSets,
+    ) -> Result<Self, ConfigError> {
+        let specs = rules.iter().map(|rule| &*rule.spec);
+        sets.check(specs.clone())
+            .map_err(|error| of_port(error, &self.spec))?;
         let is_vni = |host: &HostFilter| matches!(host, HostFilter::Vni(_));
-        let asks_vni = rules.iter().any(|rule| rule.spec.hosts.iter().any(is_vni));
-        let rules = Arc::new(RuleSet::build(rules));
-        let generation = after(self.generation);
-        Self {
-            generation,
-            rules,
+        let asks_vni = specs
+            .filter(|rule| rule.dir == Direction::Out)
+            .any(|rule| rule.hosts.iter().any(is_vni));
+        Ok(Self {
+            rules: Arc::new(RuleSet::build_with(rules, sets)),
             next_id,
             asks_vni,
-            ..self.clone()
+            ..self.next()
+        })
+    }
+
+    /// The policy that follows this one when address sets have changed; none
+    /// when its rules name none of those.
+    pub(crate) fn with_sets(&self, sets: &AddressSets) -> Result<Option<Self>, ConfigError> {
+        if !self.rules.is_outdated(sets) {
+            return Ok(None);
         }
+        let rules = self.rules.iter().cloned().collect();
+        self.with_rules(rules, self.next_id, sets).map(Some)
     }
 
     /// The policy that follows this one, with other routes.
     pub(crate) fn with_routes(&self, routes: Vec<Route>, next_id: u32) -> Self {
-        let routes = Arc::new(RouteTable::build(routes));
+        Self {
+            routes: Arc::new(RouteTable::build(routes)),
+            next_id,
+            ..self.next()
+        }
+    }
+
+    /// This policy as another one.
+    fn next(&self) -> Self {
         Self {
             generation: after(self.generation),
-            routes,
-            next_id,
+            revision: self.revision.saturating_add(1),
             ..self.clone()
         }
     }

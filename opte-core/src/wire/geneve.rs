@@ -165,8 +165,8 @@ impl From<Error> for DropReason {
     fn from(error: Error) -> Self {
         match error {
             Error::Critical => Self::GeneveCriticalOption,
+            Error::Version => Self::GeneveVersion,
             Error::Truncated
-            | Error::Version
             | Error::OptionLen
             | Error::OptionValue
             | Error::OptionTwice

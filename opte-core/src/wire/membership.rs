@@ -243,6 +243,16 @@ impl<'p> Report<'p> {
 }
 
 impl<'p> Record<'p> {
+    /// A record whose sources are addresses one after the other.
+    #[cfg(test)]
+    pub(crate) const fn new(change: Change, group: IpAddr, sources: &'p [u8]) -> Self {
+        Self {
+            change,
+            group,
+            sources,
+        }
+    }
+
     /// The sources, of the group's family.
     pub fn sources(&self) -> impl Iterator<Item = IpAddr> + use<'p> {
         let (v4, v6): (&[u8], &[u8]) = match self.group {

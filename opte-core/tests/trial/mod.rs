@@ -6,6 +6,7 @@ mod address;
 mod apply;
 mod bounds;
 mod change;
+mod group;
 mod model;
 mod paging;
 mod stress;

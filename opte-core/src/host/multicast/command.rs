@@ -5,12 +5,13 @@ use super::{Multicast, check};
 use crate::Instant;
 use crate::api::page::{Page, Pager, Weight};
 use crate::api::{
-    Command, ConfigError, ErrorCode, M2p, McastForward, McastHop, McastSub, Name, ObjectKind,
-    PortId, Response, SourceFilter,
+    Command, ConfigError, ErrorCode, M2p, McastForward, McastSub, Name, ObjectKind, PortId,
+    Response, SourceFilter,
 };
 use crate::event::{Observer, observe};
 use crate::host::Host;
 use crate::wire::Vni;
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::Ordering;
 use lock_api::RawMutex;
@@ -50,16 +51,19 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         mappings.iter().try_for_each(check::m2p)?;
         let mut tables = self.multicast.tables.lock();
         tables.check_room(mappings)?;
-        let mut changed: usize = 0;
+        let mut changed = Vec::new();
         for mapping in mappings {
             if tables.put_m2p(mapping) {
                 let vni = tables.vni_of(mapping.vni);
                 self.multicast.rebuild(&tables, vni, &mapping.group);
-                self.mapping_changed(vni, mapping.group, Some(mapping.underlay));
-                changed = changed.saturating_add(1);
+                changed.push((vni, mapping));
             }
         }
-        Ok(changed)
+        drop(tables);
+        for (vni, mapping) in &changed {
+            self.mapping_changed(*vni, mapping.group, Some(mapping.underlay));
+        }
+        Ok(changed.len())
     }
 
     fn clear_m2p(&self, vni: Option<Vni>, group: &IpAddr) -> Result<Response, ConfigError> {
@@ -143,6 +147,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             tables.unsubscribe(*id, group);
             if let Some(port) = view.port(*id) {
                 self.multicast.rebuild_for(&tables, port.vni, &[*group]);
+            }
+        }
+        drop(tables);
+        for (id, group) in &all {
+            if let Some(port) = view.port(*id) {
                 self.member_changed(*id, port.vni, *group);
             }
         }
