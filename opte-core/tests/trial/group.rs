@@ -483,7 +483,7 @@ fn a_guest_joins_and_leaves_where_it_may() {
         }
     }
     assert_eq!(heard(), 0);
-    assert_eq!(asked, 2 * 3, "IGMP and MLD");
+    assert_eq!(asked, 2 * 2, "IGMP and MLD");
     // What it doesn't say well is dropped with a reason.
     for (message, reason) in [
         (
