@@ -7,12 +7,17 @@ use crate::table::{List, PayloadError, messages, whole};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use opte_core::api::{
-    Command, ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, Setup, TransitPrefix,
-    TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2p,
+    Command, ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, Setting, Setup, SetupPart,
+    TransitPrefix, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2p,
 };
-use opte_core::limits::{FW_RULES_MAX, V2B_ENDPOINTS_MAX, V2P_MAX};
+use opte_core::limits::{
+    ADDRESS_SET_PREFIXES_MAX, FW_RULES_MAX, SETTINGS_MAX, V2B_ENDPOINTS_MAX, V2P_MAX,
+};
 use opte_core::wire::Vni;
 use opte_core::{Direction, LayerId};
+
+/// Parts of a setup in one request: more than there are kinds.
+const SETUP_PARTS_MAX: usize = 64;
 
 /// The number of the hello exchange, which is no command: `serve` answers it.
 pub const HELLO: u16 = 0;
@@ -52,4 +57,12 @@ messages! { Command:
     32 "del-underlay-route" DelUnderlayRoute(route: UnderlayRoute),
     33 "stats" Stats(port: Option<Name>),
     34 "apply" Apply(setup: Setup),
+    40 "set-port-options" SetPortOptions(port: Name, settings: List<Setting, SETTINGS_MAX>),
+    41 "set-address-set" SetAddressSet(
+        name: Name, prefixes: List<Prefix, ADDRESS_SET_PREFIXES_MAX>),
+    42 "delete-address-set" DeleteAddressSet(name: Name),
+    43 "list-address-sets" ListAddressSets(cursor: u64),
+    44 "dump-address-set" DumpAddressSet(name: Name, cursor: u64),
+    45 "apply-parts" ApplyParts(parts: List<SetupPart, SETUP_PARTS_MAX>),
+    46 "set-host-options" SetHostOptions(settings: List<Setting, SETTINGS_MAX>),
 }

@@ -6,7 +6,8 @@
 use crate::failure::Failure;
 use crate::session::{Connection, Session};
 use crate::{
-    completion, external, firewall, flow, host, layer, mapping, port, router, setup, underlay,
+    address_set, completion, external, firewall, flow, host, layer, mapping, option, port, router,
+    setup, underlay,
 };
 use clap::{Parser, Subcommand};
 
@@ -46,8 +47,17 @@ pub(crate) enum Verb {
     /// List ports
     #[command(after_help = "Examples:\n\
 \x20 opteadm list-ports\n\
+\x20 opteadm list-ports -v\n\
 \x20 opteadm list-ports -o name,in_drops,out_drops -p")]
     ListPorts(port::List),
+    /// Change timeouts, limits or the MTU of a live port
+    ///
+    /// Flows stay, keep what was decided about them, and end by the new
+    /// timeouts.
+    #[command(after_help = "Examples:\n\
+\x20 opteadm set-port-options -p g1 udp_s=300 tcp_established_s=86400\n\
+\x20 opteadm set-port-options -p g1 mtu=8930 flows_max=16384 tcp_mid_stream=false")]
+    SetPortOptions(option::Port),
     // Layers and flows
     /// List the layers of a port
     #[command(after_help = "Example:\n\
@@ -89,6 +99,26 @@ pub(crate) enum Verb {
 \x20 opteadm set-fw-rules -p g1 rules.txt\n\
 \x20 opteadm set-fw-rules -p g1")]
     SetFwRules(firewall::Set),
+    /// Make a named set of addresses, or replace all that it holds at once
+    ///
+    /// Firewall rules of every port ask for it as hosts=set=NAME. Live flows
+    /// are judged by what it holds now.
+    #[command(after_help = "Examples:\n\
+\x20 opteadm set-address-set web 192.0.2.7 198.51.100.0/24 2001:db8::/64\n\
+\x20 opteadm set-address-set blocked --file blocked.txt")]
+    SetAddressSet(address_set::Set),
+    /// Delete a set of addresses that no rule names
+    #[command(after_help = "Example:\n\
+\x20 opteadm delete-address-set web")]
+    DeleteAddressSet(address_set::Delete),
+    /// List sets of addresses
+    #[command(after_help = "Example:\n\
+\x20 opteadm list-address-sets")]
+    ListAddressSets(address_set::List),
+    /// Show what a set of addresses holds
+    #[command(after_help = "Example:\n\
+\x20 opteadm dump-address-set web -o prefix -p")]
+    DumpAddressSet(address_set::Dump),
     // Mappings
     /// Say on which host a guest is
     #[command(after_help = "Example:\n\
@@ -181,6 +211,10 @@ pub(crate) enum Verb {
 \x20 opteadm stats\n\
 \x20 opteadm stats -p g1 -o name,value -p")]
     Stats(host::Stats),
+    /// Change limits of the host as a whole
+    #[command(after_help = "Example:\n\
+\x20 opteadm set-host-options flows_max=1000000")]
+    SetHostOptions(option::Host),
     /// Show versions of the tool, the driver and the contract
     #[command(after_help = "Example:\n\
 \x20 opteadm version")]
@@ -203,6 +237,7 @@ impl Verb {
             Self::CreateXde(args) => args.run(session),
             Self::DeleteXde(args) => args.run(session),
             Self::ListPorts(args) => args.run(session),
+            Self::SetPortOptions(args) => args.run(session),
             Self::ListLayers(args) => args.run(session),
             Self::DumpLayer(args) => args.run(session),
             Self::ClearLft(args) => args.run(session),
@@ -212,6 +247,10 @@ impl Verb {
             Self::AddFwRule(args) => args.run(session),
             Self::RmFwRule(args) => args.run(session),
             Self::SetFwRules(args) => args.run(session),
+            Self::SetAddressSet(args) => args.run(session),
+            Self::DeleteAddressSet(args) => args.run(session),
+            Self::ListAddressSets(args) => args.run(session),
+            Self::DumpAddressSet(args) => args.run(session),
             Self::SetV2p(args) => args.run(session),
             Self::ClearV2p(args) => args.run(session),
             Self::DumpV2p(args) => args.run(session),
@@ -232,6 +271,7 @@ impl Verb {
             Self::AddUnderlayRoute(args) => args.add(session),
             Self::DelUnderlayRoute(args) => args.delete(session),
             Self::Stats(args) => args.run(session),
+            Self::SetHostOptions(args) => args.run(session),
             Self::Version(args) => args.run(session),
             Self::Apply(args) => args.run(session),
             Self::Completions(args) => args.run(session),

@@ -232,13 +232,25 @@ impl Flow {
     /// Seconds that it may be without a packet.
     #[must_use]
     pub const fn timeout_s(&self, options: &PortOptions) -> u32 {
+        self.timeout_if(self.answered, options)
+    }
+
+    /// Seconds after which it may be over, also if it is answered meanwhile,
+    /// which nobody says when it happens.
+    #[must_use]
+    pub fn timeout_min_s(&self, options: &PortOptions) -> u32 {
+        let answered = self.timeout_if(true, options);
+        self.timeout_s(options).min(answered)
+    }
+
+    const fn timeout_if(&self, answered: bool, options: &PortOptions) -> u32 {
         use tcp::State;
         match self.inside.proto {
             // Longer than the pauses between retransmissions (RFC 6298 section 5.7).
             Proto::TCP if self.revoked => options.tcp_closing_s,
             // Also one picked up in the middle, until the other side says
             // something: a lone segment proves no connection.
-            Proto::TCP if !self.answered => options.tcp_opening_s,
+            Proto::TCP if !answered => options.tcp_opening_s,
             Proto::TCP => match self.tcp.state() {
                 State::Closed | State::Listen | State::SynSent | State::SynReceived => {
                     options.tcp_opening_s
@@ -252,7 +264,7 @@ impl Flow {
                 State::TimeWait => options.tcp_time_wait_s,
                 State::Reset => options.tcp_reset_s,
             },
-            Proto::UDP if self.answered => options.udp_s,
+            Proto::UDP if answered => options.udp_s,
             Proto::UDP => options.udp_one_way_s,
             Proto::ICMP | Proto::ICMPV6 => options.icmp_s,
             _ => options.other_s,

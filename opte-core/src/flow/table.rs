@@ -499,7 +499,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         let number = table.number(self.at, local);
         match self.publish(number, flow) {
             true => {
-                self.shard.wheel.schedule(local, deadline(&flow, options));
+                self.shard.wheel.schedule(local, due(&flow, options));
                 table.flows.fetch_add(1, Ordering::Relaxed);
                 Ok(FlowId(number))
             }
@@ -514,7 +514,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     /// Makes a flow of this shard come due by what its state allows now.
     pub fn reschedule(&mut self, id: FlowId, options: &PortOptions) {
         let (_, local) = self.table.place(id.0);
-        let due = self.table.get(id).map(|flow| deadline(&flow, options));
+        let due = self.table.get(id).map(|flow| due(&flow, options));
         if let Some(due) = due {
             self.shard.wheel.schedule(local, due);
         }
@@ -616,9 +616,18 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
 
 /// The second at which a flow is over unless a packet comes.
 fn deadline(flow: &Flow, options: &PortOptions) -> u32 {
+    second_after(flow, flow.timeout_s(options))
+}
+
+/// The second at which a flow has to be looked at.
+fn due(flow: &Flow, options: &PortOptions) -> u32 {
+    second_after(flow, flow.timeout_min_s(options))
+}
+
+fn second_after(flow: &Flow, timeout_s: u32) -> u32 {
     let end = flow
         .last
-        .plus_millis(u64::from(flow.timeout_s(options)).saturating_mul(1_000));
+        .plus_millis(u64::from(timeout_s).saturating_mul(1_000));
     seconds(end).saturating_add(1)
 }
 

@@ -102,7 +102,21 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         spec: &PortSpec,
         sets: &AddressSets,
     ) -> Result<PortChange, ConfigError> {
-        let policy = port.policy().planned(spec, sets)?;
+        let old = port.policy();
+        let but_limits = PortSpec {
+            mtu: old.spec.mtu,
+            options: old.spec.options,
+            ..spec.clone()
+        };
+        let policy = if old.is(&but_limits) && !old.rules.is_outdated(sets) {
+            old.with_limits(PortSpec {
+                mtu: spec.mtu,
+                options: spec.options,
+                ..old.spec.clone()
+            })?
+        } else {
+            old.planned(spec, sets)?
+        };
         let nat = port.nat.plan(&spec.name, &spec.external)?;
         Ok(PortChange { policy, nat })
     }

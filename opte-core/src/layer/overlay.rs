@@ -11,8 +11,10 @@
 use crate::DropReason;
 use crate::api::RouteTarget;
 use crate::event::Observer;
+use crate::flow::Tuple;
 use crate::flow::record::{Forward, Next};
 use crate::host::mapping::Stamp;
+use crate::keyed::Keyed;
 use crate::port::Env;
 use crate::wire::{MacAddr, Vni};
 use core::net::{IpAddr, Ipv6Addr};
@@ -139,8 +141,118 @@ fn find_peer<R: RawMutex, O>(env: &Env<'_, R, O>, vni: Vni, addr: &IpAddr) -> Op
     Some(Peer { place, mac, stamp })
 }
 
+/// What a flow is told apart by among equals: next hops, end points, paths, and
+/// the tunnel's source port, which takes 14 of the 32 bits.
+pub(crate) fn choice(key: &Keyed, inside: &Tuple) -> u32 {
+    u32::try_from(key.hash(inside) >> 32).unwrap_or(0)
+}
+
 /// The tunnel's UDP source port: the flow's entropy (RFC 8926 section 3.3).
 fn source_port(choice: u32) -> u16 {
     let [low, high, ..] = choice.to_le_bytes();
     SOURCE_PORT_FIRST | (u16::from_le_bytes([low, high]) & 0x3fff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::tuple::from_ip;
+    use crate::flow::{Family, Proto};
+    use std::vec;
+    use std::vec::Vec;
+
+    const FLOWS: u32 = 1 << 20;
+
+    /// A flow of a guest that opens one after the other to some servers.
+    fn flow(n: u32) -> Tuple {
+        let end = |last| from_ip(IpAddr::from([10, 0, 0, last]));
+        let [a, b, server, _] = n.to_le_bytes();
+        Tuple {
+            local: end(1),
+            remote: end(server),
+            local_port: u16::from_le_bytes([a, b]),
+            remote_port: 443,
+            proto: Proto::TCP,
+            family: Family::V4,
+        }
+    }
+
+    fn ports() -> Vec<u16> {
+        let key = Keyed::new(1, "choice");
+        (0..FLOWS)
+            .map(|n| source_port(choice(&key, &flow(n))))
+            .collect()
+    }
+
+    /// What a switch might choose a path by: CRC-16 of the source port, the
+    /// only part of the outer headers in which flows of a tunnel differ.
+    fn crc(port: u16) -> u32 {
+        let mut crc = port;
+        for _ in 0..16 {
+            crc = (crc << 1) ^ if crc & 0x8000 != 0 { 0x1021 } else { 0 };
+        }
+        u32::from(crc)
+    }
+
+    /// The value that chi-square of so many buckets stays below in 99 % of all
+    /// cases (Wilson and Hilferty's approximation).
+    fn chi_square_max(buckets: u32) -> f64 {
+        let df = f64::from(buckets - 1);
+        let spread = 2.0 / (9.0 * df);
+        let root = 1.0 - spread + 2.326 * spread.sqrt();
+        df * root * root * root
+    }
+
+    #[test]
+    fn flows_of_a_tunnel_spread_evenly_over_equal_paths() {
+        let ports = ports();
+        assert!(ports.iter().all(|port| *port >= SOURCE_PORT_FIRST));
+        for (what, hash) in [("port", u32::from as fn(u16) -> u32), ("crc", crc)] {
+            for buckets in [2_u32, 3, 4, 5, 8, 16, 32, 64, 128, 16_384] {
+                let mut counts = vec![0_u32; buckets as usize];
+                for port in &ports {
+                    counts[(hash(*port) % buckets) as usize] += 1;
+                }
+                // Some numbers of buckets don't divide the number of ports.
+                let mut shares = vec![0_u32; buckets as usize];
+                for port in SOURCE_PORT_FIRST..=u16::MAX {
+                    shares[(hash(port) % buckets) as usize] += 1;
+                }
+                let expected = |share: u32| f64::from(share) * f64::from(FLOWS) / 16_384.0;
+                let pairs = || counts.iter().zip(&shares);
+                let chi_square: f64 = pairs()
+                    .map(|(n, share)| (f64::from(*n) - expected(*share)).powi(2) / expected(*share))
+                    .sum();
+                assert!(
+                    chi_square < chi_square_max(buckets),
+                    "{buckets} buckets by {what}: {chi_square}"
+                );
+                if buckets <= 8 {
+                    let even = f64::from(FLOWS) / f64::from(buckets);
+                    let worst = counts.iter().map(|n| f64::from(*n) / even);
+                    let worst = worst.fold(f64::MAX, f64::min);
+                    assert!(worst >= 0.99, "{buckets} buckets by {what}: {worst}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_two_directions_of_a_flow_take_ports_of_their_own() {
+        let key = Keyed::new(1, "choice");
+        let port = |tuple: &Tuple| source_port(choice(&key, tuple));
+        let same = (0..FLOWS >> 4).filter(|n| {
+            let one = flow(*n);
+            let other = Tuple {
+                local: one.remote,
+                remote: one.local,
+                local_port: one.remote_port,
+                remote_port: one.local_port,
+                ..one
+            };
+            port(&one) == port(&other)
+        });
+        // One in 16,384 by chance.
+        assert!(same.count() < 20);
+    }
 }

@@ -185,9 +185,7 @@ impl<R: RawMutex> Port<R> {
         policy: &Policy,
         flow: &mut Flow,
     ) -> Result<(), Dropped> {
-        // 32 bits choose among equals; the tunnel's source port takes 14 of them.
-        let choice = env.choice.hash(flow.inside);
-        let choice = u32::try_from(choice >> 32).unwrap_or(0);
+        let choice = overlay::choice(env.choice, &flow.inside);
         let target = self.layer(env, flow, LayerId::Router, |flow| {
             self.route(env, policy, flow, choice)
         })?;

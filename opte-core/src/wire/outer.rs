@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(change(13, 0), Ok(None));
         assert_eq!(change(20, 6), Ok(None));
         assert_eq!(change(57, 0), Ok(None));
-        assert_eq!(change(62, 0x40), Err(DropReason::BadGeneve));
+        assert_eq!(change(62, 0x40), Err(DropReason::GeneveVersion));
         assert_eq!(change(62, 0x3f), Err(DropReason::BadGeneve));
         assert_eq!(change(64, 0), Err(DropReason::BadGeneve));
         assert_eq!(change(63, 0x80), Err(DropReason::BadGeneve));

@@ -88,6 +88,10 @@ impl Devices for TestDevices {
         self.open.push(format!("-{id}"));
     }
 
+    fn set_port_mtu(&mut self, id: PortId, mtu: u16) {
+        self.open.push(format!("{id} mtu {mtu}"));
+    }
+
     fn open_link(&mut self, id: LinkId, spec: &LinkSpec) -> Result<LinkDevice, ConfigError> {
         self.open(
             ObjectKind::Link,

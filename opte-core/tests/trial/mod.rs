@@ -7,7 +7,10 @@ mod apply;
 mod bounds;
 mod change;
 mod group;
+mod firewall;
 mod model;
+mod option;
+mod overlay;
 mod paging;
 mod stress;
 

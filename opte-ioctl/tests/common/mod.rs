@@ -1,14 +1,15 @@
 //! One or more representative values of every message.
 
 use opte_core::api::dump::{
-    Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, LinkEntry,
-    NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry,
-    UftAction, UftEntry, UnderlayEntry,
+    AddressSetEntry, Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry,
+    LayerFlow, LinkEntry, NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText,
+    Stats, TcpEntry, UftAction, UftEntry, UnderlayEntry,
 };
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule, Ipv4Config,
-    Ipv6Config, LinkSpec, Name, Page, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec,
-    Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
+    AddressSet, Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule,
+    HostOptions, Ipv4Config, Ipv6Config, LinkSpec, Name, Page, PortId, PortOptions, PortSpec,
+    Prefix, Response, RouteSpec, Setting, Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec,
+    V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
 use opte_core::wire::{MacAddr, Vni};
@@ -193,8 +194,9 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         v2p: vec![v2p()],
         v2b: vec![v2b()],
         ports: vec![small_port()],
+        ..Setup::default()
     };
-    vec![
+    let mut commands = vec![
         ("small", Command::CreatePort(small_port())),
         ("full", Command::CreatePort(full_port())),
         ("one", Command::DeletePort(name())),
@@ -245,6 +247,52 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("port", Command::Stats(Some(name()))),
         ("one", Command::Apply(setup)),
         ("empty", Command::Apply(Setup::default())),
+    ];
+    commands.extend(newer_commands());
+    commands
+}
+
+/// Commands that came after the founding ones.
+fn newer_commands() -> Vec<(&'static str, Command)> {
+    let set = AddressSet {
+        name: p("web"),
+        prefixes: vec![p("192.0.2.0/24"), p("fd00::7")],
+    };
+    let setup = Setup {
+        underlay: Some(underlay()),
+        host: HostOptions { flows_max: 1_000 },
+        address_sets: vec![set.clone()],
+        v2p: vec![v2p()],
+        v2b: vec![v2b()],
+        ports: vec![small_port()],
+    };
+    let settings = vec![
+        Setting {
+            number: 1,
+            value: 8_930,
+        },
+        Setting {
+            number: 13,
+            value: 0,
+        },
+    ];
+    let by_set = p("dir=in priority=1 action=deny hosts=set=web");
+    vec![
+        ("by-set", Command::AddFwRule(name(), by_set)),
+        ("two", Command::SetPortOptions(name(), settings)),
+        ("two", Command::SetAddressSet(set.name, set.prefixes)),
+        ("one", Command::DeleteAddressSet(p("web"))),
+        ("one", Command::ListAddressSets(7)),
+        ("one", Command::DumpAddressSet(p("web"), 8)),
+        ("all", Command::ApplyParts(setup.into_parts())),
+        ("none", Command::ApplyParts(vec![])),
+        (
+            "one",
+            Command::SetHostOptions(vec![Setting {
+                number: 1,
+                value: 65_536,
+            }]),
+        ),
     ]
 }
 
@@ -424,6 +472,11 @@ fn pages() -> Vec<(&'static str, Response)> {
         idle_ms: 5,
         expires_ms: 6,
     };
+    let set = AddressSetEntry {
+        name: p("web"),
+        prefixes: 16_384,
+        rules: 2,
+    };
     let route = RouteEntry {
         id: 4,
         route: routes()[0],
@@ -441,5 +494,10 @@ fn pages() -> Vec<(&'static str, Response)> {
         ("one", Response::V2b(page(vec![v2b()]))),
         ("one", Response::Routes(page(vec![route]))),
         ("last-page", Response::UnderlayRoutes(last)),
+        ("one", Response::AddressSets(page(vec![set]))),
+        (
+            "two",
+            Response::Prefixes(page(vec![p("10.0.0.0/8"), p("fd00::/16")])),
+        ),
     ]
 }

@@ -184,6 +184,18 @@ impl Devices for Registry {
         }
     }
 
+    fn set_port_mtu(&mut self, id: PortId, mtu: u16) {
+        // A TAP that was handed over is its owner's to change.
+        let Some(made) = self.made.get(&id) else {
+            return;
+        };
+        let name = made.name.as_str();
+        if let Err(error) = netdev::set_mtu(name, mtu) {
+            // It may be in a guest's network namespace.
+            tracing::warn!(port = name, mtu, %error, "cannot set the MTU of the TAP");
+        }
+    }
+
     fn open_link(&mut self, id: LinkId, spec: &LinkSpec) -> Result<LinkDevice, ConfigError> {
         let name = spec.name.as_str();
         let refuse = |error: io::Error| system(ObjectKind::Link, name, "device", &error);
