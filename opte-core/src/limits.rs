@@ -114,3 +114,5 @@ pub const ADDRESS_SET_PREFIXES_ALL_MAX: usize = 1_048_576;
 pub const FW_SET_PREFIXES_MAX: usize = 1_048_576;
 /// Settings of one command.
 pub const SETTINGS_MAX: usize = 64;
+/// Bytes of memory that the lists of one request may take up together.
+pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;

@@ -1,29 +1,44 @@
 //! Time as the engine sees it: handed in by the shell, never read here.
 
-/// A point in time to a sixteenth of a second, in half the space. Good for
-/// eight years of the shell's clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A point in time to about a fifteenth of a second, in half the space. Good
+/// for nine years of the shell's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Coarse(u32);
+
+/// The unit is 2^26 nanoseconds, 67 ms: a shift makes one from the other.
+const COARSE_SHIFT: u32 = 26;
 
 impl Coarse {
     /// The start of the clock.
     pub const ZERO: Self = Self(0);
+
+    /// A duration in seconds in these units, rounded up.
+    #[must_use]
+    pub fn units_of_s(seconds: u32) -> u32 {
+        let units = (u64::from(seconds).saturating_mul(1_000_000_000)).div_ceil(1 << COARSE_SHIFT);
+        u32::try_from(units).unwrap_or(u32::MAX)
+    }
+
+    /// Units from `earlier` to this point; zero when `earlier` is later.
+    #[must_use]
+    #[inline]
+    pub const fn units_since(self, earlier: Self) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
 impl From<Instant> for Coarse {
+    #[inline]
     fn from(instant: Instant) -> Self {
-        Self(u32::try_from(instant.as_millis() / COARSE_MS).unwrap_or(u32::MAX))
+        Self(u32::try_from(instant.as_nanos() >> COARSE_SHIFT).unwrap_or(u32::MAX))
     }
 }
 
 impl From<Coarse> for Instant {
     fn from(coarse: Coarse) -> Self {
-        Self::from_millis(u64::from(coarse.0).saturating_mul(COARSE_MS))
+        Self::from_nanos(u64::from(coarse.0) << COARSE_SHIFT)
     }
 }
-
-/// Nearly a sixteenth of a second.
-const COARSE_MS: u64 = 62;
 
 /// A point on the shell's monotonic clock, in nanoseconds since an arbitrary start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

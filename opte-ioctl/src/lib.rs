@@ -31,7 +31,8 @@
 //!               of any age can ask who is there and print why not.
 //!           C4  Every length is checked against a limit and against what is
 //!               there before anything is allocated for it; lists in payloads
-//!               have their own bounds. No bytes make the decoder panic, and
+//!               have their own bounds, and all of them together take up
+//!               `REQUEST_MEMORY_MAX` at most. No bytes make the decoder panic, and
 //!               bytes after the end are refused.
 //!           C5  A command is carried out once per request. A response always
 //!               fits `RESPONSE_BYTES_MAX`: long listings come in pages
@@ -66,6 +67,7 @@ pub mod device;
 pub mod envelope;
 pub mod frame;
 pub mod hello;
+mod meter;
 pub mod response;
 mod serve;
 mod table;

@@ -7,7 +7,7 @@ use crate::{command, response};
 use alloc::format;
 use alloc::vec::Vec;
 use opte_core::api::{Command, ConfigError, ErrorCode, ObjectKind, Response};
-use opte_core::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use opte_core::limits::{REQUEST_BYTES_MAX, REQUEST_MEMORY_MAX, RESPONSE_BYTES_MAX};
 
 /// The driver that answers.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,11 @@ fn answer(
         PayloadError::UnknownNumber => {
             refusal(ErrorCode::UnknownCommand, "").field("command", request.number)
         }
+        PayloadError::TooMuchMemory => refusal(ErrorCode::RequestTooLarge, name_of(request.number))
+            .hint(format!(
+                "what is in it takes up more than {REQUEST_MEMORY_MAX} bytes of memory; \
+                 send it in parts"
+            )),
         _ => malformed(name_of(request.number), why),
     })?;
     let response = handler(command)?;

@@ -4,8 +4,10 @@
 //! is the fields, one after the other, as postcard; the enum's own
 //! discriminant is never on the wire (C1, C2 in `lib.rs`).
 
+use crate::meter::{Meter, Metered};
 use alloc::vec::Vec;
 use opte_core::api::list::at_most;
+use opte_core::limits::REQUEST_MEMORY_MAX;
 use serde::{Deserialize, Deserializer};
 
 /// Why a payload isn't what its number says.
@@ -17,6 +19,9 @@ pub enum PayloadError {
     Malformed,
     /// There are bytes after the payload's end.
     TrailingBytes,
+    /// What is in the payload takes up more memory than
+    /// [`REQUEST_MEMORY_MAX`].
+    TooMuchMemory,
 }
 
 impl PayloadError {
@@ -27,16 +32,21 @@ impl PayloadError {
             Self::UnknownNumber => "no message has this number",
             Self::Malformed => "the payload ends early, or a value in it is impossible",
             Self::TrailingBytes => "there are bytes after the payload's end",
+            Self::TooMuchMemory => "what is in the payload takes up too much memory",
         }
     }
 }
 
 /// Reads a `T` that takes up all of `bytes`.
 pub(crate) fn whole<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, PayloadError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok(_) => Err(PayloadError::TrailingBytes),
-        Err(_) => Err(PayloadError::Malformed),
+    let meter = Meter::new(REQUEST_MEMORY_MAX);
+    let mut reader = postcard::Deserializer::from_bytes(bytes);
+    let value = T::deserialize(Metered::new(&mut reader, &meter));
+    match (value, reader.finalize()) {
+        _ if meter.is_exceeded() => Err(PayloadError::TooMuchMemory),
+        (Ok(value), Ok([])) => Ok(value),
+        (Ok(_), Ok(_)) => Err(PayloadError::TrailingBytes),
+        _ => Err(PayloadError::Malformed),
     }
 }
 

@@ -1,11 +1,15 @@
 //! The programs that tests talk to, and how to get them.
 
+use crate::scenario;
 use crate::step::Outcome;
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A program that tests run, and the Debian package that has it.
+/// A program that tests run, and the Debian package that has it. What scenarios
+/// run they say themselves.
 const TOOLS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dhclient", "isc-dhcp-client"),
@@ -49,20 +53,29 @@ pub(crate) fn check() -> Result<Outcome> {
 
 /// Packages whose program isn't there.
 fn missing() -> Vec<&'static str> {
-    TOOLS
+    let packages: BTreeSet<_> = TOOLS
         .iter()
+        .copied()
+        .chain(scenario::programs())
         .filter(|(program, _)| find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect()
+        .map(|(_, package)| package)
+        .collect();
+    packages.into_iter().collect()
 }
 
-/// Where a program is. The folders of root's programs count, whoever asks.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
+/// Where a program is.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&search_path())
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
+}
+
+/// Where programs are looked for. The folders of root's programs count,
+/// whoever asks.
+pub(crate) fn search_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
+    path
 }
 
 /// Whether this process may install packages.

@@ -21,6 +21,8 @@ mod install;
 mod lab;
 #[cfg_attr(not(target_os = "linux"), path = "record/elsewhere.rs")]
 mod record;
+#[cfg_attr(not(target_os = "linux"), path = "scenario/elsewhere.rs")]
+mod scenario;
 mod script;
 mod step;
 mod test;
@@ -53,6 +55,8 @@ enum Command {
     Bless(case::bless::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
     Record(record::Args),
+    /// Play end-to-end tests with Debian's programs as guests (no root)
+    Scenario(scenario::Args),
     /// Measure the engine and say what its figures should be
     Bench(bench::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Cases(args) => case::run(args),
         Command::Bless(args) => case::bless::run(args),
         Command::Record(args) => record::run(args),
+        Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),
     };

@@ -90,7 +90,7 @@ pub(crate) struct Report {
 }
 
 /// Whether this run is a gate, where what can't be checked counts as wrong.
-fn in_ci() -> bool {
+pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
 }
 

@@ -1,5 +1,6 @@
 //! Packets of flows that are there: `hit/KIND/DIR/SIZE/flows_N/ns` and
-//! `allocs`, and `hit/clocked/..`, where the clock is read for every packet.
+//! `allocs`; `hit/clocked/..`, where the clock is read for every packet, and
+//! `hit/batch32/..`, where frames are handed over in chains of 32.
 
 use crate::rig::flows::{Flows, Kind};
 use crate::rig::traffic::{BURST, Traffic};
@@ -34,7 +35,8 @@ fn of_kind(figures: &Figures, kind: Kind, count: u32) {
     let mut all = [Direction::Out, Direction::In]
         .into_iter()
         .flat_map(|dir| SIZES.map(|size| (dir, size)));
-    if !all.any(|(dir, size)| figures.wants(&stem(dir, size))) {
+    let wanted = |stem: &str| figures.wants(stem) || figures.wants(&chained(stem));
+    if !all.any(|(dir, size)| wanted(&stem(dir, size))) {
         return;
     }
     let (rig, mut lane) = Rig::new(Shape::for_flows(count));
@@ -42,24 +44,32 @@ fn of_kind(figures: &Figures, kind: Kind, count: u32) {
     for dir in [Direction::Out, Direction::In] {
         for size in SIZES {
             let stem = stem(dir, size);
-            if !figures.wants(&stem) || (figures.quick && size != 64 && count > 1_000) {
+            if !wanted(&stem) || (figures.quick && size != 64 && count > 1_000) {
                 continue;
             }
             let mut traffic = Traffic::of(&flows, dir, size);
-            let runs = runs(
-                &rig,
-                &mut lane,
-                &mut traffic,
-                figures.runs(),
-                Traffic::burst,
-            );
-            figures.tell(&format!("{stem}/ns"), median(runs));
-            figures.tell(
-                &format!("{stem}/allocs"),
-                allocs(&rig, &mut lane, &mut traffic),
-            );
+            for (name, burst) in [
+                (&stem, Traffic::burst as Burst),
+                (&chained(&stem), Traffic::chained_burst),
+            ] {
+                let again = !std::ptr::eq(name, &stem) && size != 64;
+                if figures.wants(name) && !again {
+                    let runs = runs(&rig, &mut lane, &mut traffic, figures.runs(), burst);
+                    figures.tell(&format!("{name}/ns"), median(runs));
+                }
+            }
+            let allocs = allocs(&rig, &mut lane, &mut traffic);
+            figures.tell(&format!("{stem}/allocs"), allocs);
         }
     }
+}
+
+/// How frames are handed over.
+type Burst = fn(&mut Traffic, &Rig, &mut Lane<Raw>) -> (std::time::Duration, u64);
+
+/// The name of the same in chains.
+fn chained(stem: &str) -> String {
+    stem.replacen("hit/", "hit/batch32/", 1)
 }
 
 fn clocked(figures: &Figures) {

@@ -41,6 +41,11 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for AtMost<T, MAX>
             if list.len() >= MAX {
                 return Err(A::Error::invalid_length(MAX.saturating_add(1), &self));
             }
+            if list.len() == list.capacity() {
+                // Twice as much as is there, but not more than is to come.
+                let to_come = seq.size_hint().map_or(usize::MAX, |n| n.saturating_add(1));
+                list.reserve_exact(to_come.min(list.len().max(RESERVED_MAX)));
+            }
             list.push(entry);
         }
         Ok(list)

@@ -14,7 +14,11 @@
 //!           itself, which loses no state (decision D4).
 //! Flow      tuple -> index (lock-free) -> record (own lock) -- current --> hit
 //!                                                 `-- stale, none --> miss
-//! Rules     L1  a hit takes its flow's lock and no other (decision D2).
+//!           There is an index of the names that guests use and one of those
+//!           that the far ends of translated flows use: most flows have one
+//!           name, and a small index stays in the processor's cache.
+//! Rules     L1  a hit takes its flow's lock and no other (decision D2), but
+//!               for once in a gigabyte (rule F1 in [`record`]).
 //!           L2  lock order: shard, then flow. A hit that has to change a
 //!               timer lets go of the flow first.
 //!           L3  a flow's keys, number and rewrites change under its shard's

@@ -1,4 +1,9 @@
 //! What is remembered of one flow.
+//!
+//! Rules     F1  a flow is folded into its rules' counters before it has moved
+//!               2^32 bytes since the last time: whenever the count of a
+//!               direction passes a multiple of [`FOLD_AT`]. So half a counter
+//!               is enough to know what is new.
 
 use super::tcp;
 use super::tuple::{Proto, Tuple};
@@ -13,8 +18,8 @@ use crate::{Direction, Instant};
 
 /// A flow: connection state, and the cached rewrite of each direction.
 ///
-/// All of it is one record, so that a packet touches three or four
-/// neighbouring cache lines; `flow::tests` holds its size.
+/// All of it is one record of three cache lines, its lock included, which are
+/// asked for at once; the compiler orders the fields so that none are wasted.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
     /// The flow as the guest's packets name it.
@@ -45,28 +50,61 @@ pub struct Flow {
     /// When it was opened.
     pub created: Coarse,
     /// When its last packet came.
-    pub last: Instant,
+    pub last: Coarse,
     /// Packets: inbound, outbound.
     pub packets: [u64; 2],
     /// Bytes of frames as the guest sees them: inbound, outbound.
     pub bytes: [u64; 2],
-    /// Packets and bytes already added to the rules' counters.
-    pub folded: (u64, u64),
+    /// The low halves of the packets and bytes, of both directions, that the
+    /// rules' counters have already (rule F1).
+    folded: (u32, u32),
     /// The firewall rule that allowed it; zero for the default.
     pub fw_rule: u32,
     /// The route that it follows; zero for none.
     pub route: u32,
-    /// The port's policy generation that each direction's rewrite was made
-    /// from: inbound, outbound. [`NO_REWRITE`] when there is none.
-    pub policy: [u32; 2],
+    /// The port's policy generation that the rewrites were made from.
+    policy: u32,
+    /// The directions for which there is a rewrite.
+    rewrites: Directions,
     /// Checksum differences of translation; zero without.
     pub diff: Difference,
     /// Where outbound packets go.
     pub forward: Forward,
 }
 
-/// No generation: the rewrite has to be made. Generations start above it.
-pub const NO_REWRITE: u32 = 0;
+/// Bytes of one direction between two foldings, less than a packet: half of
+/// half of what 32 bits can tell.
+const FOLD_AT: u64 = 1 << 30;
+
+/// A set of directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Directions(u8);
+
+impl Directions {
+    const NONE: Self = Self(0);
+    const BOTH: Self = Self(3);
+
+    #[inline(always)]
+    const fn only(dir: Direction) -> Self {
+        match dir {
+            Direction::In => Self(1),
+            Direction::Out => Self(2),
+        }
+    }
+
+    #[inline(always)]
+    const fn has(self, dir: Direction) -> bool {
+        self.0 & Self::only(dir).0 != 0
+    }
+
+    const fn with(self, dir: Direction) -> Self {
+        Self(self.0 | Self::only(dir).0)
+    }
+
+    const fn without(self, dir: Direction) -> Self {
+        Self(self.0 & !Self::only(dir).0)
+    }
+}
 
 /// What owns the outside address of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,8 +157,9 @@ impl Difference {
     }
 }
 
-/// Where outbound packets of a flow go.
+/// Where outbound packets of a flow go. Packed, for there is one in every flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(Rust, packed(2))]
 pub struct Forward {
     /// How they get there.
     pub to: Next,
@@ -166,13 +205,14 @@ impl Flow {
         tcp: tcp::Connection::NONE,
         icmp: (0, 0),
         created: Coarse::ZERO,
-        last: Instant::ZERO,
+        last: Coarse::ZERO,
         packets: [0; 2],
         bytes: [0; 2],
         folded: (0, 0),
         fw_rule: 0,
         route: 0,
-        policy: [NO_REWRITE; 2],
+        policy: 0,
+        rewrites: Directions::NONE,
         diff: Difference {
             addresses: Diff::NONE,
             transport: Diff::NONE,
@@ -196,7 +236,7 @@ impl Flow {
             opened,
             live: true,
             created: now.into(),
-            last: now,
+            last: now.into(),
             ..Self::VACANT
         }
     }
@@ -290,18 +330,82 @@ impl Flow {
                 )
     }
 
+    /// The policy generation that the rewrite for `dir` was made from, if there is one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn rewrite(&self, dir: Direction) -> Option<u32> {
+        match self.rewrites.has(dir) {
+            true => Some(self.policy),
+            false => None,
+        }
+    }
+
+    /// Says that there is a rewrite for `dir` now, of this policy generation.
+    /// A rewrite of another generation is none.
+    pub const fn set_rewrite(&mut self, dir: Direction, generation: u32) {
+        let others = match self.policy == generation {
+            true => self.rewrites,
+            false => Directions::NONE,
+        };
+        (self.policy, self.rewrites) = (generation, others.with(dir));
+    }
+
+    /// As [`Flow::set_rewrite`], for both directions.
+    pub const fn set_rewrites(&mut self, generation: u32) {
+        (self.policy, self.rewrites) = (generation, Directions::BOTH);
+    }
+
+    /// Takes over the rewrites of a copy of this flow.
+    pub const fn take_rewrites(&mut self, of: &Self) {
+        (self.policy, self.rewrites) = (of.policy, of.rewrites);
+    }
+
+    /// Forgets the rewrite for `dir`.
+    pub const fn forget_rewrite(&mut self, dir: Direction) {
+        self.rewrites = self.rewrites.without(dir);
+    }
+
+    /// Forgets both rewrites; how many there were.
+    pub const fn forget_rewrites(&mut self) -> u32 {
+        let had = self.rewrites.0.count_ones();
+        self.rewrites = Directions::NONE;
+        had
+    }
+
+    /// Counts a packet of `len` bytes. Whether it is time to fold (rule F1).
+    #[inline(always)]
+    #[must_use]
+    pub fn count(&mut self, dir: Direction, len: usize) -> bool {
+        let ([packets_in, packets_out], [bytes_in, bytes_out]) =
+            (&mut self.packets, &mut self.bytes);
+        let (packets, bytes) = match dir {
+            Direction::In => (packets_in, bytes_in),
+            Direction::Out => (packets_out, bytes_out),
+        };
+        *packets = packets.wrapping_add(1);
+        let before = *bytes;
+        *bytes = before.wrapping_add(u64::try_from(len).unwrap_or(u64::MAX));
+        (before ^ *bytes) & FOLD_AT != 0
+    }
+
     /// The packets and bytes that the rules' counters don't have yet.
+    #[must_use]
     pub fn fold(&mut self) -> (u64, u64) {
-        let [p0, p1] = self.packets;
-        let [b0, b1] = self.bytes;
-        let now = (p0.wrapping_add(p1), b0.wrapping_add(b1));
+        let ([p0, p1], [b0, b1]) = (self.packets, self.bytes);
+        let now = (low(p0.wrapping_add(p1)), low(b0.wrapping_add(b1)));
         let new = (
             now.0.wrapping_sub(self.folded.0),
             now.1.wrapping_sub(self.folded.1),
         );
         self.folded = now;
-        new
+        (new.0.into(), new.1.into())
     }
+}
+
+/// The lower half of a number.
+const fn low(number: u64) -> u32 {
+    let [_, _, _, _, a, b, c, d] = number.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 impl NatKind {

@@ -14,14 +14,15 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::{Mutex, MutexGuard, RawMutex};
 use once_cell::race::OnceBox;
+use prefetch::prefetch;
 
 /// Records are allocated so many at a time, never freed one by one.
-const CHUNK: u32 = 64;
+const CHUNK: u32 = 16;
 const CHUNK_LEN: usize = position(CHUNK);
 /// Shards of a table large enough for them.
 const SHARDS_MAX: u32 = 64;
 /// Flows that are worked on under one hold of a shard's lock.
-const BATCH: u32 = 32;
+const BATCH: u32 = 8;
 /// Work per shard and tick, in flows.
 const TICK_BUDGET: u32 = 4_096;
 /// Flows that are looked at to find one that gives way.
@@ -31,12 +32,28 @@ const EVICT_TRIES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowId(u32);
 
-type Chunk<R> = [Mutex<R, Flow>; CHUNK_LEN];
+/// A record in cache lines of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Slot<R: RawMutex>(Mutex<R, Flow>);
+
+type Chunk<R> = [Slot<R>; CHUNK_LEN];
+
+/// One of the two names that a translated flow has; others have one name,
+/// which is `Inside`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// As the guest's packets name it.
+    Inside,
+    /// As the far end's packets name it.
+    Outside,
+}
 
 /// The flow table of one port.
 #[derive(Debug)]
 pub struct Table<R: RawMutex> {
-    index: Index,
+    inside: Index,
+    outside: Index,
     chunks: Box<[OnceBox<Chunk<R>>]>,
     shards: Box<[Mutex<R, Shard>]>,
     hasher: Hasher,
@@ -110,6 +127,7 @@ impl<R: RawMutex> Table<R> {
         let shards = (flows_max / 1_024).next_power_of_two().clamp(1, SHARDS_MAX);
         // Keys don't spread perfectly: a quarter more room than flows.
         let chunks = (flows_max.saturating_add(flows_max / 4) / CHUNK).saturating_add(shards);
+        let chunks = chunks.min(Index::FLOWS_MAX / CHUNK);
         let second = seconds(now);
         let shard = |_| {
             Mutex::new(Shard {
@@ -118,7 +136,8 @@ impl<R: RawMutex> Table<R> {
             })
         };
         Self {
-            index: Index::new(flows_max),
+            inside: Index::new(flows_max),
+            outside: Index::new(flows_max),
             chunks: (0..chunks).map(|_| OnceBox::new()).collect(),
             shards: (0..shards).map(shard).collect(),
             hasher: Hasher::new(seed),
@@ -161,7 +180,8 @@ impl<R: RawMutex> Table<R> {
         self.hasher.hash(key)
     }
 
-    /// The flow that a packet going `dir` with `key` belongs to, locked.
+    /// The flow that a packet going `dir` with `key` belongs to, locked. Looks
+    /// first among the names that `name` says, which only costs or saves time.
     ///
     /// May miss a flow that another CPU is just inserting or moving; the slow
     /// path looks again under the shard's lock.
@@ -170,31 +190,81 @@ impl<R: RawMutex> Table<R> {
     pub fn find(
         &self,
         dir: Direction,
+        name: Name,
         key: &Tuple,
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
-        let home = self.index.home(hash)?;
+        let home = self.index(name).home(hash)?;
         for number in home.meant(hash) {
             if let Some(found) = self.locked_if_named(number, dir, key) {
                 return Some(found);
             }
         }
-        if home.has_room() {
-            return None;
-        }
-        self.find_everywhere(dir, key, hash)
+        self.find_elsewhere(dir, name, key, hash)
     }
 
+    /// Asks for the part of the index that a key with this hash is in.
+    #[inline]
+    pub fn prefetch_index(&self, name: Name, hash: u64) {
+        if let Some(home) = self.index(name).home(hash) {
+            prefetch(home);
+        }
+    }
+
+    /// Asks for the flow that a key with this hash most probably means.
+    #[inline]
+    pub fn prefetch_flow(&self, name: Name, hash: u64) {
+        let number = self
+            .index(name)
+            .home(hash)
+            .and_then(|home| home.meant(hash).next());
+        if let Some(slot) = number.and_then(|number| self.slot(number)) {
+            prefetch(slot);
+        }
+    }
+
+    /// Looks where keys are that overflowed, and among the other names.
     #[inline(never)]
+    fn find_elsewhere(
+        &self,
+        dir: Direction,
+        name: Name,
+        key: &Tuple,
+        hash: u64,
+    ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
+        let overflowed = |index: &Index| index.home(hash).is_none_or(|home| !home.has_room());
+        let index = self.index(name);
+        if overflowed(index)
+            && let Some(found) = self.find_everywhere(index, dir, key, hash)
+        {
+            return Some(found);
+        }
+        let other = match (dir, name) {
+            (Direction::Out, _) => return None,
+            (Direction::In, Name::Inside) => &self.outside,
+            (Direction::In, Name::Outside) => &self.inside,
+        };
+        self.find_everywhere(other, dir, key, hash)
+    }
+
     fn find_everywhere(
         &self,
+        index: &Index,
         dir: Direction,
         key: &Tuple,
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
-        self.index
+        index
             .everywhere(hash)
             .find_map(|number| self.locked_if_named(number, dir, key))
+    }
+
+    #[inline(always)]
+    const fn index(&self, name: Name) -> &Index {
+        match name {
+            Name::Inside => &self.inside,
+            Name::Outside => &self.outside,
+        }
     }
 
     #[inline(always)]
@@ -204,7 +274,10 @@ impl<R: RawMutex> Table<R> {
         dir: Direction,
         key: &Tuple,
     ) -> Option<(FlowId, MutexGuard<'_, R, Flow>)> {
-        let flow = self.record(number)?.lock();
+        let slot = self.slot(number)?;
+        // The lock waits for the first line; the others come meanwhile.
+        prefetch(slot);
+        let flow = slot.0.lock();
         flow.is_named(dir, key).then_some((FlowId(number), flow))
     }
 
@@ -248,19 +321,26 @@ impl<R: RawMutex> Table<R> {
         options: &PortOptions,
         mut ended: impl FnMut(&mut Flow, FlowEnd),
     ) {
-        for at in 0..self.shard_count() {
-            let mut left = TICK_BUDGET;
-            while left > 0 {
+        // Round after round, so that who waits for a shard gets it while the
+        // others are worked on: a lock that is taken again at once would
+        // hardly ever be had by somebody who sleeps for it.
+        let mut done = [false; position(SHARDS_MAX)];
+        for _ in 0..TICK_BUDGET / BATCH {
+            let mut shards = (0..self.shard_count()).zip(&mut done);
+            for (at, done) in shards.by_ref().filter(|(_, done)| !**done) {
                 let mut shard = self.shard(at);
-                let mut batch = BATCH;
-                while let Some(local) = shard.wheel.pop_due(seconds(now), &mut batch) {
+                let mut left = BATCH;
+                while let Some(local) = shard.wheel.pop_due(seconds(now), &mut left) {
                     self.expire_one(&mut shard, at, local, now, options, &mut ended);
                 }
-                drop(shard);
-                if batch > 0 {
-                    break;
-                }
-                left = left.saturating_sub(BATCH);
+                *done = left > 0;
+            }
+            if done
+                .iter()
+                .take(position(self.shard_count()))
+                .all(|done| *done)
+            {
+                break;
             }
         }
     }
@@ -363,8 +443,8 @@ impl<R: RawMutex> Table<R> {
             }
             core::mem::replace(&mut *record, Flow::VACANT)
         };
-        for hash in self.hashes(&flow).into_iter().flatten() {
-            self.index.remove(hash, number);
+        for (index, hash) in self.names(&flow) {
+            index.remove(hash, number);
         }
         shard.wheel.give_back(local);
         self.flows.fetch_sub(1, Ordering::Relaxed);
@@ -372,17 +452,22 @@ impl<R: RawMutex> Table<R> {
         Some(flow)
     }
 
-    /// Hashes of a flow's keys: one without translation, else two.
-    fn hashes(&self, flow: &Flow) -> [Option<u64>; 2] {
+    /// Where a flow's names belong.
+    fn names(&self, flow: &Flow) -> impl Iterator<Item = (&Index, u64)> {
         let outside = flow.outside();
-        let second = (outside != flow.inside).then(|| self.hash(&outside));
-        [Some(self.hash(&flow.inside)), second]
+        let second = (outside != flow.inside).then(|| (&self.outside, self.hash(&outside)));
+        core::iter::once((&self.inside, self.hash(&flow.inside))).chain(second)
+    }
+
+    #[inline(always)]
+    fn slot(&self, number: u32) -> Option<&Slot<R>> {
+        let chunk = self.chunks.get(position(number / CHUNK))?.get()?;
+        chunk.get(position(number % CHUNK))
     }
 
     #[inline(always)]
     fn record(&self, number: u32) -> Option<&Mutex<R, Flow>> {
-        let chunk = self.chunks.get(position(number / CHUNK))?.get()?;
-        chunk.get(position(number % CHUNK))
+        Some(&self.slot(number)?.0)
     }
 
     fn capacity(&self) -> u32 {
@@ -453,19 +538,20 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         hash: u64,
     ) -> Option<(FlowId, MutexGuard<'t, R, Flow>)> {
         let table = self.table;
-        let found = table.index.everywhere(hash).find_map(|number| {
-            // Another shard's flow may have the same outside key: one whose
-            // external port was given to somebody else meanwhile.
-            let ours = table.place(number).0 == self.at;
-            ours.then(|| table.locked_if_named(number, dir, key))?
-        })?;
-        // A key that overflowed goes back to where the fast path finds it.
-        let home = table.index.home(hash)?;
-        if home.has_room() && !home.meant(hash).any(|number| number == found.0.0) {
-            table.index.remove(hash, found.0.0);
-            table.index.insert(hash, found.0.0);
+        let among = |index: &'t Index| {
+            let found = index.everywhere(hash).find_map(|number| {
+                // Another shard's flow may have the same outside key: one whose
+                // external port was given to somebody else meanwhile.
+                let ours = table.place(number).0 == self.at;
+                ours.then(|| table.locked_if_named(number, dir, key))?
+            })?;
+            index.bring_home(hash, found.0.0);
+            Some(found)
+        };
+        match dir {
+            Direction::Out => among(&table.inside),
+            Direction::In => among(&table.inside).or_else(|| among(&table.outside)),
         }
-        Some(found)
     }
 
     /// Adds a flow. In a full table a flow that is half open or finished gives
@@ -534,19 +620,15 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             return false;
         };
         *record.lock() = flow;
-        let mut done = 0;
-        let hashes = table.hashes(&flow);
-        for hash in hashes.into_iter().flatten() {
-            if !table.index.insert(hash, number) {
-                break;
-            }
-            done = usize::wrapping_add(done, 1);
-        }
-        if done == hashes.iter().flatten().count() {
+        if table
+            .names(&flow)
+            .all(|(index, hash)| index.insert(hash, number))
+        {
             return true;
         }
-        for hash in hashes.into_iter().flatten().take(done) {
-            table.index.remove(hash, number);
+        // Removing what isn't there does nothing.
+        for (index, hash) in table.names(&flow) {
+            index.remove(hash, number);
         }
         *record.lock() = Flow::VACANT;
         false
@@ -575,7 +657,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             return false;
         };
         // Made where it stays: a kernel's stack has no room for a chunk.
-        let records: Box<[_]> = (0..CHUNK).map(|_| Mutex::new(Flow::VACANT)).collect();
+        let records: Box<[_]> = (0..CHUNK).map(|_| Slot(Mutex::new(Flow::VACANT))).collect();
         let new = Box::try_from(records).is_ok_and(|chunk| cell.set(chunk).is_ok());
         if new {
             self.shard.chunks = self.shard.chunks.wrapping_add(1);
@@ -625,9 +707,7 @@ fn due(flow: &Flow, options: &PortOptions) -> u32 {
 }
 
 fn second_after(flow: &Flow, timeout_s: u32) -> u32 {
-    let end = flow
-        .last
-        .plus_millis(u64::from(timeout_s).saturating_mul(1_000));
+    let end = Instant::from(flow.last).plus_millis(u64::from(timeout_s).saturating_mul(1_000));
     seconds(end).saturating_add(1)
 }
 

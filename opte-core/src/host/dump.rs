@@ -10,7 +10,7 @@ use crate::api::dump::{
 use crate::api::page::{Page, Pager, Weight};
 use crate::api::{FwRule, PortId, Response, UnderlayRoute, V2b, V2p};
 use crate::event::Observer;
-use crate::flow::record::{Flow, NO_REWRITE, NatKind, Next, side};
+use crate::flow::record::{Flow, NatKind, Next, side};
 use crate::flow::{Proto, Tuple};
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::port::{Policy, Port};
@@ -144,8 +144,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             PAGE_ENTRIES_MAX / 2,
             |flow, entries| {
                 for dir in [Direction::Out, Direction::In] {
-                    let made_from = flow.policy.get(side(dir)).copied().unwrap_or(NO_REWRITE);
-                    if made_from != NO_REWRITE {
+                    if let Some(made_from) = flow.rewrite(dir) {
                         let current = made_from == policy.generation && self.is_current(flow, dir);
                         entries.push(self.uft_entry(flow, dir, current, now));
                     }
@@ -174,7 +173,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             action,
             packets: flow.packets.get(side(dir)).copied().unwrap_or(0),
             bytes: flow.bytes.get(side(dir)).copied().unwrap_or(0),
-            idle_ms: now.millis_since(flow.last),
+            idle_ms: now.millis_since(flow.last.into()),
             current,
         }
     }
@@ -460,7 +459,7 @@ fn layer_flows<R: RawMutex>(
             } else {
                 0
             },
-            idle_ms: now.millis_since(flow.last),
+            idle_ms: now.millis_since(flow.last.into()),
         }));
     });
     page.next = page.next.map(|next| next.saturating_add(FLOWS));
@@ -468,7 +467,7 @@ fn layer_flows<R: RawMutex>(
 }
 
 fn tcp_entry(flow: &Flow, policy: &Policy, now: Instant) -> TcpEntry {
-    let idle_ms = now.millis_since(flow.last);
+    let idle_ms = now.millis_since(flow.last.into());
     let timeout_ms = u64::from(flow.timeout_s(&policy.spec.options)).saturating_mul(1_000);
     let [packets_in, packets_out] = flow.packets;
     let [bytes_in, bytes_out] = flow.bytes;

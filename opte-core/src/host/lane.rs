@@ -1,6 +1,9 @@
 //! Lanes: what each CPU or thread has for itself.
 
+use super::burst::GROUP;
 use super::view::View;
+use crate::port::Parsed;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use lock_api::RawMutex;
 
@@ -11,4 +14,7 @@ use lock_api::RawMutex;
 pub struct Lane<R: RawMutex> {
     pub(super) index: usize,
     pub(super) view: Arc<View<R>>,
+    /// Where the headers of a group of frames are kept while their flows'
+    /// memory is asked for ([`super::burst`]).
+    pub(super) parsed: Box<[Parsed; GROUP]>,
 }

@@ -64,7 +64,10 @@ pub(super) use replace::{change, difference};
 pub struct Slot(u16);
 
 /// When an answer was found: see [`Mappings::current`].
+///
+/// Packed, for there is one in every flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(Rust, packed(2))]
 pub struct Stamp {
     /// The counter of what the answer depends on.
     pub slot: Slot,

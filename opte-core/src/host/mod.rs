@@ -27,6 +27,7 @@ mod address_set;
 pub(crate) mod advertise;
 mod apply;
 mod built_in;
+mod burst;
 mod by_mac;
 mod command;
 mod device;
@@ -51,7 +52,7 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env};
+use crate::port::{Dropped, Env, Parsed, Port};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
 use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
@@ -102,6 +103,14 @@ pub struct Host<R: RawMutex, O> {
     generation: AtomicU64,
 }
 
+/// Where a frame enters a port, towards the guest.
+#[derive(Clone, Copy, Debug)]
+struct Entry<'e, R: RawMutex> {
+    port: &'e Port<R>,
+    /// Whether the frame came from outside of the VPC.
+    external: bool,
+}
+
 /// What only commands touch.
 #[derive(Debug, Default)]
 struct Control {
@@ -144,6 +153,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         (!taken).then(|| Lane {
             index,
             view: self.view(),
+            parsed: Box::new([Parsed::EMPTY; burst::GROUP]),
         })
     }
 
@@ -162,20 +172,36 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
+        let mut parsed = Parsed::EMPTY;
+        port.parse(&mut parsed, frame, Direction::Out);
+        self.send(&env, port, &parsed, frame, out)
+    }
+
+    /// Takes a guest's frame through its port and on.
+    #[inline(always)]
+    fn send(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        parsed: &Parsed,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
         port.process(
-            &env,
+            env,
             (Direction::Out, false),
+            parsed,
             frame,
             out,
             |frame, out, onward, packet| {
                 let sent = match onward.to {
                     Some(Next::Path(path, vni)) => {
-                        self.encapsulate(&env, frame, packet, (path, vni), onward.source_port, out)
+                        self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
                     }
                     Some(Next::Port(to)) => {
-                        self.deliver_next_door(&env, frame, port.id, PortId(to), &packet.tuple)
+                        self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
                     }
-                    None => return self.to_group(&env, port, frame, packet, out),
+                    None => return self.to_group(env, port, frame, packet, out),
                 };
                 sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
             },
@@ -204,13 +230,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        Ok(self.deliver(env, to, false, frame))
+        let entry = Entry {
+            port: to,
+            external: false,
+        };
+        Ok(self.deliver(env, &entry, frame))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(&self, port: &crate::port::Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
+    fn not_sent(&self, port: &Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
         // Where the flow goes is no more: its next packet looks again.
         if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
             port.forget_way(key);
@@ -230,28 +260,47 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         self.renew(lane);
         let env = self.env(lane, now);
+        match self.arrive(&env, link, frame, out) {
+            Ok(entry) => self.deliver(&env, &entry, frame),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Takes the outer headers off a frame from a link; which port it is for,
+    /// or what became of it.
+    #[inline(always)]
+    fn arrive<'e>(
+        &self,
+        env: &Env<'e, R, O>,
+        link: LinkId,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Result<Entry<'e, R>, Verdict> {
         let len = frame.frame_len();
         let outer = match outer::parse(frame.head(), len) {
             Ok(Some(outer)) if self.underlay.is_ours(link, outer.mac, &outer.address) => outer,
-            Ok(other) => return self.not_to_us(&env, link, other, frame, out),
-            Err(reason) => return self.refuse(&env, Direction::In, reason),
+            Ok(other) => return Err(self.not_to_us(env, link, other, frame, out)),
+            Err(reason) => return Err(self.refuse(env, Direction::In, reason)),
         };
         self.count_link(env.lane, link, Direction::In, len);
         frame.pop(outer.len);
-        let external = outer.external || outer.vni.get() == BOUNDARY_VNI;
         let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
-            return self.refuse(&env, Direction::In, DropReason::Truncated);
+            return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
         if dst.is_multicast() {
-            return self.from_group(&env, link, &outer, frame, out);
+            return Err(self.from_group(env, link, &outer, frame, out));
         }
+        let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
             .view
             .port_with_mac(dst)
-            .filter(|port| port.vni == outer.vni || outer.vni.get() == BOUNDARY_VNI);
+            .filter(|port| port.vni == outer.vni || from_boundary);
         match to {
-            Some(port) => self.deliver(&env, port, external, frame),
-            None => self.refuse_stray(&env, dst),
+            Some(port) => Ok(Entry {
+                port,
+                external: outer.external || from_boundary,
+            }),
+            None => Err(self.refuse_stray(env, dst)),
         }
     }
 
@@ -292,13 +341,26 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver(
         &self,
         env: &Env<'_, R, O>,
-        port: &crate::port::Port<R>,
-        external: bool,
+        entry: &Entry<'_, R>,
+        frame: &mut impl Frame,
+    ) -> Verdict {
+        let mut parsed = Parsed::EMPTY;
+        entry.port.parse(&mut parsed, frame, Direction::In);
+        Self::deliver_parsed(env, entry, &parsed, frame)
+    }
+
+    /// As [`Host::deliver`], of a frame that is parsed.
+    #[inline(always)]
+    fn deliver_parsed(
+        env: &Env<'_, R, O>,
+        entry: &Entry<'_, R>,
+        parsed: &Parsed,
         frame: &mut impl Frame,
     ) -> Verdict {
         // Nothing inbound is answered.
         let out = &mut Discard;
-        port.process(env, (Direction::In, external), frame, out, |_, _, _, _| {
+        let (port, way) = (entry.port, (Direction::In, entry.external));
+        port.process(env, way, parsed, frame, out, |_, _, _, _| {
             Ok(Verdict::Port(port.id))
         })
     }

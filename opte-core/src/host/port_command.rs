@@ -8,7 +8,7 @@ use crate::api::{
     Response, RouteSpec,
 };
 use crate::event::{FlowEnd, Observer};
-use crate::flow::record::{NO_REWRITE, NatKind};
+use crate::flow::record::NatKind;
 use crate::layer::nat;
 use crate::layer::{firewall, router};
 use crate::limits::PORTS_MAX;
@@ -305,12 +305,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let port = self.named(name)?;
         let mut cleared = 0_u64;
         port.table.scan(0, |flow| {
-            let cached = flow
-                .policy
-                .iter()
-                .filter(|generation| **generation != NO_REWRITE);
-            cleared = cleared.saturating_add(u64::try_from(cached.count()).unwrap_or(0));
-            flow.policy = [NO_REWRITE; 2];
+            cleared = cleared.saturating_add(flow.forget_rewrites().into());
             true
         });
         Ok(Response::Count(cleared))

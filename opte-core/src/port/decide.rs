@@ -7,7 +7,7 @@ use super::{Dropped, Env, Policy, Port};
 use crate::api::RouteTarget;
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
-use crate::flow::record::{Difference, Flow, NatKind, side};
+use crate::flow::record::{Difference, Flow, NatKind};
 use crate::layer::nat::Outside;
 use crate::layer::{firewall, gateway, overlay};
 use crate::rule::Query;
@@ -30,7 +30,7 @@ impl<R: RawMutex> Port<R> {
     ) -> Result<(), Dropped> {
         let asks_vni = policy.asks_vni && flow.opened == Direction::Out;
         let vpc = asks_vni.then(|| overlay::vpc_stamps(env, self.vni, &flow.inside.remote_ip()));
-        let judged = flow.policy.get(side(flow.opened)) == Some(&policy.generation)
+        let judged = flow.rewrite(flow.opened) == Some(policy.generation)
             && (vpc.is_none() || env.mappings.current(flow.forward.mapping));
         if !judged {
             self.layer(env, flow, LayerId::Gateway, |flow| {
@@ -46,11 +46,10 @@ impl<R: RawMutex> Port<R> {
             if let Some(vpc) = vpc {
                 flow.forward.mapping = vpc.covering(flow.forward.mapping);
             }
-            flow.policy = [policy.generation; 2];
+            flow.set_rewrites(policy.generation);
         } else {
             self.layer(env, flow, LayerId::Nat, |flow| self.entrance(flow))?;
-            let [inbound, _] = &mut flow.policy;
-            *inbound = policy.generation;
+            flow.set_rewrite(Direction::In, policy.generation);
         }
         Ok(())
     }

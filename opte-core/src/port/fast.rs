@@ -1,13 +1,14 @@
 //! The cached path: one look-up, one lock, one edit.
 
-use super::process::Arrival;
+use super::process::{Arrival, Parsed};
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
-use crate::flow::record::{Flow, NO_REWRITE, Next, side};
-use crate::flow::table::FlowId;
+use crate::flow::record::{Flow, Next};
+use crate::flow::table::{FlowId, Name};
 use crate::flow::tcp::State;
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
+use crate::time::Coarse;
 use crate::wire::packet::{Packet, Segment};
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
@@ -60,11 +61,12 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
+        hash: u64,
         frame: &mut impl Frame,
     ) -> Result<Onward, NoHit> {
         let (dir, packet) = (arrival.dir, arrival.packet);
-        let hash = self.table.hash(&packet.tuple);
-        let Some((id, mut flow)) = self.table.find(dir, &packet.tuple, hash) else {
+        let name = name_of(arrival.external);
+        let Some((id, mut flow)) = self.table.find(dir, name, &packet.tuple, hash) else {
             return Err(NoHit::Miss);
         };
         if !arrival.may_join(&flow) {
@@ -97,6 +99,18 @@ impl<R: RawMutex> Port<R> {
         Ok(onward)
     }
 
+    /// Asks for the memory that tells where the flow of a packet is.
+    #[inline]
+    pub(crate) fn prefetch_index(&self, parsed: &Parsed, external: bool) {
+        self.table.prefetch_index(name_of(external), parsed.hash);
+    }
+
+    /// Asks for the memory of the flow of a packet, once the former is there.
+    #[inline]
+    pub(crate) fn prefetch_flow(&self, parsed: &Parsed, external: bool) {
+        self.table.prefetch_flow(name_of(external), parsed.hash);
+    }
+
     #[inline(never)]
     fn reschedule(&self, id: FlowId) {
         self.table.reschedule(id, &self.policy().spec.options);
@@ -111,7 +125,7 @@ impl<R: RawMutex> Port<R> {
         dir: Direction,
         cause: Stale,
     ) -> Tuple {
-        if had_rewrite(flow, dir) {
+        if flow.rewrite(dir).is_some() {
             observe!(
                 env.observer,
                 UftInvalidate {
@@ -128,12 +142,8 @@ impl<R: RawMutex> Port<R> {
     /// Whether the rewrite for `dir` may not be used any more (rule P1).
     #[inline(always)]
     fn stale<O>(&self, env: &Env<'_, R, O>, flow: &Flow, dir: Direction) -> Option<Stale> {
-        let [inbound, outbound] = flow.policy;
-        let generation = match dir {
-            Direction::In => inbound,
-            Direction::Out => outbound,
-        };
-        if generation != self.generation.load(Ordering::Acquire) {
+        let current = Some(self.generation.load(Ordering::Acquire));
+        if flow.rewrite(dir) != current {
             return Some(Stale::Policy);
         }
         if dir == Direction::Out {
@@ -144,8 +154,8 @@ impl<R: RawMutex> Port<R> {
                 return Some(Stale::Mapping);
             }
         }
-        let idle_ns = env.now.as_nanos().saturating_sub(flow.last.as_nanos());
-        (idle_ns > self.uft_ns.load(Ordering::Relaxed)).then_some(Stale::Idle)
+        let idle = Coarse::from(env.now).units_since(flow.last);
+        (idle > self.uft.load(Ordering::Relaxed)).then_some(Stale::Idle)
     }
 
     /// Counts the packet and steps TCP.
@@ -174,13 +184,9 @@ impl<R: RawMutex> Port<R> {
             }
         }
         flow.answered |= dir != flow.opened;
-        flow.last = flow.last.max(env.now);
-        let len = u64::try_from(len).unwrap_or(u64::MAX);
-        if let Some(packets) = flow.packets.get_mut(side(dir)) {
-            *packets = packets.wrapping_add(1);
-        }
-        if let Some(bytes) = flow.bytes.get_mut(side(dir)) {
-            *bytes = bytes.wrapping_add(len);
+        flow.last = flow.last.max(env.now.into());
+        if flow.count(dir, len) {
+            self.fold(flow);
         }
         taken
     }
@@ -207,6 +213,16 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
+/// The name by which a packet probably knows its flow: nearly all that comes
+/// from outside of the VPC is to be translated.
+#[inline(always)]
+const fn name_of(external: bool) -> Name {
+    match external {
+        true => Name::Outside,
+        false => Name::Inside,
+    }
+}
+
 /// What came of taking a packet into account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -218,11 +234,4 @@ pub(super) enum Taken {
     Over,
     /// The packet is refused.
     Refused(DropReason),
-}
-
-/// Whether the flow ever had a rewrite for this direction.
-fn had_rewrite(flow: &Flow, dir: Direction) -> bool {
-    flow.policy
-        .get(side(dir))
-        .is_some_and(|generation| *generation != NO_REWRITE)
 }

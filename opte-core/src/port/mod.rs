@@ -34,7 +34,6 @@ mod process;
 mod slow;
 
 use crate::api::{Name, PortId};
-use crate::flow::record::NO_REWRITE;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
 use crate::host::advertise::Schedule;
@@ -44,12 +43,14 @@ use crate::host::view::View;
 use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
 use crate::stats::PortStats;
+use crate::time::Coarse;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
+pub(crate) use process::Parsed;
 
 /// A port.
 #[derive(Debug)]
@@ -68,8 +69,8 @@ pub(crate) struct Port<R: RawMutex> {
     policy: Mutex<R, Arc<Policy>>,
     /// `policy.generation`, to look at without the lock.
     generation: AtomicU32,
-    /// `policy.options.uft_s` in nanoseconds, likewise.
-    uft_ns: AtomicU64,
+    /// `policy.options.uft_s` in units of [`Coarse`], likewise.
+    uft: AtomicU32,
     /// `policy.mtu`, likewise.
     mtu: AtomicU32,
     /// When the next router advertisement is due.
@@ -147,7 +148,7 @@ impl<R: RawMutex> Port<R> {
             nat: Nat::new(seed, v4, v6),
             stats: PortStats::new(lanes),
             generation: AtomicU32::new(0),
-            uft_ns: AtomicU64::new(0),
+            uft: AtomicU32::new(0),
             mtu: AtomicU32::new(0),
             advertise: Schedule::default(),
             policy: Mutex::new(Arc::new(policy)),
@@ -172,8 +173,8 @@ impl<R: RawMutex> Port<R> {
     /// Makes the policy's numbers visible to the fast path, the generation last.
     fn publish(&self) {
         let policy = self.policy();
-        let uft_ns = u64::from(policy.spec.options.uft_s).saturating_mul(1_000_000_000);
-        self.uft_ns.store(uft_ns, Ordering::Relaxed);
+        let uft = Coarse::units_of_s(policy.spec.options.uft_s);
+        self.uft.store(uft, Ordering::Relaxed);
         self.mtu
             .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
         self.table.limit(policy.spec.options.flows_max);
@@ -185,8 +186,7 @@ impl<R: RawMutex> Port<R> {
         let hash = self.table.hash(inside);
         let mut shard = self.table.lock(hash); // L3
         if let Some((_, mut flow)) = shard.find(Direction::Out, inside, hash) {
-            let [_, outbound] = &mut flow.policy;
-            *outbound = NO_REWRITE;
+            flow.forget_rewrite(Direction::Out);
         }
     }
 
@@ -199,8 +199,9 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Adds a flow's counts to the rules that let it pass.
+    #[inline(never)]
     pub(crate) fn fold(&self, flow: &mut Flow) {
-        let last = flow.last;
+        let last = Instant::from(flow.last);
         let (packets, bytes) = flow.fold();
         if packets > 0 {
             let policy = self.policy();

@@ -4,7 +4,6 @@ use super::Dropped;
 use crate::api::mapping::BOUNDARY_VNI;
 use crate::api::{ConfigError, ErrorCode, HostFilter, ObjectKind, PortSpec, Prefix};
 use crate::flow::Family;
-use crate::flow::record::NO_REWRITE;
 use crate::hairpin;
 use crate::layer::firewall::{self, DefaultStats};
 use crate::layer::router::{self, Route, RouteTable};
@@ -70,7 +69,7 @@ impl Policy {
         let next = self.with_rules(rules, next_id, sets)?;
         let next = next.with_routes(routes, next_id);
         Ok(Self {
-            generation: after(self.generation),
+            generation: self.generation.wrapping_add(1),
             revision: self.revision.saturating_add(1),
             hairpin: hairpin_config(spec),
             spec: stripped(spec),
@@ -142,7 +141,7 @@ impl Policy {
     /// This policy as another one.
     fn next(&self) -> Self {
         Self {
-            generation: after(self.generation),
+            generation: self.generation.wrapping_add(1),
             revision: self.revision.saturating_add(1),
             ..self.clone()
         }
@@ -198,14 +197,6 @@ impl Policy {
         for stats in [firewall, self.route_stats(route)].into_iter().flatten() {
             stats.record(packets, bytes, last);
         }
-    }
-}
-
-/// The generation after this one. Zero means "no rewrite" in a flow.
-const fn after(generation: u32) -> u32 {
-    match generation.wrapping_add(1) {
-        NO_REWRITE => 1,
-        next => next,
     }
 }
 

@@ -34,7 +34,28 @@ impl Arrival<'_> {
     }
 }
 
+/// What the headers of a frame say to a port, worked out before the flow table
+/// is asked, so that its memory can be asked for ahead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parsed {
+    packet: Packet,
+    /// Of the packet's key.
+    pub(super) hash: u64,
+    /// Whether the guest's frame is for a group, or why there is no key.
+    read: Result<bool, Keyless>,
+}
+
+impl Parsed {
+    /// Nothing yet, to [`Port::parse`] into.
+    pub(crate) const EMPTY: Self = Self {
+        packet: Packet::EMPTY,
+        hash: 0,
+        read: Ok(false),
+    };
+}
+
 /// Why a frame has no flow key.
+#[derive(Clone, Copy, Debug)]
 enum Keyless {
     /// Its MAC addresses aren't allowed.
     Macs(DropReason),
@@ -54,6 +75,7 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
+        parsed: &Parsed,
         frame: &mut F,
         out: &mut Out,
         then: impl FnOnce(&mut F, &mut Out, Onward, &Packet) -> Result<Verdict, Dropped>,
@@ -70,14 +92,14 @@ impl<R: RawMutex> Port<R> {
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        let mut packet = Packet::EMPTY;
-        let is_for_many = match self.read(&mut packet, frame.head(), len, dir) {
+        let is_for_many = match parsed.read {
             Ok(is_for_many) => is_for_many,
             Err(keyless) => return self.keyless(env, dir, frame, out, &keyless),
         };
+        let packet = &parsed.packet;
         let arrival = Arrival {
             dir,
-            packet: &packet,
+            packet,
             external,
             len,
         };
@@ -89,7 +111,7 @@ impl<R: RawMutex> Port<R> {
         {
             Err(NoHit::TooBig)
         } else {
-            self.fast(env, &arrival, frame)
+            self.fast(env, &arrival, parsed.hash, frame)
         };
         let onward = match found {
             Ok(onward) => {
@@ -102,26 +124,28 @@ impl<R: RawMutex> Port<R> {
                 Err(verdict) => return verdict,
             },
         };
-        then(frame, out, onward, &packet).unwrap_or_else(|dropped| {
+        then(frame, out, onward, packet).unwrap_or_else(|dropped| {
             let key = Some(packet.tuple);
             self.dropped(env, dir, &Dropped { key, ..dropped });
             Verdict::Dropped(dropped.reason)
         })
     }
 
-    /// Checks the MAC addresses and finds the flow key. Whether the frame is
-    /// for a group.
+    /// Checks the MAC addresses and finds the flow key, into a place that is
+    /// there: each field is written once.
     #[inline(always)]
-    fn read(
-        &self,
-        packet: &mut Packet,
-        head: &[u8],
-        len: usize,
-        dir: Direction,
-    ) -> Result<bool, Keyless> {
-        let is_for_many = self.check_macs(head, dir).map_err(Keyless::Macs)?;
-        packet.read(head, len, dir).map_err(Keyless::Headers)?;
-        Ok(is_for_many)
+    pub(crate) fn parse(&self, parsed: &mut Parsed, frame: &impl Frame, dir: Direction) {
+        let head = frame.head();
+        parsed.read = match self.check_macs(head, dir) {
+            Ok(is_for_many) => match parsed.packet.read(head, frame.frame_len(), dir) {
+                Ok(()) => {
+                    parsed.hash = self.table.hash(&parsed.packet.tuple);
+                    Ok(is_for_many)
+                }
+                Err(reject) => Err(Keyless::Headers(reject)),
+            },
+            Err(reason) => Err(Keyless::Macs(reason)),
+        };
     }
 
     /// The guest sends from its own MAC address, and to the gateway or a group;

@@ -4,7 +4,7 @@ use super::fast::{Onward, Taken};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
 use crate::event::{FlowEnd, Observer, observe};
-use crate::flow::record::{Flow, NO_REWRITE};
+use crate::flow::record::Flow;
 use crate::flow::table::{FlowId, ShardGuard};
 use crate::flow::tcp::Connection;
 use crate::flow::{Proto, Tuple};
@@ -122,7 +122,7 @@ impl<R: RawMutex> Port<R> {
             self.fold(&mut flow);
         }
         // Only the decision; the rest may have moved on meanwhile (rule L3).
-        flow.policy = decision.policy;
+        flow.take_rewrites(&decision);
         flow.revoked = false;
         flow.forward = decision.forward;
         flow.fw_rule = decision.fw_rule;
@@ -165,8 +165,8 @@ impl<R: RawMutex> Port<R> {
         let opened = flow.opened;
         if flow.inside.proto == Proto::TCP && !lost_address {
             flow.revoked = true;
-            flow.policy = [NO_REWRITE; 2];
-            flow.last = flow.last.max(env.now);
+            flow.forget_rewrites();
+            flow.last = flow.last.max(env.now.into());
             drop(flow);
             shard.reschedule(id, &policy.spec.options);
             return Some(Err(dropped));
@@ -249,12 +249,8 @@ impl<R: RawMutex> Port<R> {
             _ => flow.icmp = packet.icmp,
         }
         self.decide(env, policy, flow, arrival.dir)?;
-        let taken = u64::try_from(arrival.len).unwrap_or(0);
-        let side = crate::flow::record::side(arrival.dir);
-        if let (Some(packets), Some(bytes)) = (flow.packets.get_mut(side), flow.bytes.get_mut(side))
-        {
-            (*packets, *bytes) = (1, taken);
-        }
+        // No frame is so long that its first is time to fold.
+        let _ = flow.count(arrival.dir, arrival.len);
         Ok(())
     }
 

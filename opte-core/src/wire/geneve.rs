@@ -301,9 +301,9 @@ pub fn emit(vni: Vni, options: &Options, out: &mut Writer) {
     }
 }
 
-/// A virtual network identifier: 24 bits.
+/// A virtual network identifier: 24 bits, kept as on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Vni(u32);
+pub struct Vni([u8; 3]);
 
 impl Vni {
     /// The largest identifier.
@@ -312,36 +312,35 @@ impl Vni {
     /// Checks that `vni` fits 24 bits.
     #[must_use]
     pub const fn new(vni: u32) -> Option<Self> {
-        if vni <= Self::MAX {
-            Some(Self(vni))
-        } else {
-            None
+        match vni.to_be_bytes() {
+            [0, a, b, c] => Some(Self([a, b, c])),
+            _ => None,
         }
     }
 
     /// The number.
     #[must_use]
     pub const fn get(self) -> u32 {
-        self.0
+        let [a, b, c] = self.0;
+        u32::from_be_bytes([0, a, b, c])
     }
 
     /// The three bytes on the wire.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 3] {
-        let [_, a, b, c] = self.0.to_be_bytes();
-        [a, b, c]
+        self.0
     }
 
     /// The identifier in three bytes off the wire.
     #[must_use]
-    pub const fn from_bytes([a, b, c]: [u8; 3]) -> Self {
-        Self(u32::from_be_bytes([0, a, b, c]))
+    pub const fn from_bytes(bytes: [u8; 3]) -> Self {
+        Self(bytes)
     }
 }
 
 impl fmt::Display for Vni {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.get(), f)
     }
 }
 
@@ -495,7 +494,7 @@ mod tests {
     #[test]
     fn a_vni_has_24_bits() {
         assert_eq!(Vni::new(Vni::MAX + 1), None);
-        assert_eq!("16777215".parse(), Ok(Vni(Vni::MAX)));
+        assert_eq!("16777215".parse(), Ok(Vni([0xff; 3])));
         assert!("16777216".parse::<Vni>().is_err());
     }
 }

@@ -5,18 +5,18 @@
 //!           that come and go with this command. It needs no root and no tool
 //!           but Rust's.
 //!
-//! Terms     rack    the whole arrangement (see `rack` for a picture)
+//! Terms     rack    the whole arrangement (see `lab::rack` for a picture)
 //!           tour    what is shown, in chapters
 //!           report  what was found out: an item each, true, false or a number
 //!
 //! Flow      run: cargo build --release -> sandbox -> run again, inside:
-//!           rack::Rack::build -> tour::run -> report::Report
+//!           lab::rack::Rack -> tour::run -> report::Report
 //!
 //! Failure   a chapter that fails leaves its items false and the tour goes
 //!           on; exit status 1 at the end. Whatever happens, Ctrl-C included,
 //!           processes and namespaces are gone afterwards.
 
-mod rack;
+pub(crate) mod rack;
 mod report;
 mod tour;
 
@@ -51,6 +51,13 @@ struct Paths {
     opteadm: PathBuf,
     /// Setup files, sockets, logs and the capture.
     folder: PathBuf,
+}
+
+impl Paths {
+    /// The recording of the underlay.
+    fn capture(&self) -> PathBuf {
+        self.folder.join("underlay.pcapng")
+    }
 }
 
 /// Runs the demo.
@@ -112,7 +119,7 @@ fn build(target: &Path) -> Result<()> {
 
 /// Guests' devices are TAPs. Without the device that makes them the demo would
 /// fail with a longer story.
-fn check_tun() -> Result<()> {
+pub(crate) fn check_tun() -> Result<()> {
     const TUN: &str = "/dev/net/tun";
     match std::fs::File::options().read(true).write(true).open(TUN) {
         Ok(_) => Ok(()),

@@ -1,14 +1,15 @@
 //! What is shown, in chapters.
 
 use super::Paths;
-use super::rack::{INTERNET_V4, INTERNET_V6, Rack, Sled, Tenant};
+use super::rack::PLANS;
 use super::report::Report;
+use crate::lab::capture::Capture;
 use crate::lab::process::output;
+use crate::lab::rack::{INTERNET_V4, INTERNET_V6, Rack, Sled, Tenant};
 use crate::lab::tcp::{self, Connection, Server};
 use crate::lab::{Namespace, ping, review};
 use anyhow::{Context, Result, bail, ensure};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -38,11 +39,14 @@ const LINES_MAX: usize = 40;
 /// When the rack can't be built. What goes wrong later is in the report.
 pub(super) fn run(paths: &Paths, report: &mut Report) -> Result<()> {
     report.say("== The rack: two sleds, three guests, a boundary and an internet");
-    let rack = Rack::build(paths)?;
+    let mut rack = Rack::wire(&PLANS, &paths.folder)?;
+    let capture = rack.record(&paths.capture())?;
+    rack.start(&paths.xded)?;
     let mut tour = Tour {
         paths,
         report,
         rack,
+        capture: Some(capture),
     };
     let chapters: [Chapter<'_>; 9] = [
         Tour::introduce,
@@ -72,12 +76,14 @@ struct Tour<'a> {
     paths: &'a Paths,
     report: &'a mut Report,
     rack: Rack,
+    /// The recording; none after it was finished.
+    capture: Option<Capture>,
 }
 
 impl Tour<'_> {
     fn introduce(&mut self) -> Result<()> {
         for sled in &self.rack.sleds {
-            let (file, socket) = (sled.setup_file, sled.socket);
+            let (file, socket) = (sled.setup_file(), sled.socket());
             self.report.say(&format!(
                 "    [{}] $ xded run --setup {file} --socket {socket}",
                 sled.namespace.name()
@@ -85,10 +91,8 @@ impl Tour<'_> {
         }
         for sled in &self.rack.sleds {
             let what = opteadm(self.paths, self.report, sled, &["list-ports"]);
-            self.report.note(
-                "opteadm reaches the driver",
-                what.map(|_| sled.socket.into()),
-            );
+            self.report
+                .note("opteadm reaches the driver", what.map(|_| sled.socket()));
         }
         Ok(())
     }
@@ -211,7 +215,8 @@ impl Tour<'_> {
         self.report
             .check("floating_out", &format!("TCP g3 to {web}"), seen);
 
-        let counters = self.rack.boundary.counters();
+        let boundary = self.rack.boundary.as_ref().context("no boundary")?;
+        let counters = boundary.counters();
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         self.report.say(&format!(
             "    The boundary let {} packets out and {} in, and refused {}.",
@@ -297,11 +302,8 @@ impl Tour<'_> {
     /// Ends the recording and judges it.
     fn underlay(&mut self) -> Result<()> {
         self.report.say("\n== The underlay, as it was recorded");
-        let capture = self
-            .rack
-            .capture
-            .take()
-            .context("the recording ended already")?;
+        let capture = self.capture.take();
+        let capture = capture.context("the recording ended already")?;
         let path = self.paths.capture();
         let reviewed = capture.finish().and_then(|recorded| {
             let review = review::review(&path)?;
@@ -351,7 +353,7 @@ impl Tour<'_> {
             .rack
             .sleds
             .iter_mut()
-            .try_for_each(|sled| sled.driver.check())
+            .try_for_each(Sled::check)
             .map(|()| "both run".into());
         self.report.say("\n== End");
         self.report.check("drivers_alive", "drivers", alive);
@@ -368,13 +370,8 @@ fn opteadm(paths: &Paths, report: &Report, sled: &Sled, args: &[&str]) -> Result
         })
         .collect();
     let line = quoted.join(" ");
-    report.say(&format!("    $ opteadm --socket {} {line}", sled.socket));
-    let mut command = Command::new(&paths.opteadm);
-    command
-        .args(["--socket", sled.socket])
-        .args(args)
-        .current_dir(&paths.folder);
-    let output = output(command, COMMAND_LIMIT)?;
+    report.say(&format!("    $ opteadm --socket {} {line}", sled.socket()));
+    let output = output(sled.opteadm(&paths.opteadm, args), COMMAND_LIMIT)?;
     let lines = output.text.lines().count();
     let shown: Vec<_> = output.text.lines().take(LINES_MAX).collect();
     report.quote(&shown.join("\n"));

@@ -12,7 +12,10 @@
 //!           boundary   the tunnel end point between the underlay and a
 //!                      namespace that plays the internet
 //!
-//! Flow      sandbox::run -> Namespace::new -> Links (netlink) -> Process
+//!           rack       all of it, built from setup files
+//!           home       folders of their own for a guest's programs
+//!
+//! Flow      sandbox::run -> rack: Namespace::new -> Links (netlink) -> Process
 //!           guest: dhcp, ping, tcp      boundary: geneve <-> tun
 //!
 //! Rules     N1  a socket belongs for ever to the namespace that it was made
@@ -31,6 +34,7 @@ pub(crate) mod dhcp;
 pub(crate) mod fabric;
 pub(crate) mod geneve;
 pub(crate) mod guest;
+pub(crate) mod home;
 pub(crate) mod ip;
 pub(crate) mod link;
 pub(crate) mod namespace;
@@ -38,6 +42,7 @@ pub(crate) mod netlink;
 pub(crate) mod packet;
 pub(crate) mod ping;
 pub(crate) mod process;
+pub(crate) mod rack;
 pub(crate) mod review;
 pub(crate) mod sandbox;
 pub(crate) mod tcp;

@@ -4,6 +4,7 @@
 //! again: the child makes it between fork and exec, when it has one thread.
 
 use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -48,6 +49,44 @@ pub(crate) fn run(mut command: impl FnMut() -> Command, limit: Duration) -> io::
             Some(errno) => Ok(Outcome::Refused(errno)),
             None => Err(error),
         },
+    }
+}
+
+/// Runs `command`, inside of a sandbox, as the first process of a process and
+/// mount namespace of its own, and waits for it. When it ends, however it
+/// does, so does every process that it has started, daemons included.
+///
+/// # Errors
+///
+/// When the namespaces can't be made or the program not be started.
+pub(crate) fn contain(mut command: Command) -> io::Result<ExitStatus> {
+    let work = move || {
+        // It is for the processes that this thread starts from now on.
+        unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+        let enter = || -> io::Result<()> {
+            set_pdeathsig(Signal::SIGKILL)?;
+            // Where a container forbids it, programs see all processes, which
+            // is no harm.
+            let _ = mount(
+                Some("proc"),
+                "/proc",
+                Some("proc"),
+                MsFlags::empty(),
+                None::<&str>,
+            );
+            Ok(())
+        };
+        // SAFETY: `enter` runs between fork and exec, and makes two system
+        // calls on strings that exist already; short ones are copied to the
+        // stack.
+        unsafe { command.pre_exec(enter) };
+        command.spawn()?.wait()
+    };
+    match thread::spawn(work).join() {
+        Ok(ended) => ended,
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

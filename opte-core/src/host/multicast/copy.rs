@@ -5,9 +5,9 @@ use crate::api::PortId;
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
 use crate::frame::Frame;
-use crate::host::Host;
 use crate::host::encap::{finish_checksum, put};
 use crate::host::underlay::PathId;
+use crate::host::{Entry, Host};
 use crate::limits::{ENCAP_LEN, MCAST_HOPS_MAX};
 use crate::port::{Dropped, Env, Port};
 use crate::verdict::{LinkId, Output, Verdict};
@@ -291,7 +291,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             );
             // In the fleet's network the sender's VPC isn't known.
             let external = original.external || port.vni != original.group.vni;
-            if let Verdict::Port(id) = self.deliver_copy(env, port, external, frame) {
+            let entry = Entry { port, external };
+            if let Verdict::Port(id) = self.deliver_copy(env, &entry, frame) {
                 out.to_port(id, frame.head());
             }
         }
@@ -303,11 +304,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver_copy(
         &self,
         env: &Env<'_, R, O>,
-        port: &Port<R>,
-        external: bool,
+        entry: &Entry<'_, R>,
         frame: &mut impl Frame,
     ) -> Verdict {
-        self.deliver(env, port, external, frame)
+        self.deliver(env, entry, frame)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Bytes that no tool would send: the decoder refuses, it never panics.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod memory;
 
 use opte_core::api::{ConfigError, Response};
 use opte_ioctl::envelope::{self, HEADER_LEN};

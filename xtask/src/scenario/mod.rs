@@ -1,0 +1,88 @@
+//! `cargo xtask scenario`: the whole product with real programs, end to end.
+//!
+//! Purpose   golden cases and the demo say what we think that guests do.
+//!           Here Debian's own clients, servers and daemons run on Linux's
+//!           stacks behind real drivers, and have to be content.
+//!
+//! Terms     scenario  a file in this folder: a sentence, the programs that it
+//!                     needs, and a function
+//!           place     a guest, a sled, or the `internet`, by name
+//!           context   what a scenario is given ([`Ctx`])
+//!
+//! Flow      run | check -> for each: sandbox -> contained -> play -> judge
+//!
+//! Rules     C1  each scenario has a sandbox, a rack and a scratch folder
+//!               (`target/scenario/NAME`) of its own. Every process that it
+//!               started is gone after it, daemons included.
+//!           C2  every wait has an end, and is for a condition: no bare sleeps.
+//!           C3  whatever a scenario is about, the underlay was recorded and
+//!               tshark has nothing to say against any frame on it.
+//!
+//! Failure   a scenario that fails prints its commands with their output, the
+//!           logs of servers and drivers, and why. A missing program or right
+//!           is a skip, which in CI is a failure (step::S3).
+//!
+//! A new scenario is a file with a `SCENARIO`, and a line in [`SCENARIOS`].
+//! `tunnel` is the one to start from.
+
+mod context;
+mod lease;
+mod play;
+mod tunnel;
+
+pub(crate) use context::Ctx;
+pub(crate) use play::{Args, check, run};
+
+use anyhow::Result;
+
+/// All of them, in the order in which they run.
+const SCENARIOS: &[Scenario] = &[lease::SCENARIO, tunnel::SCENARIO];
+
+/// A program, and the Debian package that has it.
+pub(crate) type Program = (&'static str, &'static str);
+
+/// An end-to-end test.
+pub(crate) struct Scenario {
+    /// Its name, which is that of its file with dashes.
+    name: &'static str,
+    /// What it shows, as one sentence.
+    about: &'static str,
+    /// Programs that it runs. `tshark` is needed by every scenario, and
+    /// nobody has to say so.
+    programs: &'static [Program],
+    /// Plays it.
+    run: fn(&mut Ctx) -> Result<()>,
+}
+
+/// What every scenario needs.
+const COMMON: &[Program] = &[("tshark", "tshark")];
+
+/// The programs of all scenarios.
+pub(crate) fn programs() -> impl Iterator<Item = Program> {
+    let own = SCENARIOS.iter().flat_map(|scenario| scenario.programs);
+    COMMON.iter().chain(own).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace;
+
+    #[test]
+    fn every_scenario_is_a_file_and_every_file_a_scenario() {
+        let folder = workspace::root().join("xtask/src/scenario");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+            .filter_map(|file| file.strip_suffix(".rs").map(|name| name.replace('_', "-")))
+            .filter(|name| !["mod", "context", "play", "elsewhere"].contains(&name.as_str()))
+            .collect();
+        files.sort();
+        let mut names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        names.sort_unstable();
+        assert_eq!(files, names);
+        for Scenario { name, about, .. } in SCENARIOS {
+            assert!(about.ends_with('.'), "{name}: {about}");
+        }
+    }
+}
