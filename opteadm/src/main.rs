@@ -32,6 +32,7 @@ mod host;
 mod layer;
 mod listing;
 mod mapping;
+mod multicast;
 mod option;
 mod port;
 mod router;

@@ -26,6 +26,7 @@
 //! `tunnel` is the one to start from.
 
 mod context;
+mod group;
 mod lease;
 mod play;
 mod tunnel;
@@ -36,7 +37,7 @@ pub(crate) use play::{Args, check, run};
 use anyhow::Result;
 
 /// All of them, in the order in which they run.
-const SCENARIOS: &[Scenario] = &[lease::SCENARIO, tunnel::SCENARIO];
+const SCENARIOS: &[Scenario] = &[group::SCENARIO, lease::SCENARIO, tunnel::SCENARIO];
 
 /// A program, and the Debian package that has it.
 pub(crate) type Program = (&'static str, &'static str);
