@@ -94,8 +94,11 @@ impl Setup {
             SetupPart::V2p(self.v2p),
             SetupPart::V2b(self.v2b),
             SetupPart::Ports(self.ports),
-            SetupPart::Multicast(self.multicast),
         ]);
+        // A driver that doesn't know a part refuses all of them.
+        if self.multicast != MulticastSpec::default() {
+            parts.push(SetupPart::Multicast(self.multicast));
+        }
         parts
     }
 

@@ -43,10 +43,10 @@ const GUESTS: [(&str, &str); 3] = [("g1", "sled-a"), ("g2", "sled-a"), ("g3", "s
 
 fn run(ctx: &mut Ctx) -> Result<()> {
     let setups = PLANS.map(|plan| [plan.setup, MULTICAST].concat());
-    let plans: Vec<_> = PLANS.iter().zip(&setups);
-    let plans: Vec<_> = plans
-        .into_iter()
-        .map(|(Plan { name, .. }, setup)| Plan { name, setup })
+    let plans: Vec<_> = PLANS
+        .iter()
+        .zip(&setups)
+        .map(|(plan, setup)| Plan { setup, ..*plan })
         .collect();
     ctx.build(&plans)?;
     ctx.give_addresses()?;
