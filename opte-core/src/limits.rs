@@ -100,6 +100,8 @@ pub const MCAST_SOURCES_MAX: usize = 64;
 pub const MCAST_RECORDS_MAX: usize = 256;
 /// Ports whose queries and expiry one tick looks after.
 pub const MCAST_LISTENERS_PER_TICK: usize = 64;
+/// Bytes of memory that the lists of one request may take up together.
+pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;
 /// MTU of a port that is allowed whatever the underlay carries: guests expect
 /// it, and are told when a path has less.
 pub const PORT_MTU_ALWAYS: u16 = 1_500;
@@ -114,5 +116,3 @@ pub const ADDRESS_SET_PREFIXES_ALL_MAX: usize = 1_048_576;
 pub const FW_SET_PREFIXES_MAX: usize = 1_048_576;
 /// Settings of one command.
 pub const SETTINGS_MAX: usize = 64;
-/// Bytes of memory that the lists of one request may take up together.
-pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;

@@ -3,9 +3,9 @@
 
 use crate::fake::Fake;
 use opte_core::api::dump::{
-    Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, LinkEntry,
-    NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry,
-    UftAction, UftEntry, UnderlayEntry,
+    AddressSetEntry, Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry,
+    LayerFlow, LinkEntry, NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText,
+    Stats, TcpEntry, UftAction, UftEntry, UnderlayEntry,
 };
 use opte_core::api::{
     Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, M2p, McastForward,
@@ -57,6 +57,10 @@ fn v2p(number: u8) -> V2p {
 fn answer(command: Command) -> Response {
     match command {
         Command::ListPorts(_) => Response::Ports(last(ports())),
+        Command::ListAddressSets(_) => Response::AddressSets(last(address_sets())),
+        Command::DumpAddressSet(..) => {
+            Response::Prefixes(last(vec![p("10.0.0.0/8"), p("2001:db8::7")]))
+        }
         Command::ListLayers(_) => Response::Layers(layers()),
         Command::DumpLayer(_, LayerId::Firewall, 0) => Response::Layer(Page {
             next: Some(2),
@@ -365,6 +369,15 @@ fn underlay_routes() -> Vec<UnderlayRoute> {
     vec![route(None), route(Some(p("fe80::2")))]
 }
 
+fn address_sets() -> Vec<AddressSetEntry> {
+    let entry = |name, prefixes, rules| AddressSetEntry {
+        name: p(name),
+        prefixes,
+        rules,
+    };
+    vec![entry("web", 2, 1), entry("blocked", 16_384, 12)]
+}
+
 fn stats(port: bool) -> Stats {
     let counter = |name: &str, value| Counter {
         name: name.into(),
@@ -387,6 +400,9 @@ fn tables_look_as_they_should() {
             "list-ports-fields",
             "list-ports -o name,snat,floating,subnets,transit,dns,in_bytes",
         ),
+        ("list-ports-verbose", "list-ports -v"),
+        ("list-address-sets", "list-address-sets"),
+        ("dump-address-set", "dump-address-set web"),
         ("list-layers", "list-layers -p g1"),
         ("dump-layer", "dump-layer -p g1 firewall"),
         ("dump-layer-all", "dump-layer -p g1 firewall -o all"),

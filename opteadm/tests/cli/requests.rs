@@ -3,8 +3,8 @@
 use crate::fake::Fake;
 use opte_core::api::{
     Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config,
-    Ipv6Config, LinkSpec, M2p, PortOptions, PortSpec, Response, Snat, TransitPrefix, UnderlayRoute,
-    UnderlaySpec, V2p,
+    Ipv6Config, LinkSpec, M2p, PortOptions, PortSpec, Response, Setting, SetupPart, Snat,
+    TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
 };
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
@@ -35,6 +35,10 @@ fn port() -> PortSpec {
         rules: vec![],
         routes: vec![],
     }
+}
+
+fn setting(number: u16, value: u64) -> Setting {
+    Setting { number, value }
 }
 
 fn transit(prefix: &str, inbound: bool, outbound: bool) -> TransitPrefix {
@@ -78,6 +82,29 @@ fn commands_about_ports_and_rules_send_what_they_say() {
         (
             "rm-fw-rule -p g1 out 7",
             Command::RmFwRule(p("g1"), Direction::Out, 7),
+        ),
+        (
+            "set-port-options -p g1 mtu=8930 udp_s=60 tcp_mid_stream=false",
+            Command::SetPortOptions(
+                p("g1"),
+                vec![setting(1, 8_930), setting(4, 60), setting(13, 0)],
+            ),
+        ),
+        (
+            "set-host-options flows_max=1000",
+            Command::SetHostOptions(vec![setting(1, 1_000)]),
+        ),
+        (
+            "set-address-set web 10.0.0.0/8 fd00::1",
+            Command::SetAddressSet(p("web"), vec![p("10.0.0.0/8"), p("fd00::1")]),
+        ),
+        (
+            "set-address-set none",
+            Command::SetAddressSet(p("none"), vec![]),
+        ),
+        (
+            "delete-address-set web",
+            Command::DeleteAddressSet(p("web")),
         ),
     ]);
 }
@@ -340,6 +367,31 @@ fn rules_come_from_a_file_or_from_standard_input() {
     ] {
         fake.run_with_input(words, text).good();
         assert_eq!(fake.asked(), expected);
+    }
+}
+
+#[test]
+fn an_address_set_comes_from_the_command_line_and_a_file() {
+    let fake = Fake::answering(Response::Done);
+    let file = fake.file("web", "# ours\n10.0.0.0/8\n\nfd00::1 # theirs\n");
+    fake.run(&["set-address-set", "web", "192.0.2.1", "--file", &file])
+        .good();
+    let all = ["192.0.2.1", "10.0.0.0/8", "fd00::1"].map(p).into();
+    assert_eq!(fake.asked(), [Command::SetAddressSet(p("web"), all)]);
+}
+
+#[test]
+fn a_setup_that_is_more_than_founding_is_sent_in_parts() {
+    let fake = Fake::answering(applied(&[], 0));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/setup/address-sets.toml");
+    fake.run(&["apply", file]).good();
+    match &fake.asked()[..] {
+        [Command::ApplyParts(parts)] => {
+            let has_sets =
+                |part: &SetupPart| matches!(part, SetupPart::AddressSets(sets) if sets.len() == 2);
+            assert!(parts.iter().any(has_sets));
+        }
+        other => panic!("{other:?}"),
     }
 }
 

@@ -133,6 +133,11 @@ impl Ctx {
         self.rack.as_ref().context("no rack was built")
     }
 
+    /// Where files of the scenario go.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A guest with its port.
     ///
     /// # Errors

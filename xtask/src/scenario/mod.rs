@@ -27,8 +27,10 @@
 
 mod context;
 mod group;
+mod jumbo;
 mod lease;
 mod play;
+mod rules;
 mod tunnel;
 
 pub(crate) use context::Ctx;
@@ -37,7 +39,13 @@ pub(crate) use play::{Args, check, run};
 use anyhow::Result;
 
 /// All of them, in the order in which they run.
-const SCENARIOS: &[Scenario] = &[group::SCENARIO, lease::SCENARIO, tunnel::SCENARIO];
+const SCENARIOS: &[Scenario] = &[
+    group::SCENARIO,
+    jumbo::SCENARIO,
+    lease::SCENARIO,
+    rules::SCENARIO,
+    tunnel::SCENARIO,
+];
 
 /// A program, and the Debian package that has it.
 pub(crate) type Program = (&'static str, &'static str);
