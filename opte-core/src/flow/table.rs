@@ -185,7 +185,7 @@ impl<R: RawMutex> Table<R> {
     ///
     /// May miss a flow that another CPU is just inserting or moving; the slow
     /// path looks again under the shard's lock.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn find(
         &self,
@@ -707,7 +707,10 @@ fn due(flow: &Flow, options: &PortOptions) -> u32 {
 }
 
 fn second_after(flow: &Flow, timeout_s: u32) -> u32 {
-    let end = Instant::from(flow.last).plus_millis(u64::from(timeout_s).saturating_mul(1_000));
+    let end = flow
+        .last
+        .after()
+        .plus_millis(u64::from(timeout_s).saturating_mul(1_000));
     seconds(end).saturating_add(1)
 }
 

@@ -154,7 +154,7 @@ impl Connection {
     /// # Errors
     ///
     /// When the segment has flags that no TCP sends; nothing changes then.
-    #[inline]
+    #[inline(always)]
     pub fn step(&mut self, segment: &Segment, dir: Direction) -> Result<State, DropReason> {
         let before = self.state;
         // Most segments: data or an acknowledgement on an open connection.

@@ -14,6 +14,7 @@ use super::{Entry, Host, Lane};
 use crate::api::PortId;
 use crate::event::Observer;
 use crate::frame::Frame;
+use crate::port::{Keyless, Read};
 use crate::verdict::{LinkId, Output, Verdict};
 use crate::{Direction, DropReason, Instant};
 use lock_api::RawMutex;
@@ -21,6 +22,9 @@ use lock_api::RawMutex;
 /// Frames that wait for memory together. More would push each other's out of
 /// the nearest cache.
 pub(super) const GROUP: usize = 16;
+
+/// Stands where nothing is looked at.
+const NOT_READ: Read = Err(Keyless::Macs(DropReason::Truncated));
 
 impl<R: RawMutex, O: Observer> Host<R, O> {
     /// As [`Host::tx`], for frames of one guest. `done` is called with each and
@@ -35,7 +39,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         mut done: impl FnMut(&mut F, Verdict, &mut Out),
     ) {
         self.renew(lane);
-        let parsed = &mut *lane.parsed;
+        let packets = &mut *lane.packets;
         let env = self.env_of(&lane.view, lane.index, now);
         let Some(port) = env.view.port(port) else {
             for frame in frames {
@@ -45,15 +49,18 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return;
         };
         for group in frames.chunks_mut(GROUP) {
-            for (parsed, frame) in parsed.iter_mut().zip(&*group) {
-                port.parse(parsed, frame, Direction::Out);
-                port.prefetch_index(parsed, false);
+            let mut reads: [Read; GROUP] = [NOT_READ; GROUP];
+            for ((packet, frame), read) in packets.iter_mut().zip(&*group).zip(&mut reads) {
+                *read = port.read(packet, frame, Direction::Out);
+                if let Ok(lookup) = read {
+                    port.prefetch_index(lookup, false);
+                }
             }
-            for (parsed, _) in parsed.iter().zip(&*group) {
-                port.prefetch_flow(parsed, false);
+            for lookup in reads.iter().take(group.len()).flatten() {
+                port.prefetch_flow(lookup, false);
             }
-            for (parsed, frame) in parsed.iter().zip(group) {
-                let verdict = self.send(&env, port, parsed, frame, out);
+            for ((packet, frame), read) in packets.iter().zip(group).zip(&reads) {
+                let verdict = self.send(&env, port, (read, packet), frame, out);
                 done(frame, verdict, out);
             }
         }
@@ -71,26 +78,29 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         mut done: impl FnMut(&mut F, Verdict, &mut Out),
     ) {
         self.renew(lane);
-        let parsed = &mut *lane.parsed;
+        let packets = &mut *lane.packets;
         let env = self.env_of(&lane.view, lane.index, now);
         for group in frames.chunks_mut(GROUP) {
-            let mut entries: [Result<Entry<'_, R>, Verdict>; GROUP] =
+            let mut arrived: [Result<(Entry<'_, R>, Read), Verdict>; GROUP] =
                 [const { Err(Verdict::Consumed) }; GROUP];
-            for ((parsed, frame), entry) in parsed.iter_mut().zip(&mut *group).zip(&mut entries) {
-                *entry = self.arrive(&env, link, frame, out);
-                if let Ok(Entry { port, external }) = *entry {
-                    port.parse(parsed, frame, Direction::In);
-                    port.prefetch_index(parsed, external);
+            for ((packet, frame), arrived) in packets.iter_mut().zip(&mut *group).zip(&mut arrived)
+            {
+                *arrived = self.arrive(&env, link, frame, out).map(|entry| {
+                    let read = entry.port.read(packet, frame, Direction::In);
+                    if let Ok(lookup) = &read {
+                        entry.port.prefetch_index(lookup, entry.external);
+                    }
+                    (entry, read)
+                });
+            }
+            for (entry, read) in arrived.iter().take(group.len()).flatten() {
+                if let Ok(lookup) = read {
+                    entry.port.prefetch_flow(lookup, entry.external);
                 }
             }
-            for ((parsed, _), entry) in parsed.iter().zip(&*group).zip(&entries) {
-                if let Ok(Entry { port, external }) = *entry {
-                    port.prefetch_flow(parsed, external);
-                }
-            }
-            for ((parsed, frame), entry) in parsed.iter().zip(group).zip(&entries) {
-                let verdict = match entry {
-                    Ok(entry) => Self::deliver_parsed(&env, entry, parsed, frame),
+            for ((packet, frame), arrived) in packets.iter().zip(group).zip(&arrived) {
+                let verdict = match arrived {
+                    Ok((entry, read)) => Self::deliver(&env, entry, (read, packet), frame),
                     Err(verdict) => *verdict,
                 };
                 done(frame, verdict, out);

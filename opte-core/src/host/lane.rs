@@ -2,7 +2,7 @@
 
 use super::burst::GROUP;
 use super::view::View;
-use crate::port::Parsed;
+use crate::wire::packet::Packet;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use lock_api::RawMutex;
@@ -14,7 +14,7 @@ use lock_api::RawMutex;
 pub struct Lane<R: RawMutex> {
     pub(super) index: usize,
     pub(super) view: Arc<View<R>>,
-    /// Where the headers of a group of frames are kept while their flows'
-    /// memory is asked for ([`super::burst`]).
-    pub(super) parsed: Box<[Parsed; GROUP]>,
+    /// Where the headers of a frame are parsed into, and those of a group of
+    /// frames kept while their flows' memory is asked for ([`super::burst`]).
+    pub(super) packets: Box<[Packet; GROUP]>,
 }

@@ -52,12 +52,13 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env, Parsed, Port};
+use crate::port::{Dropped, Env, Port, Read};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
 use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
 use crate::wire::MacAddr;
 use crate::wire::outer::{self, Outer};
+use crate::wire::packet::Packet;
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -153,7 +154,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         (!taken).then(|| Lane {
             index,
             view: self.view(),
-            parsed: Box::new([Parsed::EMPTY; burst::GROUP]),
+            packets: Box::new([Packet::EMPTY; burst::GROUP]),
         })
     }
 
@@ -168,13 +169,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         self.renew(lane);
-        let env = self.env(lane, now);
+        let [packet, ..] = &mut *lane.packets;
+        let env = self.env_of(&lane.view, lane.index, now);
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
-        let mut parsed = Parsed::EMPTY;
-        port.parse(&mut parsed, frame, Direction::Out);
-        self.send(&env, port, &parsed, frame, out)
+        let read = port.read(packet, frame, Direction::Out);
+        self.send(&env, port, (&read, packet), frame, out)
     }
 
     /// Takes a guest's frame through its port and on.
@@ -183,29 +184,25 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        parsed: &Parsed,
+        (read, packet): (&Read, &Packet),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
-        port.process(
-            env,
-            (Direction::Out, false),
-            parsed,
-            frame,
-            out,
-            |frame, out, onward, packet| {
-                let sent = match onward.to {
-                    Some(Next::Path(path, vni)) => {
-                        self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
-                    }
-                    Some(Next::Port(to)) => {
-                        self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
-                    }
-                    None => return self.to_group(env, port, frame, packet, out),
-                };
-                sent.map_err(|reason| self.not_sent(port, &packet.tuple, reason))
-            },
-        )
+        let way = (Direction::Out, false);
+        let onward = match port.process(env, way, (read, packet), frame, out) {
+            Ok(onward) => onward,
+            Err(verdict) => return verdict,
+        };
+        let sent = match onward.to {
+            Some(Next::Path(path, vni)) => {
+                self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
+            }
+            Some(Next::Port(to)) => {
+                self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
+            }
+            None => return self.to_group(env, port, frame, packet, out),
+        };
+        sent.unwrap_or_else(|reason| Self::not_sent(env, port, &packet.tuple, reason))
     }
 
     /// Hands a frame of a guest to another one of this host.
@@ -234,18 +231,25 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             port: to,
             external: false,
         };
-        Ok(self.deliver(env, &entry, frame))
+        let mut packet = Packet::EMPTY;
+        let read = to.read(&mut packet, frame, Direction::In);
+        Ok(Self::deliver(env, &entry, (&read, &packet), frame))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(&self, port: &Port<R>, key: &Tuple, reason: DropReason) -> Dropped {
+    fn not_sent(env: &Env<'_, R, O>, port: &Port<R>, key: &Tuple, reason: DropReason) -> Verdict {
         // Where the flow goes is no more: its next packet looks again.
         if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
             port.forget_way(key);
         }
-        Dropped::by(LayerId::Overlay, reason)
+        let dropped = Dropped {
+            key: Some(*key),
+            ..Dropped::by(LayerId::Overlay, reason)
+        };
+        port.dropped(env, Direction::Out, &dropped);
+        Verdict::Dropped(reason)
     }
 
     /// Decides about a frame from an underlay link.
@@ -259,9 +263,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         self.renew(lane);
-        let env = self.env(lane, now);
+        let [packet, ..] = &mut *lane.packets;
+        let env = self.env_of(&lane.view, lane.index, now);
         match self.arrive(&env, link, frame, out) {
-            Ok(entry) => self.deliver(&env, &entry, frame),
+            Ok(entry) => {
+                let read = entry.port.read(packet, frame, Direction::In);
+                Self::deliver(&env, &entry, (&read, packet), frame)
+            }
             Err(verdict) => verdict,
         }
     }
@@ -339,30 +347,18 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Takes a frame through its port, towards the guest.
     #[inline(always)]
     fn deliver(
-        &self,
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
-        frame: &mut impl Frame,
-    ) -> Verdict {
-        let mut parsed = Parsed::EMPTY;
-        entry.port.parse(&mut parsed, frame, Direction::In);
-        Self::deliver_parsed(env, entry, &parsed, frame)
-    }
-
-    /// As [`Host::deliver`], of a frame that is parsed.
-    #[inline(always)]
-    fn deliver_parsed(
-        env: &Env<'_, R, O>,
-        entry: &Entry<'_, R>,
-        parsed: &Parsed,
+        read: (&Read, &Packet),
         frame: &mut impl Frame,
     ) -> Verdict {
         // Nothing inbound is answered.
         let out = &mut Discard;
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        port.process(env, way, parsed, frame, out, |_, _, _, _| {
-            Ok(Verdict::Port(port.id))
-        })
+        match port.process(env, way, read, frame, out) {
+            Ok(_) => Verdict::Port(port.id),
+            Err(verdict) => verdict,
+        }
     }
 
     /// A frame that isn't Geneve to the host's own address: it may be to an

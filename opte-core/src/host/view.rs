@@ -27,10 +27,11 @@ pub(crate) struct View<R: RawMutex> {
 impl<R: RawMutex> View<R> {
     /// A view of these ports.
     pub(crate) fn new(generation: u64, ports: Vec<Option<Arc<Port<R>>>>, key: Keyed) -> Self {
-        let mut by_mac = ByMac::new(key);
+        let present: Vec<_> = ports.iter().flatten().collect();
+        let macs = present.iter().map(|port| (port.mac, Arc::clone(port)));
+        let by_mac = ByMac::new(key, macs);
         let mut by_addr = HashMap::with_hasher(key);
-        for port in ports.iter().flatten() {
-            by_mac.insert(port.mac, Arc::clone(port));
+        for port in present {
             let policy = port.policy();
             let v4 = policy.spec.ipv4.map(|c| IpAddr::V4(c.address));
             let v6 = policy.spec.ipv6.map(|c| IpAddr::V6(c.address));

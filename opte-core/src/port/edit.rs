@@ -75,29 +75,23 @@ impl NearEnd {
                 put(head, at, self.addr);
             }
         }
-        let transport = packet.transport;
-        let port = self.port.to_be_bytes();
-        match packet.tuple.proto {
-            Proto::TCP | Proto::UDP => {
-                let at = if dir == Direction::Out { 0 } else { 2 };
-                put(head, transport.saturating_add(at), port);
-            }
-            _ if packet.tuple.is_echo() => put(head, transport.saturating_add(4), port),
-            _ => {}
-        }
-        self.fix_transport_checksum(head, packet, offload);
-    }
-
-    #[inline(always)]
-    fn fix_transport_checksum(&self, head: &mut [u8], packet: &Packet, offload: Offload) {
-        let diff = self.diff.transport;
-        let at = match packet.tuple.proto {
-            Proto::TCP => 16,
-            Proto::UDP => 6,
-            Proto::ICMP | Proto::ICMPV6 => 2,
+        let (port_at, sum_at) = match packet.tuple.proto {
+            Proto::TCP => (near_port(dir), 16),
+            Proto::UDP => (near_port(dir), 6),
+            Proto::ICMP | Proto::ICMPV6 if packet.tuple.is_echo() => (4, 2),
+            Proto::ICMP | Proto::ICMPV6 => return self.fix_checksum(head, packet, 2, offload),
             _ => return,
         };
-        let at = packet.transport.saturating_add(at);
+        let port_at = packet.transport.wrapping_add(port_at);
+        put(head, port_at, self.port.to_be_bytes());
+        self.fix_checksum(head, packet, sum_at, offload);
+    }
+
+    /// Mends the checksum at this offset of the transport header.
+    #[inline(always)]
+    fn fix_checksum(&self, head: &mut [u8], packet: &Packet, at: usize, offload: Offload) {
+        let diff = self.diff.transport;
+        let at = packet.transport.wrapping_add(at);
         if offload.checksum_partial && packet.tuple.proto.has_ports() {
             // The field holds the pseudo-header's sum: addresses count, ports don't.
             update(head, at, |sum| self.diff.addresses.apply_partial(sum));
@@ -109,8 +103,17 @@ impl NearEnd {
     }
 }
 
+/// Where the near end's port is in a transport header.
+#[inline(always)]
+const fn near_port(dir: Direction) -> usize {
+    match dir {
+        Direction::Out => 0,
+        Direction::In => 2,
+    }
+}
+
 /// Writes `bytes` at `at`; the parser has checked that they are there.
-#[inline]
+#[inline(always)]
 fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(place) = head.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *place = bytes;
@@ -118,7 +121,7 @@ fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
 }
 
 /// Replaces a 16-bit field.
-#[inline]
+#[inline(always)]
 fn update(head: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
     if let Some(field) = head.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
         *field = change(u16::from_be_bytes(*field)).to_be_bytes();

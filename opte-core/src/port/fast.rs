@@ -1,6 +1,6 @@
 //! The cached path: one look-up, one lock, one edit.
 
-use super::process::{Arrival, Parsed};
+use super::process::{Arrival, Lookup};
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, Next};
@@ -101,14 +101,14 @@ impl<R: RawMutex> Port<R> {
 
     /// Asks for the memory that tells where the flow of a packet is.
     #[inline]
-    pub(crate) fn prefetch_index(&self, parsed: &Parsed, external: bool) {
-        self.table.prefetch_index(name_of(external), parsed.hash);
+    pub(crate) fn prefetch_index(&self, lookup: &Lookup, external: bool) {
+        self.table.prefetch_index(name_of(external), lookup.hash);
     }
 
     /// Asks for the memory of the flow of a packet, once the former is there.
     #[inline]
-    pub(crate) fn prefetch_flow(&self, parsed: &Parsed, external: bool) {
-        self.table.prefetch_flow(name_of(external), parsed.hash);
+    pub(crate) fn prefetch_flow(&self, lookup: &Lookup, external: bool) {
+        self.table.prefetch_flow(name_of(external), lookup.hash);
     }
 
     #[inline(never)]

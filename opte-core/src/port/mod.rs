@@ -50,7 +50,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
-pub(crate) use process::Parsed;
+pub(crate) use process::{Keyless, Lookup, Read};
 
 /// A port.
 #[derive(Debug)]

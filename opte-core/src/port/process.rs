@@ -34,29 +34,30 @@ impl Arrival<'_> {
     }
 }
 
-/// What the headers of a frame say to a port, worked out before the flow table
-/// is asked, so that its memory can be asked for ahead.
+/// What a port makes of the headers of a frame, worked out before the flow
+/// table is asked, so that its memory can be asked for ahead.
+pub(crate) type Read = Result<Lookup, Keyless>;
+
+/// A frame that has a flow key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parsed {
-    packet: Packet,
-    /// Of the packet's key.
+pub(crate) struct Lookup {
+    /// Of the key, in the port's flow table.
     pub(super) hash: u64,
-    /// Whether the guest's frame is for a group, or why there is no key.
-    read: Result<bool, Keyless>,
+    /// Whether the frame is for a group.
+    is_for_many: bool,
 }
 
-impl Parsed {
-    /// Nothing yet, to [`Port::parse`] into.
-    pub(crate) const EMPTY: Self = Self {
-        packet: Packet::EMPTY,
+impl Lookup {
+    /// Of a frame for a group, which the table isn't asked about.
+    pub(crate) const GROUP: Self = Self {
         hash: 0,
-        read: Ok(false),
+        is_for_many: true,
     };
 }
 
 /// Why a frame has no flow key.
 #[derive(Clone, Copy, Debug)]
-enum Keyless {
+pub(crate) enum Keyless {
     /// Its MAC addresses aren't allowed.
     Macs(DropReason),
     /// Its headers don't yield one.
@@ -65,21 +66,20 @@ enum Keyless {
 
 impl<R: RawMutex> Port<R> {
     /// Takes a frame of the guest (`Out`) or for it (`In`) through the port,
-    /// and hands it to `then` when it goes on, rewritten. Replies to the guest
-    /// go to `out`.
+    /// and says where it goes on, rewritten, or what became of it otherwise.
+    /// Replies to the guest go to `out`.
     ///
     /// All that a hit needs is in one piece of code; whatever is rarer is out
     /// of its line.
     #[inline(always)]
-    pub(crate) fn process<O: Observer, F: Frame, Out: Output>(
+    pub(crate) fn process<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
-        parsed: &Parsed,
-        frame: &mut F,
-        out: &mut Out,
-        then: impl FnOnce(&mut F, &mut Out, Onward, &Packet) -> Result<Verdict, Dropped>,
-    ) -> Verdict {
+        (read, packet): (&Read, &Packet),
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Result<Onward, Verdict> {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
@@ -92,11 +92,10 @@ impl<R: RawMutex> Port<R> {
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        let is_for_many = match parsed.read {
-            Ok(is_for_many) => is_for_many,
-            Err(keyless) => return self.keyless(env, dir, frame, out, &keyless),
+        let Lookup { hash, is_for_many } = match read {
+            Ok(lookup) => *lookup,
+            Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
         };
-        let packet = &parsed.packet;
         let arrival = Arrival {
             dir,
             packet,
@@ -111,61 +110,48 @@ impl<R: RawMutex> Port<R> {
         {
             Err(NoHit::TooBig)
         } else {
-            self.fast(env, &arrival, parsed.hash, frame)
+            self.fast(env, &arrival, hash, frame)
         };
-        let onward = match found {
+        match found {
             Ok(onward) => {
                 counters.hits.add(1);
                 self.went_on(env, &arrival, frame, Path::Hit);
-                onward
+                Ok(onward)
             }
-            Err(why) => match self.missed(env, &arrival, frame, out, why) {
-                Ok(onward) => onward,
-                Err(verdict) => return verdict,
-            },
-        };
-        then(frame, out, onward, packet).unwrap_or_else(|dropped| {
-            let key = Some(packet.tuple);
-            self.dropped(env, dir, &Dropped { key, ..dropped });
-            Verdict::Dropped(dropped.reason)
+            Err(why) => self.missed(env, &arrival, frame, out, why),
+        }
+    }
+
+    /// Checks the MAC addresses and finds the flow key. `packet` is a place
+    /// that is there: each field is written once.
+    #[inline(always)]
+    pub(crate) fn read(&self, packet: &mut Packet, frame: &impl Frame, dir: Direction) -> Read {
+        let head = frame.head();
+        let is_for_many = self.check_macs(head, dir).map_err(Keyless::Macs)?;
+        let read = packet.read(head, frame.frame_len(), dir);
+        read.map_err(Keyless::Headers)?;
+        Ok(Lookup {
+            hash: self.table.hash(&packet.tuple),
+            is_for_many,
         })
     }
 
-    /// Checks the MAC addresses and finds the flow key, into a place that is
-    /// there: each field is written once.
-    #[inline(always)]
-    pub(crate) fn parse(&self, parsed: &mut Parsed, frame: &impl Frame, dir: Direction) {
-        let head = frame.head();
-        parsed.read = match self.check_macs(head, dir) {
-            Ok(is_for_many) => match parsed.packet.read(head, frame.frame_len(), dir) {
-                Ok(()) => {
-                    parsed.hash = self.table.hash(&parsed.packet.tuple);
-                    Ok(is_for_many)
-                }
-                Err(reject) => Err(Keyless::Headers(reject)),
-            },
-            Err(reason) => Err(Keyless::Macs(reason)),
-        };
-    }
-
-    /// The guest sends from its own MAC address, and to the gateway or a group;
-    /// a frame for it is addressed to it or to a group. Whether it is a group.
+    /// The guest sends from its own MAC address, and to the gateway or a group.
+    /// Whether it is a group. A frame for it was brought here by its
+    /// destination address, which the host has looked up.
     #[inline(always)]
     fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
-        if dir == Direction::Out && head.first_chunk() == Some(&self.macs_out) {
+        if dir == Direction::In || head.first_chunk() == Some(&self.macs_out) {
             return Ok(false);
         }
         let (dst, src) = packet::macs(head).ok_or(DropReason::Truncated)?;
-        match dir {
-            Direction::Out if src != self.mac => Err(DropReason::SpoofedMac),
-            Direction::Out if dst != self.gateway_mac && !dst.is_multicast() => {
-                Err(DropReason::BadDestinationMac)
-            }
-            Direction::In if dst != self.mac && !dst.is_multicast() => {
-                Err(DropReason::BadDestinationMac)
-            }
-            _ => Ok(dst.is_multicast()),
+        if src != self.mac {
+            return Err(DropReason::SpoofedMac);
         }
+        if dst != self.gateway_mac && !dst.is_multicast() {
+            return Err(DropReason::BadDestinationMac);
+        }
+        Ok(dst.is_multicast())
     }
 
     /// What to do with a frame that has no flow key.

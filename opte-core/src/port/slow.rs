@@ -246,7 +246,8 @@ impl<R: RawMutex> Port<R> {
                 }
                 flow.tcp = opened?;
             }
-            _ => flow.icmp = packet.icmp,
+            proto if proto.is_icmp() => flow.icmp = packet.icmp,
+            _ => {}
         }
         self.decide(env, policy, flow, arrival.dir)?;
         // No frame is so long that its first is time to fold.

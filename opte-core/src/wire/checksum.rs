@@ -155,14 +155,20 @@ impl Diff {
     #[must_use]
     #[inline]
     pub const fn reverse(self) -> Self {
-        Self::of(Sum::ZERO.u16(!self.0))
+        match self.0 {
+            0 => Self(0),
+            diff => Self(!diff),
+        }
     }
 
     /// And what `other` says changes.
     #[must_use]
     #[inline]
     pub const fn plus(self, other: Self) -> Self {
-        Self::of(Sum::ZERO.u16(self.0).u16(other.0))
+        match add(self.0, other.0) {
+            0xffff => Self(0),
+            diff => Self(diff),
+        }
     }
 
     /// One's complement has two zeros; C2 wants the positive one.
@@ -179,7 +185,7 @@ impl Diff {
     #[must_use]
     #[inline]
     pub const fn apply(self, stored: u16) -> u16 {
-        Sum::ZERO.u16(!stored).u16(self.0).checksum()
+        !add(!stored, self.0)
     }
 
     /// As [`Diff::apply`], with the zeros of UDP (C3).
@@ -198,7 +204,17 @@ impl Diff {
     #[must_use]
     #[inline]
     pub const fn apply_partial(self, stored: u16) -> u16 {
-        Sum::ZERO.u16(stored).u16(self.0).fold()
+        add(stored, self.0)
+    }
+}
+
+/// A sum in one's complement: two words, and the carry (RFC 1071 section 2).
+#[inline]
+const fn add(a: u16, b: u16) -> u16 {
+    match a.overflowing_add(b) {
+        (sum, false) => sum,
+        // After a carry the sum is below the maximum, so that one more fits.
+        (sum, true) => sum.wrapping_add(1),
     }
 }
 

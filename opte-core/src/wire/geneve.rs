@@ -22,6 +22,10 @@ pub const HEADER_LEN: usize = 8;
 /// The class of our options.
 pub const OPTION_CLASS: u16 = 0x0129;
 
+/// The whole of the option that says that a packet came from outside of the
+/// fleet, when it isn't critical.
+pub(super) const FROM_OUTSIDE: [u8; 4] = [0x01, 0x29, EXTERNAL, 0];
+
 const CRITICAL: u8 = 0x80;
 const EXTERNAL: u8 = 0;
 const REPLICATION: u8 = 1;

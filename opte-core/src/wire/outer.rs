@@ -52,11 +52,12 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
     }
     let payload = usize::from(u16::from_be_bytes(field(fixed, 18)));
     let udp_len = usize::from(u16::from_be_bytes(field(fixed, 58)));
-    if payload.saturating_add(54) > frame_len || udp_len > payload {
+    // Lengths of 16 bits don't overflow.
+    if payload.wrapping_add(54) > frame_len || udp_len > payload {
         return Err(DropReason::BadUnderlay);
     }
     let tunnel = Tunnel::parse(head, fixed)?;
-    if udp_len < tunnel.len.saturating_add(8) {
+    if udp_len < tunnel.len.wrapping_add(8) {
         return Err(DropReason::BadGeneve);
     }
     Ok(Some(Outer {
@@ -65,7 +66,7 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
         vni: tunnel.vni,
         external: tunnel.external,
         replication: tunnel.replication,
-        len: BEFORE_GENEVE.saturating_add(tunnel.len),
+        len: BEFORE_GENEVE.wrapping_add(tunnel.len),
     }))
 }
 
@@ -89,6 +90,19 @@ impl Tunnel {
                 external: false,
                 replication: None,
                 len: geneve::HEADER_LEN,
+            });
+        }
+        // And one option without a body: what the boundary sends us, from
+        // outside of the fleet.
+        if let Some(longer) = head.first_chunk::<74>()
+            && field(fixed, 62) == [1, 0, 0x65, 0x58]
+            && field(longer, 70) == geneve::FROM_OUTSIDE
+        {
+            return Ok(Self {
+                vni: Vni::from_bytes([v0, v1, v2]),
+                external: true,
+                replication: None,
+                len: geneve::HEADER_LEN.saturating_add(geneve::FROM_OUTSIDE.len()),
             });
         }
         Self::with_options(head)

@@ -24,10 +24,10 @@ pub struct Packet {
     pub transport: usize,
     /// Bytes of the IP packet, IP header included.
     pub ip_len: u16,
-    /// The TCP segment; zero when it is another protocol.
+    /// The TCP segment; meaningless when it is another protocol.
     pub segment: Segment,
-    /// Type and code of an ICMP message of either family; zero when it is
-    /// another protocol.
+    /// Type and code of an ICMP message of either family; meaningless when it
+    /// is another protocol.
     pub icmp: (u8, u8),
 }
 
@@ -150,8 +150,8 @@ pub fn parse(frame: &[u8], frame_len: usize, dir: Direction) -> Result<Packet, R
 }
 
 impl Packet {
-    /// As [`parse`], into a packet that is there: each field is written once,
-    /// to its place. After an error it means nothing.
+    /// As [`parse`], into a packet that is there, whatever it holds: each field
+    /// that means something is written once, to its place. After an error none does.
     #[inline(always)]
     pub(crate) fn read(
         &mut self,
@@ -281,7 +281,7 @@ impl Packet {
             }
             // The other family's ICMP has no meaning here, and no checksum to mend.
             (Proto::ICMP | Proto::ICMPV6, _) => return Err(DropReason::BadTransport.into()),
-            _ => {}
+            _ => (self.tuple.local_port, self.tuple.remote_port) = (0, 0),
         }
         Ok(())
     }
@@ -350,8 +350,8 @@ impl Packet {
 
 /// The IPv4-mapped form of an address.
 #[inline(always)]
-fn mapped(addr: [u8; 4]) -> [u8; 16] {
-    (0xffff_0000_0000 | u128::from(u32::from_be_bytes(addr))).to_be_bytes()
+const fn mapped([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
 }
 
 /// Bytes of an IPv6 fragment header.

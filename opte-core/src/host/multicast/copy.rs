@@ -9,7 +9,7 @@ use crate::host::encap::{finish_checksum, put};
 use crate::host::underlay::PathId;
 use crate::host::{Entry, Host};
 use crate::limits::{ENCAP_LEN, MCAST_HOPS_MAX};
-use crate::port::{Dropped, Env, Port};
+use crate::port::{Dropped, Env, Lookup, Port};
 use crate::verdict::{LinkId, Output, Verdict};
 use crate::wire::MacAddr;
 use crate::wire::geneve::Replication;
@@ -47,12 +47,29 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame: &mut impl Frame,
         packet: &Packet,
         out: &mut impl Output,
+    ) -> Verdict {
+        let done = if is_membership(packet.tuple.proto, packet.icmp.0) {
+            let heard = self.reported(env, port, frame.head());
+            heard.map_err(|reason| Dropped::by(LayerId::Gateway, reason))
+        } else {
+            self.copy_to_group(env, port, frame, packet, out)
+        };
+        done.unwrap_or_else(|dropped| {
+            let key = Some(packet.tuple);
+            port.dropped(env, Direction::Out, &Dropped { key, ..dropped });
+            Verdict::Dropped(dropped.reason)
+        })
+    }
+
+    fn copy_to_group(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: &mut impl Frame,
+        packet: &Packet,
+        out: &mut impl Output,
     ) -> Result<Verdict, Dropped> {
         let key = &packet.tuple;
-        if is_membership(key.proto, packet.icmp.0) {
-            let heard = self.reported(env, port, frame.head());
-            return heard.map_err(|reason| Dropped::by(LayerId::Gateway, reason));
-        }
         let refused = |reason| Dropped::by(LayerId::Overlay, reason);
         let to = key.remote_ip();
         let group = self.multicast.find(port.vni, &to);
@@ -88,7 +105,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         };
         let asked = Replication::Both;
         let links = self.copy_to_links(env, &original, asked, frame, out, lost);
-        let members = self.copy_to_members(env, &original, frame, out);
+        // As its members see it.
+        let packet = packet::parse(frame.head(), frame.frame_len(), Direction::In);
+        let members =
+            packet.is_ok_and(|packet| Self::copy_to_members(env, &original, &packet, frame, out));
         match links || members {
             true => Ok(Verdict::Consumed),
             false => Err(refused(DropReason::NoMulticast)),
@@ -167,7 +187,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let is_asked = !is_copy && outer.replication.is_some_and(Replication::has_hosts);
         let lost = |reason| self.refused(env, Direction::Out, reason);
         let links = is_asked && self.copy_to_links(env, &original, mode, frame, out, lost);
-        let members = self.copy_to_members(env, &original, frame, out);
+        let members = Self::copy_to_members(env, &original, packet, frame, out);
         match links || members {
             true => Ok(()),
             false => Err(DropReason::NoMulticast),
@@ -264,9 +284,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// the sender aside, and hands those that pass to the guests. Whether
     /// there were any.
     fn copy_to_members(
-        &self,
         env: &Env<'_, R, O>,
         original: &Original<'_>,
+        packet: &Packet,
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> bool {
@@ -292,22 +312,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             // In the fleet's network the sender's VPC isn't known.
             let external = original.external || port.vni != original.group.vni;
             let entry = Entry { port, external };
-            if let Verdict::Port(id) = self.deliver_copy(env, &entry, frame) {
+            let read = Ok(Lookup::GROUP);
+            if let Verdict::Port(id) = Self::deliver(env, &entry, (&read, packet), frame) {
                 out.to_port(id, frame.head());
             }
         }
         is_any
-    }
-
-    /// One more copy of the pipeline's code, for all members.
-    #[inline(never)]
-    fn deliver_copy(
-        &self,
-        env: &Env<'_, R, O>,
-        entry: &Entry<'_, R>,
-        frame: &mut impl Frame,
-    ) -> Verdict {
-        self.deliver(env, entry, frame)
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Presence {
 /// One link's part.
 #[derive(Debug)]
 struct Station {
-    /// MAC address (high 48 bits) and MTU (low 16); zero without a link.
+    /// The bytes of the MAC address, then those of the MTU; zero without a link.
     word: AtomicU64,
     rx: Counter,
     tx: Counter,
@@ -110,7 +110,7 @@ impl Presence {
     pub(super) fn station(&self, link: LinkId) -> Option<(MacAddr, u16)> {
         let station = self.stations.get(usize::from(link.0))?;
         let word = station.word.load(Ordering::Acquire);
-        let [a, b, c, d, e, f, g, h] = word.to_be_bytes();
+        let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
         let mtu = u16::from_be_bytes([g, h]);
         (word != 0).then_some((MacAddr([a, b, c, d, e, f]), mtu))
     }
@@ -121,7 +121,7 @@ impl Presence {
         };
         let word = station.map_or(0, |(mac, mtu)| {
             let ([a, b, c, d, e, f], [g, h]) = (mac.0, mtu.to_be_bytes());
-            u64::from_be_bytes([a, b, c, d, e, f, g, h])
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h])
         });
         if word == 0 {
             for counter in [&cell.rx, &cell.tx] {
