@@ -17,6 +17,7 @@ use crate::event::Observer;
 use crate::port::{Policy, Port};
 use crate::rule::AddressSets;
 use crate::rule::address_set::names;
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use lock_api::RawMutex;
@@ -44,7 +45,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     pub(super) fn delete_address_set(&self, name: &Name) -> Result<Response, ConfigError> {
         let sets = self.address_sets().without(name)?;
         let view = self.view();
-        if let Some(port) = view.ports().find(|port| naming(&port.policy(), name) > 0) {
+        if let Some(port) = view.ports().find(|port| has_named(&port.policy(), name)) {
             let error = ConfigError::new(ErrorCode::InUse, ObjectKind::AddressSet, name);
             return Err(error.hint(alloc::format!("by rules of port {}", port.name)));
         }
@@ -74,13 +75,23 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     pub(super) fn list_address_sets(&self, cursor: u64) -> Page<AddressSetEntry> {
-        let policies: Vec<_> = self.view().ports().map(|port| port.policy()).collect();
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let mut rules: BTreeMap<Name, u32> = BTreeMap::new();
+        for port in self.view().ports() {
+            for name in port
+                .policy()
+                .rules
+                .iter()
+                .flat_map(|rule| names(&rule.spec))
+            {
+                let count = rules.entry(*name).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
         let sets = self.address_sets();
         let entries = sets.iter().map(|(name, prefixes)| AddressSetEntry {
             name: *name,
-            prefixes: number(prefixes.len()),
-            rules: number(policies.iter().map(|policy| naming(policy, name)).sum()),
+            prefixes: u32::try_from(prefixes.len()).unwrap_or(u32::MAX),
+            rules: rules.get(name).copied().unwrap_or(0),
         });
         self.list_page(entries, cursor)
     }
@@ -123,10 +134,8 @@ pub(super) fn plan_replace(
     Ok((new, changes))
 }
 
-/// Rules of a port that name a set.
-fn naming(policy: &Policy, name: &Name) -> usize {
-    let rules = policy.rules.iter();
-    rules
-        .filter(|rule| names(&rule.spec).any(|other| other == name))
-        .count()
+/// Whether a rule of a port names a set.
+fn has_named(policy: &Policy, name: &Name) -> bool {
+    let mut named = policy.rules.iter().flat_map(|rule| names(&rule.spec));
+    named.any(|other| other == name)
 }

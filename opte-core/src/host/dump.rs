@@ -12,7 +12,7 @@ use crate::api::{FwRule, PortId, Response, UnderlayRoute, V2b, V2p};
 use crate::event::Observer;
 use crate::flow::record::{Flow, NatKind, Next, side};
 use crate::flow::{Proto, Tuple};
-use crate::limits::PAGE_ENTRIES_MAX;
+use crate::limits::{HOST_FLOWS_MAX, PAGE_ENTRIES_MAX};
 use crate::port::{Policy, Port};
 use crate::rule::RuleStats;
 use crate::verdict::LinkId;
@@ -283,6 +283,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             });
             each.fold(0, u64::wrapping_add)
         };
+        // Where it isn't as large as it can be.
+        let budget = Some(self.budget.max()).filter(|max| *max < HOST_FLOWS_MAX);
+        let budget = budget.map(|max| counter(("flows_max", u64::from(max))));
         Stats {
             generation: self.host_generation(),
             flows: self.budget.used(),
@@ -299,7 +302,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 ("hairpins", total(|s| s.outbound.hairpins)),
             ]
             .map(counter)
-            .into(),
+            .into_iter()
+            .chain(budget)
+            .collect(),
             drops: drop_counters(drops),
         }
     }

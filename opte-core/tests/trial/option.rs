@@ -1,6 +1,6 @@
 //! Timeouts, limits and MTUs that change under live flows.
 
-use super::{answer_solicitations, name, stats, world};
+use super::{answer_solicitations, counter, name, stats, world};
 use crate::sim::frame::Flow;
 use crate::sim::{Sled, carry};
 use crate::{ALLOW_ALL, G1, G2, Verdict, port, two_sleds, underlay, v2p};
@@ -145,7 +145,7 @@ fn a_cached_decision_that_rests_is_made_again_and_loses_no_state() {
         (60, 25_000, 0),
         (20, 25_000, 1),
         (26, 25_000, 0),
-        (1, 1_001, 1),
+        (1, 2_000, 1),
     ] {
         try_change(&sled, "g1", &format!("uft_s={uft_s} udp_one_way_s=600")).unwrap();
         sled.advance(pause_ms);
@@ -259,6 +259,7 @@ fn the_host_s_budget_keeps_established_flows_and_refuses_others() {
     }
     assert_eq!(sled.drops(DropReason::HostFlowsFull), 10);
     host("flows_max=20").unwrap();
+    assert_eq!(counter(&stats(&sled, None), "flows_max"), 20);
     for n in 1..=100 {
         assert_eq!((open(n), answer(n)), (Ok(()), Ok(())));
     }

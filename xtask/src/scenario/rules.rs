@@ -79,7 +79,7 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     }
 
     // Every tenth is forbidden now; the others don't notice.
-    let is_allowed = |at: usize| at % 10 != 0;
+    let is_allowed = |at: usize| !at.is_multiple_of(10);
     let (allowed, forbidden): (Vec<_>, Vec<_>) = pairs
         .into_iter()
         .enumerate()
