@@ -419,7 +419,8 @@ pub trait Observer {
     /// together, so it must be cheap.
     fn enabled(&self, probe: Probe) -> bool;
 
-    /// Something happened.
+    /// Something happened. A flow and its part of the table may be locked, so
+    /// this is quick and calls nothing of the host's.
     fn event(&self, event: &Event<'_>);
 }
 

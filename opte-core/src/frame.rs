@@ -67,6 +67,12 @@ impl<'b> SliceFrame<'b> {
         }
     }
 
+    /// Where the frame's bytes are in the buffer that it was made of.
+    #[must_use]
+    pub fn place(&self) -> core::ops::Range<usize> {
+        self.start..self.buffer.len()
+    }
+
     /// The frame's bytes.
     #[inline]
     #[must_use]

@@ -18,7 +18,7 @@ use crate::api::dump::DirStats;
 use crate::flow::record::side;
 use crate::verdict::LinkId;
 use crate::{Direction, DropReason};
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Link numbers are below this.
@@ -92,9 +92,9 @@ impl PortCounters {
     }
 }
 
-/// One set of a port's counters per lane.
-#[derive(Debug)]
-pub(crate) struct PortStats(Box<[PortCounters]>);
+/// One set of a port's counters per lane. Clones are the same counters.
+#[derive(Clone, Debug)]
+pub(crate) struct PortStats(Arc<[PortCounters]>);
 
 impl PortStats {
     pub(crate) fn new(lanes: usize) -> Self {
@@ -138,6 +138,60 @@ impl PortStats {
                 .map_or(0, Counter::get)
         };
         self.0.iter().map(of).fold(0, u64::wrapping_add)
+    }
+}
+
+/// What several ports counted, added up.
+#[derive(Clone, Debug)]
+pub(crate) struct Totals {
+    dirs: [DirStats; 2],
+    /// By reason, both directions.
+    drops: [u64; DropReason::COUNT],
+}
+
+impl Totals {
+    /// No port, or none that has counted.
+    pub(crate) const ZERO: Self = Self {
+        dirs: [DirStats {
+            packets: 0,
+            bytes: 0,
+            hits: 0,
+            misses: 0,
+            hairpins: 0,
+            drops: 0,
+        }; 2],
+        drops: [0; DropReason::COUNT],
+    };
+
+    /// Adds a port.
+    pub(crate) fn add(&mut self, port: &PortStats) {
+        for dir in [Direction::In, Direction::Out] {
+            let Some(sum) = self.dirs.get_mut(side(dir)) else {
+                continue;
+            };
+            let of_port = port.total(dir);
+            *sum = DirStats {
+                packets: sum.packets.wrapping_add(of_port.packets),
+                bytes: sum.bytes.wrapping_add(of_port.bytes),
+                hits: sum.hits.wrapping_add(of_port.hits),
+                misses: sum.misses.wrapping_add(of_port.misses),
+                hairpins: sum.hairpins.wrapping_add(of_port.hairpins),
+                drops: sum.drops.wrapping_add(of_port.drops),
+            };
+            for (sum, reason) in self.drops.iter_mut().zip(DropReason::ALL) {
+                *sum = sum.wrapping_add(port.drops(dir, *reason));
+            }
+        }
+    }
+
+    /// The counters of one direction.
+    pub(crate) fn dir(&self, dir: Direction) -> DirStats {
+        self.dirs.get(side(dir)).copied().unwrap_or_default()
+    }
+
+    /// Drops for one reason.
+    pub(crate) fn drops(&self, reason: DropReason) -> u64 {
+        self.drops.get(reason.number()).copied().unwrap_or(0)
     }
 }
 

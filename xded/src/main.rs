@@ -25,6 +25,7 @@ mod clock;
 mod control;
 mod device;
 mod engine;
+mod huge_pages;
 mod privilege;
 mod replay;
 mod run;
@@ -41,7 +42,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let done = match cli.command {
-        cli::Command::Run(args) => run::run(args),
+        cli::Command::Run(args) => {
+            huge_pages::ask();
+            run::run(args)
+        }
         cli::Command::Replay(args) => replay::run(&args),
     };
     match done {

@@ -21,8 +21,9 @@
 //!               for once in a gigabyte (rule F1 in [`record`]).
 //!           L2  lock order: shard, then flow. A hit that has to change a
 //!               timer lets go of the flow first.
-//!           L3  a flow's keys, number and rewrites change under its shard's
-//!               lock only; counters, times and TCP state under its own.
+//!           L3  a flow's keys and number change, and its rewrites are made,
+//!               under its shard's lock and its own; counters, times and TCP
+//!               state change, and rewrites are thrown away, under its own.
 //! Failure   full: a flow that is half open or finished gives way; if there is
 //!           none, the new flow is refused with `DropReason::PortFlowsFull`.
 #![cfg_attr(

@@ -267,39 +267,32 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 
     pub(super) fn stats(&self) -> Stats {
         let view = self.view();
+        let ports = view.totals();
         let drops = |reason: DropReason| {
             let host = self.counters.iter().map(|lane| lane.drops(reason));
-            let ports = view.ports().map(|port| port_drops(port, reason));
             let held = self.underlay.drops().into_iter();
             let underlay = held.filter(|(r, _)| *r == reason).map(|(_, count)| count);
-            host.chain(ports).chain(underlay).fold(0, u64::wrapping_add)
-        };
-        let total = |f: fn(&PortStats) -> u64| {
-            let each = view.ports().map(|port| {
-                f(&PortStats {
-                    inbound: port.stats.total(Direction::In),
-                    outbound: port.stats.total(Direction::Out),
-                })
-            });
-            each.fold(0, u64::wrapping_add)
+            host.chain(underlay)
+                .fold(ports.drops(reason), u64::wrapping_add)
         };
         // Where it isn't as large as it can be.
         let budget = Some(self.budget.max()).filter(|max| *max < HOST_FLOWS_MAX);
         let budget = budget.map(|max| counter(("flows_max", u64::from(max))));
+        let (inbound, outbound) = (ports.dir(Direction::In), ports.dir(Direction::Out));
         Stats {
             generation: self.host_generation(),
             flows: self.budget.used(),
             counters: [
                 ("ports", u64::try_from(view.ports().count()).unwrap_or(0)),
-                ("in_packets", total(|s| s.inbound.packets)),
-                ("in_bytes", total(|s| s.inbound.bytes)),
-                ("in_hits", total(|s| s.inbound.hits)),
-                ("in_misses", total(|s| s.inbound.misses)),
-                ("out_packets", total(|s| s.outbound.packets)),
-                ("out_bytes", total(|s| s.outbound.bytes)),
-                ("out_hits", total(|s| s.outbound.hits)),
-                ("out_misses", total(|s| s.outbound.misses)),
-                ("hairpins", total(|s| s.outbound.hairpins)),
+                ("in_packets", inbound.packets),
+                ("in_bytes", inbound.bytes),
+                ("in_hits", inbound.hits),
+                ("in_misses", inbound.misses),
+                ("out_packets", outbound.packets),
+                ("out_bytes", outbound.bytes),
+                ("out_hits", outbound.hits),
+                ("out_misses", outbound.misses),
+                ("hairpins", outbound.hairpins),
             ]
             .map(counter)
             .into_iter()

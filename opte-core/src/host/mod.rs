@@ -8,9 +8,20 @@
 //!           command: plan -> devices -> commit
 //! Rules     H1  a frame takes no lock of the host: a lane has its own view,
 //!               which it renews when the generation says so.
-//!           H2  commands exclude each other (`control`). Lock order: control,
-//!               underlay, mappings, port, shard, flow or external ports.
+//!           H2  commands that change something exclude each other (`control`);
+//!               those that only ask wait for none of them.
 //!           H3  a command commits after all that can fail has succeeded.
+//!           H4  lock order: `control`; then a flow table's shard; then one
+//!               flow (`flow`'s L2); then one leaf. Leaves are the view, a
+//!               port's policy, one family of its external addresses, the
+//!               underlay, and the mappings (whose writers have an order of
+//!               their own, `mapping`'s M1). Whoever holds a leaf takes no
+//!               lock, and nobody holds two leaves, two flows or two shards.
+//!               A packet takes leaves under a shard (`port::slow` decides
+//!               there) and a dump under a flow.
+//!           H5  `Devices` and `Output` are called with `control` held at
+//!               most. An [`Observer`](crate::event::Observer) may be called
+//!               with a shard and a flow held: it calls nothing of the host's.
 #![cfg_attr(
     not(test),
     deny(
@@ -30,6 +41,7 @@ mod built_in;
 mod burst;
 mod by_mac;
 mod command;
+mod departed;
 mod device;
 mod dump;
 mod encap;
@@ -64,6 +76,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use departed::Departed;
 pub use device::{Devices, LinkDevice};
 pub use lane::Lane;
 use lock_api::{Mutex, RawMutex};
@@ -86,7 +99,7 @@ pub struct HostConfig {
 pub struct Host<R: RawMutex, O> {
     seed: u64,
     observer: O,
-    lanes: Box<[AtomicBool]>,
+    lanes: Arc<[AtomicBool]>,
     counters: Box<[HostCounters]>,
     view: Mutex<R, Arc<View<R>>>,
     /// `view.generation`, to look at without the lock.
@@ -129,7 +142,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             observer,
             lanes: (0..lanes).map(|_| AtomicBool::new(false)).collect(),
             counters: (0..lanes).map(|_| HostCounters::default()).collect(),
-            view: Mutex::new(Arc::new(View::new(1, Vec::new(), key))),
+            view: Mutex::new(Arc::new(View::new(1, Vec::new(), Departed::new(), key))),
             view_generation: AtomicU64::new(1),
             mappings: Mappings::new(config.seed),
             address_sets: Mutex::new(AddressSets::default()),
@@ -145,17 +158,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Who watches.
     pub fn observer(&self) -> &O {
         &self.observer
-    }
-
-    /// The lane of CPU or thread `index`, once each; `None` when it is taken
-    /// or there is none.
-    pub fn lane(&self, index: usize) -> Option<Lane<R>> {
-        let taken = self.lanes.get(index)?.swap(true, Ordering::Relaxed);
-        (!taken).then(|| Lane {
-            index,
-            view: self.view(),
-            packets: Box::new([Packet::EMPTY; burst::GROUP]),
-        })
     }
 
     /// Decides about a frame from a guest.

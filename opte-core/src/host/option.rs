@@ -62,14 +62,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
     }
 
-    /// Tells a port's device about its MTU, if that was another one.
-    pub(super) fn tell_mtu(&self, port: &Port<R>, before: u16, devices: &mut impl Devices) {
-        let mtu = port.policy().spec.mtu;
-        if mtu != before {
-            devices.set_port_mtu(port.id, mtu);
-        }
-    }
-
     /// Changes settings of the host as a whole.
     pub(super) fn set_host_options(&self, settings: &[Setting]) -> Result<Response, ConfigError> {
         check_count(settings, ObjectKind::Host, "")?;

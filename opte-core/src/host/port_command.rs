@@ -12,7 +12,7 @@ use crate::flow::record::NatKind;
 use crate::layer::nat;
 use crate::layer::{firewall, router};
 use crate::limits::PORTS_MAX;
-use crate::port::policy::of_port;
+use crate::port::policy::{check_transit, of_port};
 use crate::port::{Policy, Port};
 use crate::rule::AddressSets;
 use crate::{Direction, Instant, LayerId};
@@ -131,11 +131,19 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
     }
 
+    /// Tells a port's device about its MTU, if that was another one.
+    pub(super) fn tell_mtu(&self, port: &Port<R>, before: u16, devices: &mut impl Devices) {
+        let mtu = port.policy().spec.mtu;
+        if mtu != before {
+            devices.set_port_mtu(port.id, mtu);
+        }
+    }
+
     /// Makes a view of these ports the present one.
     pub(super) fn commit_view(&self, places: Vec<Option<Arc<Port<R>>>>) {
-        let generation = self.view().generation.wrapping_add(1);
         let key = crate::keyed::Keyed::new(self.seed, "view");
-        let view = Arc::new(super::view::View::new(generation, places, key));
+        let view = Arc::new(self.view().next(places, key));
+        let generation = view.generation;
         let old = core::mem::replace(&mut *self.view.lock(), view);
         self.view_generation
             .store(generation, core::sync::atomic::Ordering::Release);
@@ -229,6 +237,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         name: &Name,
         new: TransitPrefix,
     ) -> Result<Response, ConfigError> {
+        check_transit(name, &new)?;
         let port = self.named(name)?;
         self.respec(&port, |spec| {
             match spec.transit.iter_mut().find(|old| old.prefix == new.prefix) {
@@ -246,6 +255,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         name: &Name,
         gone: TransitPrefix,
     ) -> Result<Response, ConfigError> {
+        check_transit(name, &gone)?;
         let port = self.named(name)?;
         if !port
             .policy()

@@ -1,9 +1,11 @@
 //! A host's ports, as lanes look them up.
 
 use super::by_mac::ByMac;
+use super::departed::Departed;
 use crate::api::{Name, PortId};
 use crate::keyed::Keyed;
 use crate::port::Port;
+use crate::stats::Totals;
 use crate::wire::{MacAddr, Vni};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -22,11 +24,18 @@ pub(crate) struct View<R: RawMutex> {
     /// A MAC address is unique on a host, whatever VPC it is in.
     by_mac: ByMac<Arc<Port<R>>>,
     by_addr: HashMap<(Vni, IpAddr), Arc<Port<R>>, Keyed>,
+    /// What ports counted that are no more.
+    departed: Departed<R>,
 }
 
 impl<R: RawMutex> View<R> {
     /// A view of these ports.
-    pub(crate) fn new(generation: u64, ports: Vec<Option<Arc<Port<R>>>>, key: Keyed) -> Self {
+    pub(crate) fn new(
+        generation: u64,
+        ports: Vec<Option<Arc<Port<R>>>>,
+        departed: Departed<R>,
+        key: Keyed,
+    ) -> Self {
         let present: Vec<_> = ports.iter().flatten().collect();
         let macs = present.iter().map(|port| (port.mac, Arc::clone(port)));
         let by_mac = ByMac::new(key, macs);
@@ -44,7 +53,28 @@ impl<R: RawMutex> View<R> {
             ports,
             by_mac,
             by_addr,
+            departed,
         }
+    }
+
+    /// The view of the ports in `places` that follows this one.
+    pub(crate) fn next(&self, places: Vec<Option<Arc<Port<R>>>>, key: Keyed) -> Self {
+        let stays = |port: &Arc<Port<R>>| {
+            let place = usize::try_from(port.id.0).ok();
+            let there = place.and_then(|at| places.get(at)?.as_ref());
+            there.is_some_and(|there| Arc::ptr_eq(there, port))
+        };
+        let departed = self.departed.with(self.ports().filter(|port| !stays(port)));
+        Self::new(self.generation.wrapping_add(1), places, departed, key)
+    }
+
+    /// What all ports counted, those included that are no more.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = self.departed.totals();
+        for port in self.ports() {
+            totals.add(&port.stats);
+        }
+        totals
     }
 
     /// The port with this number.

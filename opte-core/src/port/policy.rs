@@ -2,7 +2,9 @@
 
 use super::Dropped;
 use crate::api::mapping::BOUNDARY_VNI;
-use crate::api::{ConfigError, ErrorCode, HostFilter, ObjectKind, PortSpec, Prefix};
+use crate::api::{
+    ConfigError, ErrorCode, HostFilter, Name, ObjectKind, PortSpec, Prefix, TransitPrefix,
+};
 use crate::flow::Family;
 use crate::hairpin;
 use crate::layer::firewall::{self, DefaultStats};
@@ -319,6 +321,44 @@ fn check_addresses(spec: &PortSpec) -> Result<(), ConfigError> {
         };
         if !has {
             return Err(bad(ErrorCode::FamilyMismatch, field, prefix));
+        }
+    }
+    spec.transit
+        .iter()
+        .try_for_each(|transit| check_transit(&spec.name, transit))?;
+    check_attached(spec)
+}
+
+/// A transit prefix that may be used in neither direction allows nothing, and
+/// whoever asks for one meant something else.
+pub(crate) fn check_transit(port: &Name, transit: &TransitPrefix) -> Result<(), ConfigError> {
+    if transit.inbound || transit.outbound {
+        return Ok(());
+    }
+    Err(
+        ConfigError::new(ErrorCode::Malformed, ObjectKind::Port, port)
+            .field("transit", transit.prefix)
+            .hint("neither inbound nor outbound is set"),
+    )
+}
+
+/// An attached subnet is the guest's without translation, so it can't have an
+/// address in it that is translated.
+fn check_attached(spec: &PortSpec) -> Result<(), ConfigError> {
+    let external = &spec.external;
+    let snat = external.snat.iter().map(|snat| snat.address);
+    let floating = external.floating.iter().map(|floating| floating.address);
+    let ephemeral = external.ephemeral.iter().copied();
+    for address in snat.chain(ephemeral).chain(floating) {
+        let mut attached = spec.attached_subnets.iter();
+        if let Some(prefix) = attached.find(|prefix| prefix.contains(&address)) {
+            return Err(
+                ConfigError::new(ErrorCode::Conflict, ObjectKind::Port, spec.name)
+                    .field("attached_subnets", prefix)
+                    .hint(alloc::format!(
+                        "external address {address} is in it, which is translated"
+                    )),
+            );
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::sim::frame::Flow;
 use crate::{ALLOW_ALL, G1, G2, port, underlay, v2p};
 use opte_core::LayerId;
 use opte_core::api::setup::{Applied, ChangeVerb};
-use opte_core::api::{Command, Response};
+use opte_core::api::{Command, Response, TransitPrefix};
 
 /// Everything that the host tells of itself, but for counters.
 fn dump(sled: &Sled) -> String {
@@ -238,4 +238,79 @@ fn a_refused_command_moves_no_generation() {
     let attach = Command::AttachSubnet(name("g1"), "192.0.2.0/24".parse().unwrap());
     sled.command(attach).unwrap();
     assert_eq!(generation(), before + 1);
+}
+
+#[test]
+fn a_device_is_told_of_another_mtu_and_of_nothing_else() {
+    let sled = live();
+    let told = || {
+        let open = &mut sled.devices.borrow_mut().open;
+        let told: Vec<_> = open.drain(..).filter(|what| what.contains("mtu")).collect();
+        told
+    };
+    let setup =
+        |more: &str| underlay(1) + &v2p(3, 2) + &port("g1", 1, more) + &port("g2", 2, ALLOW_ALL);
+    applied(&sled, &setup("mtu = 1400"));
+    assert_eq!(told(), [format!("{} mtu 1400", sled.port("g1"))]);
+    let flow = Flow::new(G1, "10.0.0.1:1000 > 10.0.0.2:80");
+    sled.local("g1", &flow.tcp("A", 2, 10, b"x")).unwrap();
+    applied(
+        &sled,
+        &setup("mtu = 1400\nrules = []\noptions = { udp_s = 7 }"),
+    );
+    assert_eq!(told(), [""; 0]);
+    // A refused setup tells nobody.
+    sled.apply(&setup("mtu = 1")).unwrap_err();
+    assert_eq!(told(), [""; 0]);
+}
+
+#[test]
+fn prefixes_that_make_no_sense_are_refused() {
+    let sled = world(r#"external = { floating = [{ address = "203.0.113.5" }] }"#);
+    let g1 = || name("g1");
+    let neither = |prefix: &str| TransitPrefix {
+        prefix: prefix.parse().unwrap(),
+        inbound: false,
+        outbound: false,
+    };
+    let no_way = "port g1: transit 172.16.0.0/12 is not well-formed \
+                  (neither inbound nor outbound is set)";
+    let attached = |prefix: &str, address: &str| {
+        format!(
+            "port g1: attached_subnets {prefix} conflicts with another setting \
+             (external address {address} is in it, which is translated)"
+        )
+    };
+    let refused = |command: Command, sentence: &str| {
+        let before = dump(&sled);
+        let error = sled.command(command).unwrap_err();
+        assert_eq!(error.to_string(), sentence);
+        assert_same(&dump(&sled), &before, sentence);
+    };
+    let transit = neither("172.16.0.0/12");
+    refused(Command::AllowCidr(g1(), transit), no_way);
+    refused(Command::RemoveCidr(g1(), transit), no_way);
+    let both = TransitPrefix {
+        inbound: true,
+        outbound: true,
+        ..transit
+    };
+    sled.command(Command::AllowCidr(g1(), both)).unwrap();
+    refused(Command::AllowCidr(g1(), transit), no_way);
+    refused(Command::RemoveCidr(g1(), transit), no_way);
+    // Whichever comes second.
+    let covers = "203.0.113.0/24".parse().unwrap();
+    let sentence = attached("203.0.113.0/24", "203.0.113.5");
+    refused(Command::AttachSubnet(g1(), covers), &sentence);
+    let beside = "198.51.100.0/24".parse().unwrap();
+    sled.command(Command::AttachSubnet(g1(), beside)).unwrap();
+    for ips in [
+        "ephemeral = [\"198.51.100.7\"]",
+        "floating = [{ address = \"198.51.100.7\" }]",
+        "snat = [{ address = \"198.51.100.7\", first_port = 1, last_port = 2 }]",
+    ] {
+        let ips = toml::from_str(ips).unwrap();
+        let sentence = attached("198.51.100.0/24", "198.51.100.7");
+        refused(Command::SetExternalIps(g1(), ips), &sentence);
+    }
 }

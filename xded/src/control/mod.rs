@@ -100,6 +100,7 @@ impl Control {
         for lost in parts.output.sender.take_failed() {
             self.engine.undelivered(&mut parts.lane, lost);
         }
+        self.engine.refresh(&mut parts.lane);
         result
     }
 }

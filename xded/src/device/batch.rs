@@ -52,12 +52,13 @@ impl Batch {
         }
     }
 
-    /// The memory of a frame, headroom included, and where its bytes start and
-    /// end.
-    pub(crate) fn frame(&mut self, index: usize) -> Option<(&mut [u8], usize, usize)> {
-        let len = self.lens.get(..self.count)?.get(index)?;
-        let slot = self.memory.chunks_exact_mut(SLOT).nth(index)?;
-        Some((slot, HEADROOM, HEADROOM.saturating_add(*len)))
+    /// The memory of each frame, headroom included, and where its bytes start
+    /// and end.
+    pub(crate) fn frames(&mut self) -> impl Iterator<Item = (&mut [u8], usize, usize)> {
+        let slots = self.memory.chunks_exact_mut(SLOT).zip(&self.lens);
+        slots
+            .take(self.count)
+            .map(|(slot, len)| (slot, HEADROOM, HEADROOM.saturating_add(*len)))
     }
 
     /// Bytes in the memory of a frame.
@@ -84,13 +85,13 @@ mod tests {
         }
         assert_eq!(batch.count(), BURST_FRAMES);
         assert!(batch.free().next().is_none());
-        for number in 0..BURST_FRAMES {
-            let (slot, start, end) = batch.frame(number).unwrap();
+        for (number, (slot, start, end)) in batch.frames().enumerate() {
             assert_eq!((start, end), (HEADROOM, HEADROOM + number));
             assert_eq!(usize::from(slot[start]), number);
-            assert_eq!(batch.bytes(number, start, end).len(), number);
         }
+        assert_eq!(batch.frames().count(), BURST_FRAMES);
+        assert_eq!(batch.bytes(7, HEADROOM, HEADROOM + 7).len(), 7);
         batch.clear();
-        assert!(batch.frame(0).is_none());
+        assert_eq!(batch.frames().count(), 0);
     }
 }

@@ -9,7 +9,7 @@ use opte_core::verdict::LinkId;
 use opte_core::wire::MacAddr;
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -134,10 +134,7 @@ impl Registry {
         let fd = open().map_err(|error| refuse(&error))?;
         sys::tap::set_mac(fd.as_fd(), spec.mac.0)
             .map_err(|error| system(ObjectKind::Port, name, "mac", &error))?;
-        if let Err(error) = netdev::set_mtu(name, spec.mtu) {
-            // The guest learns the MTU by DHCP and router advertisements too.
-            tracing::warn!(port = name, mtu = spec.mtu, %error, "cannot set the MTU of the TAP");
-        }
+        set_mtu(name, fd.as_fd(), spec.mtu);
         Ok(Device::new(Kind::Tap, fd, name))
     }
 }
@@ -186,13 +183,8 @@ impl Devices for Registry {
 
     fn set_port_mtu(&mut self, id: PortId, mtu: u16) {
         // A TAP that was handed over is its owner's to change.
-        let Some(made) = self.made.get(&id) else {
-            return;
-        };
-        let name = made.name.as_str();
-        if let Err(error) = netdev::set_mtu(name, mtu) {
-            // It may be in a guest's network namespace.
-            tracing::warn!(port = name, mtu, %error, "cannot set the MTU of the TAP");
+        if let Some(made) = self.made.get(&id) {
+            set_mtu(made.name.as_str(), made.device.as_fd(), mtu);
         }
     }
 
@@ -220,6 +212,14 @@ impl Devices for Registry {
 
     fn close_link(&mut self, id: LinkId) {
         self.close(Source::Link(id));
+    }
+}
+
+/// Gives a TAP its MTU, as far as the system lets us: the guest learns it by
+/// DHCP and router advertisements, too.
+fn set_mtu(port: &str, tap: BorrowedFd<'_>, mtu: u16) {
+    if let Err(error) = sys::tap::set_mtu(tap, mtu) {
+        tracing::warn!(port, mtu, %error, "cannot set the MTU of the TAP");
     }
 }
 
@@ -283,6 +283,12 @@ mod tests {
         registry.open_port(PortId(0), &one).unwrap();
         let index = netdev::attributes("guest0").unwrap().index;
         assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_300);
+        registry.set_port_mtu(PortId(0), 1_400);
+        assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_400);
+        // Refused by the system, or a port that isn't there: no harm.
+        registry.set_port_mtu(PortId(0), 1);
+        registry.set_port_mtu(PortId(9), 1_400);
+        assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_400);
         // A replacement that comes to nothing leaves the TAP as it was.
         registry.open_port(PortId(1), &two).unwrap();
         assert_eq!(mac(), two.mac);

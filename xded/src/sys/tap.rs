@@ -4,10 +4,13 @@
 //! the device (a network namespace that it was moved to, a VM) *is* the guest,
 //! so its hardware address is the guest's.
 
-use super::netdev::{ioctl, request};
+use super::check;
+use super::netdev::{self, ioctl, request};
 use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::thread;
 
 /// What every descriptor must be: Ethernet frames, nothing in front of them.
 ///
@@ -69,6 +72,49 @@ pub(crate) fn set_mac(fd: BorrowedFd<'_>, mac: [u8; 6]) -> io::Result<()> {
     hardware.ifr_ifru.ifru_hwaddr = address;
     // SAFETY: on a TUN/TAP descriptor, SIOCSIFHWADDR reads the address.
     unsafe { ioctl(fd, libc::SIOCSIFHWADDR, &mut hardware) }
+}
+
+/// Sets the MTU of the device behind `fd`, whatever it is called by now and
+/// whichever network namespace it is in.
+pub(crate) fn set_mtu(fd: BorrowedFd<'_>, mtu: u16) -> io::Result<()> {
+    let name = name(fd)?;
+    let there = namespace(fd)?;
+    let here = rustix::fs::stat("/proc/thread-self/ns/net")?;
+    let is_here =
+        |there: rustix::fs::Stat| (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino);
+    if is_here(rustix::fs::fstat(&there)?) {
+        return netdev::set_mtu(&name, mtu);
+    }
+    // Only a thread of its own may leave for another namespace.
+    let set = || {
+        move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
+        netdev::set_mtu(&name, mtu)
+    };
+    thread::scope(|scope| match scope.spawn(set).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+/// The name that the device behind `fd` has where it is.
+fn name(fd: BorrowedFd<'_>) -> io::Result<String> {
+    // SAFETY: an all-zero `ifreq` is a value (see `request`).
+    let mut answer: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes the name and the flags of an `ifreq`.
+    unsafe { ioctl(fd, libc::TUNGETIFF, &mut answer) }?;
+    let name = answer.ifr_name.map(libc::c_char::cast_unsigned);
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8(name.to_vec()).map_err(io::Error::other)
+}
+
+/// The network namespace that the device behind `fd` is in.
+fn namespace(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    /// `_IO('T', 227)` of linux/if_tun.h.
+    const TUNGETDEVNETNS: libc::Ioctl = 0x54e3;
+    // SAFETY: TUNGETDEVNETNS takes no argument and returns a descriptor.
+    let namespace = check(unsafe { libc::ioctl(fd.as_raw_fd(), TUNGETDEVNETNS) })?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(namespace) })
 }
 
 /// The flags as the `short` of an `ifreq`; the ones used here fit.

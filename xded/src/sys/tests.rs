@@ -87,7 +87,7 @@ fn received(device: &Device) -> Vec<Vec<u8>> {
     let (mut frames, mut batch) = (Vec::new(), Batch::new());
     while device.receive(&mut batch).is_ok() {
         for index in 0..batch.count() {
-            let (slot, start, end) = batch.frame(index).unwrap();
+            let (slot, start, end) = batch.frames().nth(index).unwrap();
             frames.push(slot[start..end].to_vec());
         }
     }

@@ -10,8 +10,8 @@
 //!                   link leave together
 //!
 //! Flow      Poll::wait -> View::refresh -> burst per device -> tick when due
-//!           burst: Device::receive -> Host::tx or Host::rx per frame
-//!                  -> Sending::send (to a guest) or Sender::park (to a link)
+//!           burst: Device::receive -> Host::tx_burst or Host::rx_burst
+//!                  -> Sending::send (to a guest) or Sending::park (to a link)
 //!                  -> Sender::flush
 //!
 //! Rules     W1  nothing is allocated for a frame: the buffer, the list of
@@ -30,18 +30,21 @@
 
 mod sender;
 
-pub(crate) use sender::Sender;
+pub(crate) use sender::{Sender, Sending};
 
 use crate::clock::Clock;
 use crate::device::{BURST_FRAMES, Batch, Device, Poll, Source, View, Wake};
 use crate::engine::{Engine, Lane, TICK_MS};
 use opte_core::Instant;
-use opte_core::frame::{Frame, SliceFrame};
+use opte_core::frame::SliceFrame;
 use opte_core::verdict::Verdict;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// Frames that the engine is given in one call.
+const AT_ONCE: usize = 32;
 
 /// One packet thread.
 pub(crate) struct Worker {
@@ -95,6 +98,8 @@ impl Worker {
         while !self.stop.load(Ordering::Acquire) {
             self.poll.wait(self.until_tick(), &mut wakes)?;
             self.view.refresh();
+            // Whoever closes a device wakes us: its port's memory goes too.
+            self.engine.refresh(&mut self.lane);
             for wake in &wakes {
                 if let Wake::Ready(source) = *wake {
                     self.burst(source);
@@ -137,35 +142,34 @@ impl Worker {
             return;
         }
         let now = self.clock.now();
-        for index in 0..self.batch.count() {
-            self.frame(source, index, now);
+        let mut output = self.sender.with(self.view.table());
+        let mut memory = self.batch.frames();
+        let mut index = 0;
+        loop {
+            let mut count = 0;
+            let mut frames: [SliceFrame<'_>; AT_ONCE] = std::array::from_fn(|_| {
+                let (slot, start, end) = memory.next().unwrap_or_default();
+                count += usize::from(!slot.is_empty());
+                SliceFrame::new(slot, start, end)
+            });
+            let frames = frames.get_mut(..count).unwrap_or_default();
+            let done = |frame: &mut SliceFrame<'_>, verdict, output: &mut Sending<'_>| {
+                act(source, index, frame, verdict, output);
+                index += 1;
+            };
+            let (engine, lane) = (&self.engine, &mut self.lane);
+            match source {
+                Source::Port(port) => engine.tx_burst(lane, port, frames, now, &mut output, done),
+                Source::Link(link) => engine.rx_burst(lane, link, frames, now, &mut output, done),
+            }
+            if count < AT_ONCE {
+                break;
+            }
         }
+        drop(memory);
         self.sender
             .flush(self.view.table(), &self.batch, Some(source));
         self.count_failures();
-    }
-
-    /// Lets the engine decide about a frame of the batch and acts on it.
-    fn frame(&mut self, source: Source, index: usize, now: Instant) {
-        let Some((memory, start, end)) = self.batch.frame(index) else {
-            return;
-        };
-        let mut frame = SliceFrame::new(memory, start, end);
-        let mut output = self.sender.with(self.view.table());
-        let (engine, lane) = (&self.engine, &mut self.lane);
-        let verdict = match source {
-            Source::Port(port) => engine.tx(lane, port, &mut frame, now, &mut output),
-            Source::Link(link) => engine.rx(lane, link, &mut frame, now, &mut output),
-        };
-        match verdict {
-            Verdict::Link(link) => {
-                // Frames grow and shrink in front only.
-                let start = end.saturating_sub(frame.frame_len());
-                self.sender.park(link, index, start..end);
-            }
-            Verdict::Port(port) => output.send(Source::Port(port), frame.bytes(), Some(source)),
-            Verdict::Consumed | Verdict::Held | Verdict::Dropped(_) => {}
-        }
     }
 
     /// Tells the engine what could not be sent.
@@ -188,6 +192,21 @@ impl Worker {
                 self.poll.remove(device);
             }
         }
+    }
+}
+
+/// Does what the engine says about frame `index` of the batch.
+fn act(
+    source: Source,
+    index: usize,
+    frame: &SliceFrame<'_>,
+    verdict: Verdict,
+    output: &mut Sending<'_>,
+) {
+    match verdict {
+        Verdict::Link(link) => output.park(link, index, frame.place()),
+        Verdict::Port(port) => output.send(Source::Port(port), frame.bytes(), Some(source)),
+        Verdict::Consumed | Verdict::Held | Verdict::Dropped(_) => {}
     }
 }
 

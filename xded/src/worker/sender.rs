@@ -32,6 +32,7 @@ struct Parked {
 pub(crate) struct Sending<'a> {
     table: &'a Table,
     failed: &'a mut Vec<Lost>,
+    parked: &'a mut Vec<Parked>,
 }
 
 impl Sender {
@@ -48,24 +49,17 @@ impl Sender {
         Sending {
             table,
             failed: &mut self.failed,
+            parked: &mut self.parked,
         }
-    }
-
-    /// Frame `index` of the batch goes to `link` at the next [`Sender::flush`].
-    pub(crate) fn park(&mut self, link: LinkId, index: usize, place: Range<usize>) {
-        self.parked.push(Parked { link, index, place });
     }
 
     /// Sends what is parked; all of it came `from` one source.
     pub(crate) fn flush(&mut self, table: &Table, batch: &Batch, from: Option<Source>) {
+        let mut parked = std::mem::take(&mut self.parked);
         // The index keeps the frames of a link in their order.
-        self.parked
-            .sort_unstable_by_key(|parked| (parked.link, parked.index));
-        let mut sending = Sending {
-            table,
-            failed: &mut self.failed,
-        };
-        for group in self.parked.chunk_by(|one, other| one.link == other.link) {
+        parked.sort_unstable_by_key(|parked| (parked.link, parked.index));
+        let mut sending = self.with(table);
+        for group in parked.chunk_by(|one, other| one.link == other.link) {
             let Some(link) = group.first().map(|parked| parked.link) else {
                 continue;
             };
@@ -74,7 +68,9 @@ impl Sender {
                 .map(|parked| batch.bytes(parked.index, parked.place.start, parked.place.end));
             sending.send_all(Source::Link(link), frames, from);
         }
-        self.parked.clear();
+        // Its memory is for the next burst.
+        parked.clear();
+        self.parked = parked;
     }
 
     /// The frames that failed since the last call.
@@ -84,6 +80,11 @@ impl Sender {
 }
 
 impl Sending<'_> {
+    /// Frame `index` of the batch goes to `link` at the next [`Sender::flush`].
+    pub(crate) fn park(&mut self, link: LinkId, index: usize, place: Range<usize>) {
+        self.parked.push(Parked { link, index, place });
+    }
+
     /// Sends a frame. What isn't taken at once is lost: a guest that doesn't
     /// read must not slow down anybody else.
     pub(crate) fn send(&mut self, to: Source, frame: &[u8], from: Option<Source>) {

@@ -21,6 +21,7 @@ mod report;
 mod tour;
 
 use crate::lab::sandbox::{self, Outcome};
+use crate::lab::tun;
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
 use report::Report;
@@ -88,7 +89,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         );
     }
     std::fs::create_dir_all(&paths.folder)?;
-    check_tun()?;
+    tun::check(&with_sudo(&program))?;
     enter(&program, args.json)
 }
 
@@ -117,20 +118,6 @@ fn build(target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Guests' devices are TAPs. Without the device that makes them the demo would
-/// fail with a longer story.
-pub(crate) fn check_tun() -> Result<()> {
-    const TUN: &str = "/dev/net/tun";
-    match std::fs::File::options().read(true).write(true).open(TUN) {
-        Ok(_) => Ok(()),
-        Err(error) => bail!(
-            "can't open {TUN}, of which guests' network devices are made: {error}\n\
-             If it isn't there, `sudo modprobe tun` makes it; if it may not be opened,\n\
-             `sudo chmod 0666 {TUN}` gives it the mode that distributions give it."
-        ),
-    }
-}
-
 /// Runs this program again, in a sandbox.
 fn enter(program: &Path, json: bool) -> Result<ExitCode> {
     let again = || {
@@ -147,10 +134,14 @@ fn enter(program: &Path, json: bool) -> Result<ExitCode> {
         Outcome::Ended(status) => bail!("the demo ended with {status}"),
         Outcome::TimedOut => bail!("the demo took longer than {LIMIT:?} and was stopped"),
         Outcome::Refused(errno) => {
-            let with_sudo = format!("sudo {} demo --no-build", program.display());
-            bail!("{}", sandbox::advice(errno, &with_sudo))
+            bail!("{}", sandbox::advice(errno, &with_sudo(program)))
         }
     }
+}
+
+/// The command that does without what only root may do here.
+fn with_sudo(program: &Path) -> String {
+    format!("sudo {} demo --no-build", program.display())
 }
 
 /// Builds the rack and gives the tour.

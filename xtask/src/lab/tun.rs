@@ -2,9 +2,10 @@
 
 use super::Namespace;
 use super::link::Links;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::libc::{self, ifreq};
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::mem::zeroed;
 use std::os::fd::AsRawFd;
 
@@ -14,6 +15,43 @@ mod ioctl {
         nix::request_code_write!(b'T', 202, size_of::<nix::libc::c_int>()),
         nix::libc::ifreq
     );
+}
+
+/// The device that makes TUN and TAP devices.
+const PATH: &str = "/dev/net/tun";
+
+/// Fails when this user can't make devices; better at once than by a longer
+/// story later. `with_sudo` is what to run as root instead.
+///
+/// # Errors
+///
+/// With what to do about it.
+pub(crate) fn check(with_sudo: &str) -> Result<()> {
+    match OpenOptions::new().read(true).write(true).open(PATH) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!("{}", advice(&error, with_sudo)),
+    }
+}
+
+/// What to tell someone who can't open the device.
+fn advice(error: &io::Error, with_sudo: &str) -> String {
+    let what = format!("can't open {PATH}, of which guests' network devices are made: {error}");
+    let container = format!("In a container, start that with `--device {PATH}`.");
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return format!(
+            "{what}\n\
+             Only root may open it here. Either give it the mode that distributions give it,\n\
+             until the next boot (nobody gains rights over the machine's network by it):\n\
+             \x20   sudo chmod 0666 {PATH}\n\
+             or run it as root; even then everything happens in namespaces of its own:\n\
+             \x20   {with_sudo}\n\
+             {container}"
+        );
+    }
+    format!(
+        "{what}\nIf the kernel has it as a module, this loads it:\n\
+             \x20   sudo modprobe tun\n{container}"
+    )
 }
 
 /// Makes the TUN device `name` in `namespace`, up. Reads and writes of the
@@ -28,8 +66,8 @@ pub(crate) fn open(namespace: &Namespace, name: &str) -> Result<File> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .open("/dev/net/tun")
-            .context("can't open /dev/net/tun")?;
+            .open(PATH)
+            .with_context(|| format!("can't open {PATH}"))?;
         attach(&file, name)?;
         Ok(file)
     })?;
@@ -55,4 +93,21 @@ fn attach(file: &File, name: &str) -> Result<()> {
     unsafe { ioctl::set_interface(file.as_raw_fd(), &raw const request) }
         .with_context(|| format!("can't make the device {name}"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_open_the_device_is_told_what_to_do() {
+        let advice = |kind: io::ErrorKind| advice(&kind.into(), "sudo it");
+        let refused = advice(io::ErrorKind::PermissionDenied);
+        for what in ["\n    sudo chmod 0666 /dev/net/tun\n", "\n    sudo it\n"] {
+            assert!(refused.contains(what), "{refused}");
+        }
+        let missing = advice(io::ErrorKind::NotFound);
+        assert!(missing.contains("\n    sudo modprobe tun\n"), "{missing}");
+        assert!(!missing.contains("chmod"), "{missing}");
+    }
 }

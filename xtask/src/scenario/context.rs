@@ -224,6 +224,17 @@ impl Ctx {
         Ok(done.text)
     }
 
+    /// Applies another setup to a sled.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub(crate) fn apply(&self, sled: &str, setup: &str) -> Result<String> {
+        let file = format!("{sled}.next.toml");
+        std::fs::write(self.folder.join(&file), setup)?;
+        self.opteadm(sled, &["apply", &file])
+    }
+
     /// Waits until `look` finds something; `what` says what.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod context;
 mod group;
 mod jumbo;
 mod lease;
+mod mtu;
 mod play;
 mod rules;
 mod tunnel;
@@ -43,6 +44,7 @@ const SCENARIOS: &[Scenario] = &[
     group::SCENARIO,
     jumbo::SCENARIO,
     lease::SCENARIO,
+    mtu::SCENARIO,
     rules::SCENARIO,
     tunnel::SCENARIO,
 ];

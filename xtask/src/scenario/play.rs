@@ -3,8 +3,9 @@
 use super::context::{Ctx, Unplayable};
 use super::{COMMON, SCENARIOS, Scenario};
 use crate::lab::sandbox::{self, Outcome as Sandbox};
+use crate::lab::tun;
 use crate::step::Outcome;
-use crate::{demo, install, workspace};
+use crate::{install, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Print what programs printed when all is well, too
     #[arg(long, short)]
     verbose: bool,
+    /// Use xded and opteadm as they were built before
+    #[arg(long)]
+    no_build: bool,
     /// Run in the sandbox that is there (used by the command itself)
     #[arg(long, hide = true)]
     inside: bool,
@@ -61,7 +65,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let stage = Stage::new(&workspace::root())?;
+    let stage = Stage::new()?;
+    if !args.no_build {
+        stage.build(&workspace::root())?;
+    }
     let (mut failed, mut skipped) = (0, 0);
     for scenario in chosen {
         let start = Instant::now();
@@ -95,7 +102,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
 /// Plays all of them as a step.
 pub(crate) fn check(root: &Path) -> Result<Outcome> {
-    let stage = Stage::new(root)?;
+    let stage = Stage::new()?;
+    stage.build(root)?;
     let mut outcome = Outcome {
         note: format!("{} scenarios", SCENARIOS.len()),
         ..Outcome::default()
@@ -131,37 +139,33 @@ struct Stage {
 }
 
 impl Stage {
-    /// Builds the programs.
-    fn new(root: &Path) -> Result<Self> {
+    fn new() -> Result<Self> {
         let program = std::env::current_exe().context("can't find this program")?;
-        let folder = program.parent().context("this program has no folder")?;
-        let target = folder
-            .parent()
-            .context("this program isn't in a target folder")?;
-        let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args([
-                "build",
-                "--quiet",
-                "-p",
-                "xded",
-                "-p",
-                "opteadm",
-                "--target-dir",
-            ])
-            .arg(target)
-            .current_dir(root)
-            .output()
-            .context("can't run cargo")?;
-        ensure!(
-            done.status.success(),
-            "xded and opteadm don't build:\n{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+        // target/debug/xtask
+        let target = program.ancestors().nth(2);
+        let target = target.context("this program isn't in a target folder")?;
         Ok(Self {
             programs: target.join("debug"),
             folder: target.join("scenario"),
             program,
         })
+    }
+
+    /// Builds xded and opteadm.
+    fn build(&self, root: &Path) -> Result<()> {
+        let done = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "-p", "xded", "-p", "opteadm"])
+            .arg("--target-dir")
+            .arg(self.programs.parent().context("no target folder")?)
+            .current_dir(root)
+            .output()
+            .context("can't run cargo")?;
+        let errors = String::from_utf8_lossy(&done.stderr);
+        ensure!(
+            done.status.success(),
+            "xded and opteadm don't build:\n{errors}"
+        );
+        Ok(())
     }
 
     fn folder(&self, scenario: &Scenario) -> PathBuf {
@@ -186,7 +190,8 @@ impl Stage {
                 missing.join(", ")
             )));
         }
-        if let Err(error) = demo::check_tun() {
+        let with_sudo = format!("sudo {} scenario --no-build", self.program.display());
+        if let Err(error) = tun::check(&with_sudo) {
             return Ok(End::Skipped(format!("{error:#}")));
         }
         let folder = self.folder(scenario);
@@ -213,10 +218,7 @@ impl Stage {
                     "it took longer than {LIMIT:?} and was stopped\n{told}"
                 ))
             }
-            Sandbox::Refused(errno) => {
-                let with_sudo = format!("sudo {} scenario", self.program.display());
-                End::Skipped(sandbox::advice(errno, &with_sudo))
-            }
+            Sandbox::Refused(errno) => End::Skipped(sandbox::advice(errno, &with_sudo)),
         })
     }
 
@@ -254,9 +256,7 @@ fn inside(args: &Args) -> Result<ExitCode> {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
     }
-    // target/debug, so that its sibling has the scenarios.
-    let target = args.programs.parent().context("no target folder")?;
-    let mut ctx = Ctx::new(&args.programs, target.join("scenario").join(scenario.name));
+    let mut ctx = Ctx::new(&args.programs, Stage::new()?.folder(scenario));
     let played = (scenario.run)(&mut ctx).and_then(|()| ctx.judge());
     let Err(error) = played else {
         return Ok(ExitCode::SUCCESS);

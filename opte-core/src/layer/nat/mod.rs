@@ -173,7 +173,10 @@ impl<R: RawMutex> Nat<R> {
     /// Too many addresses, one that isn't unicast, isn't of a family of the
     /// port or is given twice, a range without ports, or no memory.
     pub fn plan(&self, port: &Name, ips: &ExternalIps) -> Result<Plan, ConfigError> {
-        let current = [self.v4.lock().snat, self.v6.lock().snat];
+        // One after the other: nobody holds both (rule H4 in `host`).
+        let v4 = self.v4.lock().snat;
+        let v6 = self.v6.lock().snat;
+        let current = [v4, v6];
         plan::check(port, ips, self.inside)?;
         Plan::new(port, ips, current)
     }
