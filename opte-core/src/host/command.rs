@@ -128,10 +128,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         devices: &mut impl Devices,
         out: &mut impl Output,
     ) -> Result<Response, ConfigError> {
-        let command = match self.change_multicast(command) {
-            Ok(done) => return done,
-            Err(other) => other,
-        };
         match command {
             Command::SetV2p(mappings) => self.mappings.set_v2p(&mappings).map(count),
             Command::ClearV2p(vni, addr) => done(self.mappings.clear_v2p(vni, addr)),
@@ -150,11 +146,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::SetAddressSet(name, prefixes) => self.set_address_set(name, prefixes),
             Command::DeleteAddressSet(name) => self.delete_address_set(&name),
             Command::SetHostOptions(settings) => self.set_host_options(&settings),
-            _ => Err(ConfigError::new(
-                ErrorCode::UnknownCommand,
-                ObjectKind::Request,
-                "",
-            )),
+            command => self.change_multicast(command),
         }
     }
 

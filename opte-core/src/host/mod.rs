@@ -202,7 +202,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Some(Next::Port(to)) => {
                 self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
             }
-            None => return self.to_group(env, port, frame, packet, out),
+            None => return self.sent_to_group(env, port, frame, packet, out),
         };
         sent.unwrap_or_else(|reason| Self::not_sent(env, port, &packet.tuple, reason))
     }
@@ -298,7 +298,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
         if dst.is_multicast() {
-            return Err(self.from_group(env, link, &outer, frame, out));
+            return Err(self.arrived_for_group(env, link, &outer, frame, out));
         }
         let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
@@ -384,7 +384,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         };
         self.count_link(env.lane, link, Direction::In, frame.frame_len());
         frame.pop(outer.len);
-        self.from_group(env, link, &outer, frame, out)
+        self.arrived_for_group(env, link, &outer, frame, out)
     }
 
     /// A frame that belongs to the underlay itself, or to nobody.

@@ -17,15 +17,15 @@ use core::sync::atomic::Ordering;
 use lock_api::RawMutex;
 
 impl<R: RawMutex, O: Observer> Host<R, O> {
-    /// Carries out a command about groups; gives any other one back.
+    /// Carries out a command about groups.
     pub(in crate::host) fn change_multicast(
         &self,
         command: Command,
-    ) -> Result<Result<Response, ConfigError>, Command> {
+    ) -> Result<Response, ConfigError> {
         let count = |changed: Result<usize, _>| {
             changed.map(|count| Response::Count(u64::try_from(count).unwrap_or(u64::MAX)))
         };
-        Ok(match command {
+        match command {
             Command::SetM2p(mappings) => count(self.set_m2p(&mappings)),
             Command::ClearM2p(vni, group) => self.clear_m2p(vni, &group),
             Command::SetMcastFwd(underlay, hops) => {
@@ -43,8 +43,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
             Command::SetMcastListen(port, on) => self.set_listen(&port, on),
             Command::SetMcastVni(vni) => self.set_multicast_vni(vni),
-            command => return Err(command),
-        })
+            _ => Err(ConfigError::new(
+                ErrorCode::UnknownCommand,
+                ObjectKind::Request,
+                "",
+            )),
+        }
     }
 
     fn set_m2p(&self, mappings: &[M2p]) -> Result<usize, ConfigError> {

@@ -40,7 +40,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Copies a guest's frame for a group that its port let pass, or hears
     /// what it says of its memberships.
     #[inline(never)]
-    pub(in crate::host) fn to_group(
+    pub(in crate::host) fn sent_to_group(
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
@@ -117,7 +117,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 
     /// Copies a frame from the underlay, whose outer headers are removed.
     #[inline(never)]
-    pub(in crate::host) fn from_group(
+    pub(in crate::host) fn arrived_for_group(
         &self,
         env: &Env<'_, R, O>,
         link: LinkId,
@@ -127,7 +127,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         let read = packet::parse(frame.head(), frame.frame_len(), Direction::In);
         let result = match read {
-            Ok(packet) => self.copy_from_group(env, link, outer, frame, &packet, out),
+            Ok(packet) => self.copy_arrived(env, link, outer, frame, &packet, out),
             Err(Reject::Bad(reason)) => Err(reason),
             Err(Reject::Fragment) => Err(DropReason::Fragment),
             Err(Reject::Arp) => Err(DropReason::ArpNotAnswered),
@@ -138,7 +138,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
     }
 
-    fn copy_from_group(
+    fn copy_arrived(
         &self,
         env: &Env<'_, R, O>,
         link: LinkId,

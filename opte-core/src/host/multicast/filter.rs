@@ -25,10 +25,16 @@ impl Filter {
     /// What two memberships of one port hear together (RFC 3376 section 3.2).
     pub(super) fn union(&self, other: &Self) -> Self {
         match (self, other) {
-            (Self::Include(one), Self::Include(two)) => Self::Include(one | two),
-            (Self::Exclude(one), Self::Exclude(two)) => Self::Exclude(one & two),
+            (Self::Include(one), Self::Include(two)) => {
+                Self::Include(one.union(two).copied().collect())
+            }
+            (Self::Exclude(one), Self::Exclude(two)) => {
+                Self::Exclude(one.intersection(two).copied().collect())
+            }
             (Self::Include(heard), Self::Exclude(not))
-            | (Self::Exclude(not), Self::Include(heard)) => Self::Exclude(not - heard),
+            | (Self::Exclude(not), Self::Include(heard)) => {
+                Self::Exclude(not.difference(heard).copied().collect())
+            }
         }
     }
 

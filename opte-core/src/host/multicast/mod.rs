@@ -11,11 +11,11 @@
 //!           station   what is known here of a port with memberships
 //!           listener  what its guest said that it listens to
 //!
-//! Flow      tx: gateway, firewall (`port::group`) -> `to_group`
+//! Flow      tx: gateway, firewall (`port::group`) -> `sent_to_group`
 //!                 -- IGMP, MLD --> `reported` -> listener -> memberships
 //!                 `- group --> a copy per link, then one per member: its
 //!                    port's inbound pipeline, to the guest
-//!           rx: `from_group` -> as above, but for the links
+//!           rx: `arrived_for_group` -> as above, but for the links
 //!           command -> tables -> `rebuild` -> what frames find
 //!           tick: queries to guests; memberships that they don't renew end
 //!
