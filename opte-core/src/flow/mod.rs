@@ -8,7 +8,7 @@
 //! Shape     the unified flow table, the layers' flow tables and the TCP table
 //!           are views of one record per flow: what a layer remembers and the
 //!           cached rewrite of each direction lie side by side, so a packet
-//!           costs one look-up and a flow costs about 250 bytes in all.
+//!           costs one look-up and a flow costs about 230 bytes in all.
 //!           Decision and state stay apart inside of it: a rewrite carries the
 //!           generations that it was made from and can be thrown away by
 //!           itself, which loses no state (decision D4).

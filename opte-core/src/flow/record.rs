@@ -2,7 +2,7 @@
 //!
 //! Rules     F1  a flow is folded into its rules' counters before it has moved
 //!               2^32 bytes since the last time: whenever the count of a
-//!               direction passes a multiple of [`FOLD_AT`]. So half a counter
+//!               direction passes a multiple of `FOLD_AT`. So half a counter
 //!               is enough to know what is new.
 
 use super::tcp;

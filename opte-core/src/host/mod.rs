@@ -20,7 +20,7 @@
 //!               A packet takes leaves under a shard (`port::slow` decides
 //!               there) and a dump under a flow.
 //!           H5  `Devices` and `Output` are called with `control` held at
-//!               most. An [`Observer`](crate::event::Observer) may be called
+//!               most. An [`Observer`] may be called
 //!               with a shard and a flow held: it calls nothing of the host's.
 #![cfg_attr(
     not(test),

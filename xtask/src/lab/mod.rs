@@ -11,7 +11,6 @@
 //!           guest      a namespace with one device, which is a driver's TAP
 //!           boundary   the tunnel end point between the underlay and a
 //!                      namespace that plays the internet
-//!
 //!           rack       all of it, built from setup files
 //!           home       folders of their own for a guest's programs
 //!
