@@ -357,6 +357,25 @@ events! {
         /// The host's configuration generation afterwards.
         generation: u64,
     },
+    /// A port told the sender of a packet that it goes nowhere: an ICMP error
+    /// or a TCP reset.
+    Answer = "answer" {
+        /// The port.
+        port: PortId,
+        /// Which way the packet went.
+        dir: Direction,
+        /// The packet's flow key.
+        key: &'a Tuple,
+        /// Bytes of the answer's IP packet.
+        len: u32,
+    },
+    /// A guest has declined the address that DHCP gave it.
+    DhcpDecline = "dhcp-decline" {
+        /// The port.
+        port: PortId,
+        /// The address, which another host seems to use.
+        address: IpAddr,
+    },
 }
 
 /// How a decision about a frame was found.

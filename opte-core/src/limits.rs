@@ -116,3 +116,24 @@ pub const ADDRESS_SET_PREFIXES_ALL_MAX: usize = 1_048_576;
 pub const FW_SET_PREFIXES_MAX: usize = 1_048_576;
 /// Settings of one command.
 pub const SETTINGS_MAX: usize = 64;
+/// Fragmented packets of a port of which something is remembered.
+pub const FRAGMENTED_PACKETS_MAX: usize = 256;
+/// Fragments of a port that wait for the first of their packet.
+pub const FRAGMENTS_HELD_MAX: usize = 64;
+/// Bytes of those fragments.
+pub const FRAGMENT_BYTES_MAX: usize = 131_072;
+/// Milliseconds that a fragmented packet is remembered.
+pub const FRAGMENT_MS_MAX: u64 = 30_000;
+/// Separate runs of bytes of one fragmented packet that have come.
+pub const FRAGMENT_RANGES_MAX: usize = 16;
+/// ICMP errors and resets that a port sends in a second, each way (RFC 4443
+/// section 2.4 (f)).
+pub const ANSWERS_PER_S: u64 = 100;
+/// ICMP errors and resets that a port sends at once after a quiet while, each way.
+pub const ANSWERS_AT_ONCE: u64 = 100;
+/// DHCPv6 options in a row that are walked.
+pub const DHCPV6_OPTIONS_MAX: usize = 64;
+/// Addresses in one DHCPv6 identity association that are answered for.
+pub const DHCPV6_ADDRESSES_MAX: usize = 8;
+/// Shortest DHCP lease, in seconds. Clients take no less than about this.
+pub const DHCP_LEASE_S_MIN: u32 = 20;

@@ -7,8 +7,9 @@ use crate::table::{List, PayloadError, messages, whole};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use opte_core::api::{
-    Command, ExternalIps, FwRule, M2p, McastHop, Name, PortSpec, Prefix, RouteSpec, Setting, Setup,
-    SetupPart, SourceFilter, TransitPrefix, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2p,
+    Command, ExternalIps, FwRule, M2p, McastHop, Name, NatChange, PortSpec, Prefix, RouteSpec,
+    Setting, Setup, SetupPart, SourceFilter, TransitPrefix, TunnelEndpoint, UnderlayRoute,
+    UnderlaySpec, V2p,
 };
 use opte_core::limits::{
     ADDRESS_SET_PREFIXES_MAX, FW_RULES_MAX, M2P_MAX, MCAST_HOPS_MAX, SETTINGS_MAX,
@@ -79,4 +80,6 @@ messages! { Command:
     59 "dump-mcast-subs" DumpMcastSubs(cursor: u64),
     60 "set-mcast-listen" SetMcastListen(port: Name, on: bool),
     61 "set-mcast-vni" SetMcastVni(vni: Vni),
+    70 "set-nat" SetNat(port: Name, change: NatChange),
+    71 "show-nat" ShowNat(port: Name),
 }

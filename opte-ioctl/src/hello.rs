@@ -62,6 +62,8 @@ pub const CAPABILITIES: &[(u16, &str)] = &[
     (41, "address-sets"),
     // Groups: mappings, replication, memberships by command, IGMP and MLD.
     (50, "multicast"),
+    // Mapping, filtering and pooling of translation.
+    (70, "nat-options"),
 ];
 
 /// The name of a capability, if this build knows it.

@@ -10,7 +10,7 @@ use opte_core::api::dump::{
     UnderlayEntry,
 };
 use opte_core::api::{
-    Applied, M2p, McastForward, McastSub, Page, Prefix, Response, UnderlayRoute, V2b, V2p,
+    Applied, M2p, McastForward, McastSub, NatEntry, Page, Prefix, Response, UnderlayRoute, V2b, V2p,
 };
 
 /// The number of the answer to hello, and of a refusal, which has no other
@@ -38,4 +38,5 @@ messages! { Response:
     50 "m2p" M2p(page: Page<M2p>),
     51 "mcast-fwd" McastFwd(page: Page<McastForward>),
     52 "mcast-subs" McastSubs(page: Page<McastSub>),
+    70 "nat" Nat(nat: NatEntry),
 }

@@ -6,8 +6,8 @@
 use crate::failure::Failure;
 use crate::session::{Connection, Session};
 use crate::{
-    address_set, completion, external, firewall, flow, host, layer, mapping, multicast, option,
-    port, router, setup, underlay,
+    address_set, completion, external, firewall, flow, host, layer, mapping, multicast, nat,
+    option, port, router, setup, underlay,
 };
 use clap::{Parser, Subcommand};
 
@@ -229,8 +229,19 @@ pub(crate) enum Verb {
     /// Replace the external addresses of a port
     #[command(after_help = "Examples:\n\
 \x20 opteadm set-external-ips -p g1 --snat 192.0.2.1,1024-2047 --floating 192.0.2.9\n\
+\x20 opteadm set-external-ips -p g1 --snat 192.0.2.1,1024-2047 --mapping address-and-port-dependent\n\
 \x20 opteadm set-external-ips -p g1 --none")]
     SetExternalIps(external::SetExternalIps),
+    /// Change how the external addresses of a port are used
+    #[command(after_help = "Examples:\n\
+\x20 opteadm set-nat -p g1 --mapping address-and-port-dependent\n\
+\x20 opteadm set-nat -p g1 --filtering address-dependent --pooling arbitrary")]
+    SetNat(nat::Set),
+    /// Show how the external addresses of a port are used, and how much
+    #[command(after_help = "Examples:\n\
+\x20 opteadm show-nat -p g1\n\
+\x20 opteadm show-nat -p g1 -o transport,mappings,ports -P")]
+    ShowNat(nat::Show),
     /// Let a guest forward traffic for a prefix
     #[command(after_help = "Examples:\n\
 \x20 opteadm allow-cidr -p g1 172.16.0.0/12\n\
@@ -338,6 +349,8 @@ impl Verb {
             Self::DelRouterEntry(args) => args.delete(session),
             Self::DumpRouter(args) => args.run(session),
             Self::SetExternalIps(args) => args.run(session),
+            Self::SetNat(args) => args.run(session),
+            Self::ShowNat(args) => args.run(session),
             Self::AllowCidr(args) => args.allow(session),
             Self::RemoveCidr(args) => args.remove(session),
             Self::AttachSubnet(args) => args.attach(session),

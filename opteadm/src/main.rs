@@ -33,6 +33,7 @@ mod layer;
 mod listing;
 mod mapping;
 mod multicast;
+mod nat;
 mod option;
 mod port;
 mod router;

@@ -4,13 +4,14 @@ use crate::cell::Cell;
 use crate::external::ExternalArgs;
 use crate::failure::Failure;
 use crate::listing::{Column, PlainFormat, Printer, print_pages};
+use crate::nat::NatArgs;
 use crate::session::Session;
 use crate::text;
 use clap::{ArgGroup, Args};
 use opte_core::api::dump::PortEntry;
 use opte_core::api::{
-    Command, DhcpOptions, FwRule, Ipv4Config, Ipv6Config, Name, Page, PortSpec, Prefix, Response,
-    RouteSpec, TransitPrefix,
+    Advertise, Command, DhcpOptions, FwRule, Ipv4Config, Ipv6Config, Name, Page, PortSpec, Prefix,
+    Response, RouteSpec, TransitPrefix,
 };
 use opte_core::wire::{MacAddr, Vni};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -49,6 +50,8 @@ pub(crate) struct Create {
     dhcp: DhcpArgs,
     #[command(flatten)]
     external: ExternalArgs,
+    #[command(flatten)]
+    nat: NatArgs,
     /// External subnet that the guest has without translation; repeat for more
     #[arg(long = "subnet", value_name = "PREFIX")]
     subnets: Vec<Prefix>,
@@ -153,8 +156,10 @@ impl Create {
             transit: self.transit,
             rules: self.rules,
             routes: self.routes,
+            advertise: Advertise::default(),
         };
-        session.perform(Command::CreatePort(spec))
+        session.perform(Command::CreatePort(spec))?;
+        self.nat.follow(session, self.name)
     }
 }
 

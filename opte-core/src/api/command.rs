@@ -13,8 +13,9 @@ use super::port::TransitPrefix;
 use super::setting::Setting;
 use super::setup::{Applied, Setup, SetupPart};
 use super::{
-    ExternalIps, FwRule, M2p, McastForward, McastHop, McastSub, Name, PortSpec, Prefix, RouteSpec,
-    SourceFilter, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2b, V2p,
+    ExternalIps, FwRule, M2p, McastForward, McastHop, McastSub, Name, NatChange, NatEntry,
+    PortSpec, Prefix, RouteSpec, SourceFilter, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2b,
+    V2p,
 };
 use crate::wire::Vni;
 use crate::{Direction, LayerId};
@@ -137,6 +138,10 @@ pub enum Command {
     ApplyParts(Vec<SetupPart>),
     /// Changes settings of the host as a whole.
     SetHostOptions(Vec<Setting>),
+    /// Changes how a port's external addresses are used.
+    SetNat(Name, NatChange),
+    /// How a port's external addresses are used, and how full its pools are.
+    ShowNat(Name),
 }
 
 /// What a command is answered with.
@@ -182,4 +187,6 @@ pub enum Response {
     AddressSets(Page<AddressSetEntry>),
     /// An address set's prefixes.
     Prefixes(Page<Prefix>),
+    /// A port's translation.
+    Nat(NatEntry),
 }

@@ -7,6 +7,8 @@
 //! whether it makes sense is checked when a command is planned.
 
 pub mod address_set;
+pub mod advertise;
+mod beside;
 pub mod command;
 pub mod dump;
 pub mod error;
@@ -15,6 +17,7 @@ pub mod list;
 pub mod mapping;
 pub mod multicast;
 pub mod name;
+pub mod nat;
 pub mod page;
 pub mod port;
 pub mod prefix;
@@ -26,6 +29,7 @@ mod text;
 pub mod underlay;
 
 pub use address_set::AddressSet;
+pub use advertise::{Advertise, AdvertisedPrefix};
 pub use command::{Command, Response};
 pub use error::{ConfigError, ErrorCode, ObjectKind};
 pub use external::{ExternalIps, Floating, Snat};
@@ -35,8 +39,11 @@ pub use multicast::{
     SourceFilter,
 };
 pub use name::{Name, PortId};
+pub use nat::{Behaviour, NatChange, NatEntry, NatOptions, Pooling, PortNat};
 pub use page::{Page, Pager, Weight};
-pub use port::{DhcpOptions, Ipv4Config, Ipv6Config, PortOptions, PortSpec, TransitPrefix};
+pub use port::{
+    DhcpOptions, Ipv4Config, Ipv6Config, PortOptions, PortPath, PortSpec, TransitPrefix,
+};
 pub use prefix::Prefix;
 pub use route::{GatewayId, RouteClass, RouteSpec, RouteTarget};
 pub use rule::{FwAction, FwRule, HostFilter, PortRange, ProtoFilter};

@@ -9,18 +9,47 @@ use crate::limits::PREDICATE_LIST_MAX;
 use crate::wire::Vni;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt::{self, Write as _};
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// What a rule does with a flow that it matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+///
+/// At equal priority, [`FwAction::Deny`] is asked before [`FwAction::Reject`]
+/// and that before [`FwAction::Allow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FwAction {
     /// Drops it.
     Deny,
     /// Lets it and its replies pass.
     Allow,
+    /// Drops it and says so to its sender: with a reset if it is TCP, else
+    /// with an ICMP error.
+    Reject,
+}
+
+impl FwAction {
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Deny => 0,
+            Self::Reject => 1,
+            Self::Allow => 2,
+        }
+    }
+}
+
+impl Ord for FwAction {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for FwAction {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The far side of a flow: destination of outbound, source of inbound.
@@ -230,7 +259,7 @@ impl FromStr for FwRule {
         Ok(Self {
             dir: dir.ok_or("a rule needs dir=in or dir=out")?,
             priority: priority.ok_or("a rule needs priority=NUMBER")?,
-            action: action.ok_or("a rule needs action=allow or action=deny")?,
+            action: action.ok_or("a rule needs action=allow, action=deny or action=reject")?,
             hosts: hosts.unwrap_or_default(),
             protocols: protocols.unwrap_or_default(),
             ports: ports.unwrap_or_default(),
@@ -254,7 +283,8 @@ impl FromStr for FwAction {
         match s {
             "allow" => Ok(Self::Allow),
             "deny" => Ok(Self::Deny),
-            _ => Err("an action is allow or deny"),
+            "reject" => Ok(Self::Reject),
+            _ => Err("an action is allow, deny or reject"),
         }
     }
 }
@@ -264,6 +294,7 @@ impl fmt::Display for FwAction {
         f.pad(match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::Reject => "reject",
         })
     }
 }
@@ -375,6 +406,7 @@ mod tests {
     fn rules_print_as_they_are_read() {
         for text in [
             "dir=in priority=65535 action=deny",
+            "dir=out priority=9 action=reject protocols=tcp",
             "dir=out priority=0 action=allow hosts=10.0.0.0/8,192.168.0.1,vni=7,set=web_1 protocols=tcp,icmp:8/0,gre,89 ports=22,80-90 source_ports=1024-65535",
         ] {
             assert_eq!(text.parse::<FwRule>().unwrap().to_string(), text);

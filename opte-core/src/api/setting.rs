@@ -47,6 +47,8 @@ settings! { PortSpec, PORT, put_port:
     11 "tcp_reset_s" |spec| spec.options.tcp_reset_s;
     12 "uft_s" |spec| spec.options.uft_s;
     13 "tcp_mid_stream" |spec| spec.options.tcp_mid_stream;
+    14 "decrement_ttl" |spec| spec.options.decrement_ttl;
+    15 "mss_max" |spec| spec.options.mss_max;
 }
 
 settings! { HostOptions, HOST, put_host:
@@ -196,7 +198,7 @@ mod tests {
             let mut options = toml::Table::try_from(before.options).unwrap();
             if *name != "mtu" {
                 let one = match *name {
-                    "tcp_mid_stream" => toml::Value::Boolean(true),
+                    "tcp_mid_stream" | "decrement_ttl" => toml::Value::Boolean(true),
                     _ => toml::Value::Integer(1),
                 };
                 assert!(options.insert((*name).to_string(), one).is_some(), "{name}");

@@ -6,8 +6,12 @@
 //! `apply-parts`) is a list of [`SetupPart`]s.
 
 use super::list::at_most;
-use super::{AddressSet, MulticastSpec, PortSpec, UnderlaySpec, V2b, V2p};
+use super::{
+    AddressSet, Advertise, MulticastSpec, Name, NatOptions, PortNat, PortPath, PortSpec,
+    UnderlaySpec, V2b, V2p,
+};
 use crate::limits::{ADDRESS_SETS_MAX, HOST_FLOWS_MAX, PORTS_MAX, V2B_MAX, V2P_MAX};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -70,6 +74,12 @@ pub enum SetupPart {
     Host(HostOptions),
     /// Named sets of addresses.
     AddressSets(#[serde(deserialize_with = "at_most::<_, _, ADDRESS_SETS_MAX>")] Vec<AddressSet>),
+    /// How the ports' external addresses are used, where not as ever.
+    Nat(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<PortNat>),
+    /// What the ports do to packets on their way, where anything.
+    Paths(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<PortPath>),
+    /// What ports' router advertisements say, where it isn't the usual.
+    Advertise(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<(Name, Advertise)>),
     /// Groups, their members and where their frames go.
     Multicast(MulticastSpec),
 }
@@ -78,15 +88,29 @@ impl Setup {
     /// Whether the founding form can carry it.
     #[must_use]
     pub fn is_founding(&self) -> bool {
+        let as_ever = |port: &PortSpec| {
+            port.external.nat == NatOptions::default() && PortPath::of(port).is_none()
+        };
         self.host == HostOptions::default()
             && self.address_sets.is_empty()
             && self.multicast == MulticastSpec::default()
+            && self.ports.iter().all(as_ever)
+            && self.advertised().next().is_none()
+    }
+
+    /// Ports whose router advertisements aren't the usual.
+    fn advertised(&self) -> impl Iterator<Item = (Name, Advertise)> {
+        let ports = self.ports.iter().map(|port| (port.name, port.advertise));
+        ports.filter(|(_, advertise)| *advertise != Advertise::default())
     }
 
     /// The setup in parts.
     #[must_use]
     pub fn into_parts(self) -> Vec<SetupPart> {
         let mut parts = Vec::new();
+        let nat: Vec<_> = self.ports.iter().filter_map(PortNat::of).collect();
+        let paths: Vec<_> = self.ports.iter().filter_map(PortPath::of).collect();
+        let advertised: Vec<_> = self.advertised().collect();
         parts.extend(self.underlay.map(SetupPart::Underlay));
         parts.extend([
             SetupPart::Host(self.host),
@@ -95,7 +119,10 @@ impl Setup {
             SetupPart::V2b(self.v2b),
             SetupPart::Ports(self.ports),
         ]);
-        // A driver that doesn't know a part refuses all of them.
+        // Not for an older driver, unless it has to be.
+        parts.extend((!nat.is_empty()).then_some(SetupPart::Nat(nat)));
+        parts.extend((!paths.is_empty()).then_some(SetupPart::Paths(paths)));
+        parts.extend((!advertised.is_empty()).then_some(SetupPart::Advertise(advertised)));
         if self.multicast != MulticastSpec::default() {
             parts.push(SetupPart::Multicast(self.multicast));
         }
@@ -106,6 +133,8 @@ impl Setup {
     #[must_use]
     pub fn from_parts(parts: Vec<SetupPart>) -> Self {
         let mut setup = Self::default();
+        let (mut nat, mut paths) = (Vec::new(), Vec::new());
+        let mut advertised = Vec::new();
         for part in parts {
             match part {
                 SetupPart::Underlay(underlay) => setup.underlay = Some(underlay),
@@ -115,6 +144,23 @@ impl Setup {
                 SetupPart::Host(host) => setup.host = host,
                 SetupPart::AddressSets(sets) => setup.address_sets = sets,
                 SetupPart::Multicast(multicast) => setup.multicast = multicast,
+                SetupPart::Nat(of_ports) => nat = of_ports,
+                SetupPart::Paths(of_ports) => paths = of_ports,
+                SetupPart::Advertise(list) => advertised = list,
+            }
+        }
+        let nat: BTreeMap<_, _> = nat.iter().map(|nat| (nat.port, nat.options)).collect();
+        let paths: BTreeMap<_, _> = paths.iter().map(|path| (path.port, path)).collect();
+        advertised.sort_by_key(|(name, _)| *name);
+        for port in &mut setup.ports {
+            let found = advertised.binary_search_by_key(&port.name, |(name, _)| *name);
+            if let Some((_, advertise)) = found.ok().and_then(|at| advertised.get(at)) {
+                port.advertise = *advertise;
+            }
+            port.external.nat = nat.get(&port.name).copied().unwrap_or_default();
+            if let Some(path) = paths.get(&port.name) {
+                port.options.decrement_ttl = path.decrement_ttl;
+                port.options.mss_max = path.mss_max;
             }
         }
         setup
@@ -218,6 +264,16 @@ mod tests {
             name = "g1"
             mac = "A8:40:25:F0:00:01"
             vni = 7
+            [port.external.nat]
+            filtering = "address-dependent"
+            [port.options]
+            decrement_ttl = true
+            mss_max = 1360
+            [[port]]
+            name = "g2"
+            mac = "A8:40:25:F0:00:02"
+            vni = 7
+            advertise = { interval_s = 30, prefix = { prefix = "fd00::/64" } }
         "#;
         toml::from_str(text).unwrap()
     }
@@ -239,12 +295,23 @@ mod tests {
         let bytes = postcard::to_allocvec(&setup).unwrap();
         let founding: Setup = postcard::from_bytes(&bytes).unwrap();
         assert!(founding.is_founding());
-        let whole = Setup {
+        let mut whole = Setup {
             host: setup.host,
             address_sets: setup.address_sets.clone(),
             multicast: setup.multicast.clone(),
+            ports: founding
+                .ports
+                .iter()
+                .zip(&setup.ports)
+                .map(|(port, whole)| PortSpec {
+                    advertise: whole.advertise,
+                    ..port.clone()
+                })
+                .collect(),
             ..founding
         };
+        whole.ports[0].external.nat = setup.ports[0].external.nat;
+        whole.ports[0].options = setup.ports[0].options;
         assert_eq!(whole, setup);
     }
 }

@@ -568,11 +568,11 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     ) -> Result<FlowId, DropReason> {
         let table = self.table;
         if table.flows.load(Ordering::Relaxed) >= table.flows_max.load(Ordering::Relaxed) {
-            self.evict(options, &mut ended)
+            self.evict(options, Flow::gives_way, &mut ended)
                 .ok_or(DropReason::PortFlowsFull)?;
         }
         if !table.budget.take() {
-            self.evict(options, &mut ended)
+            self.evict(options, Flow::gives_way, &mut ended)
                 .ok_or(DropReason::HostFlowsFull)?;
             if !table.budget.take() {
                 return Err(DropReason::HostFlowsFull);
@@ -641,7 +641,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             return Some(local);
         }
         if !self.grow() {
-            self.evict(options, ended)?;
+            self.evict(options, Flow::gives_way, ended)?;
         }
         self.shard.wheel.take_unused()
     }
@@ -666,12 +666,29 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         new
     }
 
-    /// Ends a flow that gives way, of those that come due soonest.
-    fn evict(&mut self, options: &PortOptions, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
+    /// Ends a flow that gives way and that is of use to somebody, if there is
+    /// one among those that come due soonest; `ended` is called with it.
+    pub fn make_way(
+        &mut self,
+        options: &PortOptions,
+        of_use: impl Fn(&Flow) -> bool,
+        mut ended: impl FnMut(&mut Flow),
+    ) -> bool {
+        let which = |flow: &Flow| flow.gives_way() && of_use(flow);
+        self.evict(options, which, &mut ended).is_some()
+    }
+
+    /// Ends a flow that `fits`, of those that come due soonest.
+    fn evict(
+        &mut self,
+        options: &PortOptions,
+        fits: impl Fn(&Flow) -> bool,
+        ended: &mut impl FnMut(&mut Flow),
+    ) -> Option<()> {
         let (table, at) = (self.table, self.at);
         let mut stay = [None; EVICT_TRIES];
         let mut places = stay.iter_mut();
-        let gives_way = |local| {
+        let fits = |local| {
             let Some(flow) = table.get(FlowId(table.number(at, local))) else {
                 return false;
             };
@@ -681,9 +698,9 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             {
                 *place = Some((local, due));
             }
-            flow.gives_way()
+            fits(&flow)
         };
-        let found = self.shard.wheel.soonest(EVICT_TRIES, gives_way);
+        let found = self.shard.wheel.soonest(EVICT_TRIES, fits);
         // Live flows aren't moved while packets come (rule W1), so those that
         // are seemingly due hide others; they go where they belong.
         for (local, due) in stay.into_iter().flatten() {

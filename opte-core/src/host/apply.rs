@@ -82,8 +82,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         for port in &gone {
             self.retire_port(port, now, devices);
         }
-        for (port, _) in &new {
+        for (port, spec) in &new {
             self.touch(port);
+            self.mappings.claim(port.id, &spec.external);
         }
         let view = self.view();
         self.multicast.commit(multicast, |name| {

@@ -62,6 +62,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 Ok(Response::AddressSets(self.list_address_sets(*cursor)))
             }
             Command::DumpAddressSet(name, cursor) => self.dump_address_set(name, *cursor),
+            Command::ShowNat(port) => self.named(port).map(|p| self.show_nat(&p)),
             Command::Stats(None) => Ok(Response::Stats(self.stats())),
             Command::Stats(Some(port)) => self
                 .named(port)
@@ -92,6 +93,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::AddRoute(name, route) => (Some(name), self.add_route(&name, route)?),
             Command::DelRoute(name, route) => (Some(name), self.remove_route(&name, &route)?),
             Command::SetExternalIps(name, ips) => (Some(name), self.set_external(&name, ips)?),
+            Command::SetNat(name, nat) => (Some(name), self.set_nat(&name, nat)?),
             Command::AllowCidr(name, transit) => (Some(name), self.allow_transit(&name, transit)?),
             Command::RemoveCidr(name, transit) => {
                 (Some(name), self.remove_transit(&name, transit)?)

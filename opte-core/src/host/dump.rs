@@ -10,7 +10,7 @@ use crate::api::dump::{
 use crate::api::page::{Page, Pager, Weight};
 use crate::api::{FwRule, PortId, Response, UnderlayRoute, V2b, V2p};
 use crate::event::Observer;
-use crate::flow::record::{Flow, NatKind, Next, side};
+use crate::flow::record::{Flow, NatKind, Next};
 use crate::flow::{Proto, Tuple};
 use crate::limits::{HOST_FLOWS_MAX, PAGE_ENTRIES_MAX};
 use crate::port::{Policy, Port};
@@ -166,13 +166,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Direction::In => (outside, inside, UftAction::Deliver),
             Direction::Out => (inside, outside, self.uft_action(flow)),
         };
+        let (packets, bytes) = flow.counts(dir);
         UftEntry {
             dir,
             before,
             after,
             action,
-            packets: flow.packets.get(side(dir)).copied().unwrap_or(0),
-            bytes: flow.bytes.get(side(dir)).copied().unwrap_or(0),
+            packets,
+            bytes,
             idle_ms: now.millis_since(flow.last.into()),
             current,
         }
@@ -180,7 +181,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 
     fn uft_action(&self, flow: &Flow) -> UftAction {
         match flow.forward.to {
-            Next::Port(id) => UftAction::Local(PortId(id)),
+            Next::Port(id) | Next::Outside(id) => UftAction::Local(PortId(id)),
             Next::Path(path, vni) => UftAction::Encapsulate {
                 sled: self.underlay.sled(path).unwrap_or(Ipv6Addr::UNSPECIFIED),
                 vni,
@@ -275,10 +276,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             host.chain(underlay)
                 .fold(ports.drops(reason), u64::wrapping_add)
         };
+        let (inbound, outbound) = (ports.dir(Direction::In), ports.dir(Direction::Out));
         // Where it isn't as large as it can be.
         let budget = Some(self.budget.max()).filter(|max| *max < HOST_FLOWS_MAX);
         let budget = budget.map(|max| counter(("flows_max", u64::from(max))));
-        let (inbound, outbound) = (ports.dir(Direction::In), ports.dir(Direction::Out));
         Stats {
             generation: self.host_generation(),
             flows: self.budget.used(),

@@ -40,6 +40,7 @@ mod apply;
 mod built_in;
 mod burst;
 mod by_mac;
+mod carry;
 mod command;
 mod departed;
 mod device;
@@ -49,6 +50,7 @@ mod lane;
 pub mod mapping;
 mod mtu;
 mod multicast;
+mod nat_command;
 mod option;
 mod port_command;
 pub mod underlay;
@@ -64,10 +66,10 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env, Port, Read};
+use crate::port::{Carrier, Dropped, Env, Onward, Port, Read};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
-use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
+use crate::verdict::{LinkId, Lost, Output, Verdict};
 use crate::wire::MacAddr;
 use crate::wire::outer::{self, Outer};
 use crate::wire::packet::Packet;
@@ -186,12 +188,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        (read, packet): (&Read, &Packet),
+        (read, packet): (&Read, &mut Packet),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
         let way = (Direction::Out, false);
-        let onward = match port.process(env, way, (read, packet), frame, out) {
+        let onward = match port.process(env, way, (read, packet), frame, (self, out)) {
             Ok(onward) => onward,
             Err(verdict) => return verdict,
         };
@@ -200,22 +202,28 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
             }
             Some(Next::Port(to)) => {
-                self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
+                let next_door = (port.id, PortId(to), false);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
+            }
+            Some(Next::Outside(to)) => {
+                let next_door = (port.id, PortId(to), true);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
             }
             None => return self.sent_to_group(env, port, frame, packet, out),
         };
-        sent.unwrap_or_else(|reason| Self::not_sent(env, port, &packet.tuple, reason))
+        sent.unwrap_or_else(|reason| self.not_sent(env, port, (frame, packet, onward), reason, out))
     }
 
-    /// Hands a frame of a guest to another one of this host.
+    /// Hands a frame of a guest to another one of this host, perhaps as one
+    /// that comes from outside of its VPC.
     #[inline(never)]
     fn deliver_next_door(
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
-        from: PortId,
-        to: PortId,
+        (from, to, external): (PortId, PortId, bool),
         key: &Tuple,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Verdict, DropReason> {
         let dst = crate::wire::packet::macs(frame.head()).map(|(dst, _)| dst);
         // Its number may be another port's by now.
@@ -229,25 +237,36 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        let entry = Entry {
-            port: to,
-            external: false,
-        };
+        let entry = Entry { port: to, external };
         let mut packet = Packet::EMPTY;
         let read = to.read(&mut packet, frame, Direction::In);
-        Ok(Self::deliver(env, &entry, (&read, &packet), frame))
+        let read = (&read, &mut packet);
+        Ok(Self::deliver(env, &entry, read, frame, answers))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(env: &Env<'_, R, O>, port: &Port<R>, key: &Tuple, reason: DropReason) -> Verdict {
-        // Where the flow goes is no more: its next packet looks again.
-        if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
-            port.forget_way(key);
+    fn not_sent(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet, onward): (&impl Frame, &Packet, Onward),
+        reason: DropReason,
+        out: &mut impl Output,
+    ) -> Verdict {
+        match (reason, onward.to) {
+            // Where the flow goes is no more: its next packet looks again.
+            (DropReason::NoPort | DropReason::NoUnderlayRoute, _) => port.forget_way(&packet.tuple),
+            (DropReason::TooBig, Some(Next::Path(path, _))) => {
+                if let Some(path) = self.underlay.path(path) {
+                    port.too_big_for_path(env, frame, packet, path.mtu(), (self, out));
+                }
+            }
+            _ => {}
         }
         let dropped = Dropped {
-            key: Some(*key),
+            key: Some(packet.tuple),
             ..Dropped::by(LayerId::Overlay, reason)
         };
         port.dropped(env, Direction::Out, &dropped);
@@ -270,7 +289,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         match self.arrive(&env, link, frame, out) {
             Ok(entry) => {
                 let read = entry.port.read(packet, frame, Direction::In);
-                Self::deliver(&env, &entry, (&read, packet), frame)
+                Self::deliver(&env, &entry, (&read, packet), frame, (self, out))
             }
             Err(verdict) => verdict,
         }
@@ -340,6 +359,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 .expire(now, &policy.spec.options, |flow, why: FlowEnd| {
                     port.ended(&env, flow, why);
                 });
+            port.expire_fragments(&env);
             self.advertise(&env, port, &policy, out);
         }
         self.tick_multicast(&env, out);
@@ -351,13 +371,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver(
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
-        read: (&Read, &Packet),
+        read: (&Read, &mut Packet),
         frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Verdict {
-        // Nothing inbound is answered.
-        let out = &mut Discard;
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        match port.process(env, way, read, frame, out) {
+        match port.process(env, way, read, frame, answers) {
             Ok(_) => Verdict::Port(port.id),
             Err(verdict) => verdict,
         }

@@ -51,6 +51,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         put(&mut places, id, Some(Arc::clone(&port)));
         self.commit_view(places);
         self.touch(&port);
+        self.mappings.claim(id, &spec.external);
         Ok(Response::Id(id.0))
     }
 
@@ -73,6 +74,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let view = self.view();
         let env = self.env_of(&view, 0, now);
         self.touch(port);
+        self.mappings.claim(port.id, &ExternalIps::default());
         self.multicast.forget(port.id);
         port.table
             .clear(|_| true, |flow| port.ended(&env, flow, FlowEnd::Cleared));
@@ -125,6 +127,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let options = change.policy.spec.options;
         let new_timeouts = options != port.policy().spec.options;
         port.nat.commit(change.nat);
+        self.mappings.claim(port.id, &change.policy.spec.external);
         port.commit(change.policy);
         if new_timeouts {
             port.table.reschedule_all(&options);
@@ -220,9 +223,23 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         name: &Name,
         external: ExternalIps,
     ) -> Result<Response, ConfigError> {
+        // How they are used stays as it is.
+        self.change_external(name, |old| ExternalIps {
+            nat: old.nat,
+            ..external
+        })
+    }
+
+    /// Commits other external addresses, or another use of them.
+    pub(super) fn change_external(
+        &self,
+        name: &Name,
+        change: impl FnOnce(&ExternalIps) -> ExternalIps,
+    ) -> Result<Response, ConfigError> {
         let port = self.named(name)?;
-        let nat = port.nat.plan(name, &external)?;
         let old = port.policy();
+        let external = change(&old.spec.external);
+        let nat = port.nat.plan(name, &external)?;
         let spec = PortSpec {
             external,
             ..old.spec.clone()

@@ -138,6 +138,12 @@ pub(crate) fn is_group(addr: &IpAddr) -> bool {
     addr.is_multicast() || *addr == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
+/// Whether a packet may come in from `addr` that reports about another: from
+/// any host beyond a router, or inside of the VPC from a gateway.
+pub(crate) fn may_report(spec: &PortSpec, addr: &IpAddr, external: bool) -> bool {
+    is_routable(addr) && !(external && is_on_link(spec, addr))
+}
+
 /// Whether `addr` is on the guest's link: the guest itself or its gateway.
 fn is_on_link(spec: &PortSpec, addr: &IpAddr) -> bool {
     let is = |address: IpAddr, gateway: IpAddr| *addr == address || *addr == gateway;

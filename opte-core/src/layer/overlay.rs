@@ -1,7 +1,9 @@
 //! The overlay: who the inner frame goes to, and the way there.
 //!
 //! Purpose   turns a route's target into a [`Forward`]: a port of this host, or
-//!           a path over the underlay, the VNI and the inner MAC address.
+//!           a path over the underlay, the VNI and the inner MAC address. What
+//!           is for an external address of a guest of this host goes to it as
+//!           if the boundary had sent it back (hairpinning).
 //! Rules     O1  generations are read before what they stand for, so a rewrite
 //!               is never stamped newer than it is.
 //!           O2  nothing is changed here but paths of the underlay, which are
@@ -36,16 +38,17 @@ enum Place {
     Port(u32),
 }
 
-/// The way of a flow from a port of VPC `vni` to `remote`, along a route to
-/// `target`. `choice` chooses among equals.
+/// The way of a flow from a port of VPC `vni`, which has this key inside, along
+/// a route to `target`. `choice` chooses among equals.
 pub(crate) fn forward<R: RawMutex, O: Observer>(
     env: &Env<'_, R, O>,
     vni: Vni,
     target: RouteTarget,
-    remote: &IpAddr,
+    flow: &Tuple,
     choice: u32,
 ) -> Result<Forward, DropReason> {
     let underlay = env.underlay.generation(); // O1
+    let remote = &flow.remote_ip();
     let path = |sled: &Ipv6Addr, vni| {
         let path = env.underlay.path_for(sled, choice, env.now, env.observer);
         path.map(|path| Next::Path(path, vni))
@@ -54,6 +57,9 @@ pub(crate) fn forward<R: RawMutex, O: Observer>(
         RouteTarget::Ip(next) => find_peer(env, vni, &next),
         RouteTarget::Subnet(_) => find_peer(env, vni, remote),
         RouteTarget::Gateway(_) => {
+            if let Some(next_door) = near(env, flow, choice, underlay) {
+                return Ok(next_door);
+            }
             let boundary = env.mappings.boundary(remote, choice);
             let (endpoint, mapping) = boundary.ok_or(DropReason::NoV2b)?;
             let (to, mac) = (path(&endpoint.address, endpoint.vni)?, MacAddr::BOUNDARY);
@@ -79,6 +85,25 @@ pub(crate) fn forward<R: RawMutex, O: Observer>(
     Ok(Forward {
         to,
         mac,
+        source_port: source_port(choice),
+        mapping,
+        underlay,
+    })
+}
+
+/// The way to a guest of this host by its external address, whichever VPC it
+/// is in.
+fn near<R: RawMutex, O>(
+    env: &Env<'_, R, O>,
+    flow: &Tuple,
+    choice: u32,
+    underlay: u32,
+) -> Option<Forward> {
+    let (port, mapping) = env.mappings.near(flow)?;
+    let port = env.view.port(port)?;
+    Some(Forward {
+        to: Next::Outside(port.id.0),
+        mac: port.mac,
         source_port: source_port(choice),
         mapping,
         underlay,

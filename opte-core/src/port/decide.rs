@@ -4,11 +4,11 @@
 //! router, firewall, gateway. The flow carries what one layer tells the next.
 
 use super::{Dropped, Env, Policy, Port};
-use crate::api::RouteTarget;
+use crate::api::{FwAction, RouteTarget};
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
 use crate::flow::record::{Difference, Flow, NatKind};
-use crate::layer::nat::Outside;
+use crate::layer::nat::{Outside, Via};
 use crate::layer::{firewall, gateway, overlay};
 use crate::rule::Query;
 use crate::{Direction, DropReason, LayerId};
@@ -57,7 +57,7 @@ impl<R: RawMutex> Port<R> {
     /// Whether the external address that a flow came in by is still the port's.
     fn entrance(&self, flow: &Flow) -> Result<(), Dropped> {
         match flow.held() {
-            Some(held) if !self.nat.still_valid(&held, None) => {
+            Some(held) if !self.nat.still_valid(&flow.inside, &held, Via::Arrival) => {
                 Err(Dropped::by(LayerId::Nat, DropReason::NoMapping))
             }
             _ => Ok(()),
@@ -108,7 +108,8 @@ impl<R: RawMutex> Port<R> {
         let decision = firewall::decide(&policy.rules, &query);
         let rule = decision.rule.map_or(0, |rule| rule.id);
         let (port, layer, dir, key) = (self.id, LayerId::Firewall, flow.opened, &flow.inside);
-        match (decision.rule.is_some(), decision.allow) {
+        let allow = decision.action == FwAction::Allow;
+        match (decision.rule.is_some(), allow) {
             (true, true) => observe!(
                 env.observer,
                 RuleMatch {
@@ -139,12 +140,13 @@ impl<R: RawMutex> Port<R> {
                 }
             ),
         }
-        if decision.allow {
+        if allow {
             flow.fw_rule = rule;
             return Ok(());
         }
-        let reason = match rule {
-            0 => DropReason::FirewallDefault,
+        let reason = match (decision.action, rule) {
+            (FwAction::Reject, _) => DropReason::FirewallReject,
+            (_, 0) => DropReason::FirewallDefault,
             _ => DropReason::FirewallDeny,
         };
         Err(Dropped {
@@ -189,7 +191,7 @@ impl<R: RawMutex> Port<R> {
             self.route(env, policy, flow, choice)
         })?;
         let forward = self.layer(env, flow, LayerId::Overlay, |flow| {
-            overlay::forward(env, self.vni, target, &flow.inside.remote_ip(), choice)
+            overlay::forward(env, self.vni, target, &flow.inside, choice)
                 .map_err(|reason| Dropped::by(LayerId::Overlay, reason))
         })?;
         // Last, for it may take an external port (rule P3).
@@ -280,7 +282,11 @@ impl<R: RawMutex> Port<R> {
             };
         };
         if let Some(held) = flow.held() {
-            return match self.nat.still_valid(&held, gateway) {
+            let via = match flow.opened {
+                Direction::In => Via::Arrival,
+                Direction::Out => Via::Gateway(gateway),
+            };
+            return match self.nat.still_valid(&flow.inside, &held, via) {
                 true => Ok(()),
                 false => Err(Dropped::by(layer, DropReason::NoExternalAddress)),
             };

@@ -4,12 +4,12 @@ use super::process::{Arrival, Lookup};
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, Next};
+use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, Name};
-use crate::flow::tcp::State;
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::time::Coarse;
-use crate::wire::packet::{Packet, Segment};
+use crate::wire::packet::Segment;
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
 use lock_api::RawMutex;
@@ -19,6 +19,8 @@ use lock_api::RawMutex;
 pub(super) enum NoHit {
     /// It wasn't asked: the packet is longer than the port allows.
     TooBig,
+    /// It wasn't asked: the packet's hops are used up.
+    Expired,
     /// It wasn't asked: the packet is for more than one.
     Group,
     /// It knows nothing.
@@ -75,7 +77,7 @@ impl<R: RawMutex> Port<R> {
         if let Some(cause) = self.stale(env, &flow, dir) {
             return Err(NoHit::Stale(self.invalidate(env, &flow, dir, cause)));
         }
-        let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
+        let taken = self.take_into_account(env, &mut flow, arrival, frame);
         match taken {
             Taken::Same | Taken::StateChanged => {}
             Taken::Over => return Err(NoHit::Stale(flow.inside)),
@@ -141,7 +143,12 @@ impl<R: RawMutex> Port<R> {
 
     /// Whether the rewrite for `dir` may not be used any more (rule P1).
     #[inline(always)]
-    fn stale<O>(&self, env: &Env<'_, R, O>, flow: &Flow, dir: Direction) -> Option<Stale> {
+    pub(super) fn stale<O>(
+        &self,
+        env: &Env<'_, R, O>,
+        flow: &Flow,
+        dir: Direction,
+    ) -> Option<Stale> {
         let current = Some(self.generation.load(Ordering::Acquire));
         if flow.rewrite(dir) != current {
             return Some(Stale::Policy);
@@ -164,59 +171,49 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         flow: &mut Flow,
-        dir: Direction,
-        packet: &Packet,
-        len: usize,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
     ) -> Taken {
+        let (dir, packet) = (arrival.dir, arrival.packet);
         let mut taken = Taken::Same;
-        if packet.tuple.proto == Proto::TCP {
-            let segment = &packet.segment;
-            let before = flow.tcp.state();
-            if before.is_over() && segment.has(Segment::SYN) && !segment.has(Segment::ACK) {
-                return Taken::Over;
+        if packet.tuple.proto == Proto::TCP && !flow.tcp.advance(&packet.segment, dir) {
+            taken = self.track(env, flow, dir, packet, frame);
+            if matches!(taken, Taken::Over | Taken::Refused(_)) {
+                return taken;
             }
-            if let Err(reason) = flow.tcp.step(segment, dir) {
-                return Taken::Refused(reason);
-            }
-            if flow.tcp.state() != before {
-                taken = Taken::StateChanged;
-                self.state_changed(env, dir, &flow.inside, before, flow.tcp.state());
+        } else if packet.tuple.proto == Proto::SCTP {
+            taken = take_sctp(flow, dir, &packet.segment);
+            if !matches!(taken, Taken::Same | Taken::StateChanged) {
+                return taken;
             }
         }
         flow.answered |= dir != flow.opened;
         flow.last = flow.last.max(env.now.into());
-        if flow.count(dir, len) {
+        if flow.count(dir, arrival.len) {
             self.fold(flow);
         }
         taken
     }
+}
 
-    #[inline(never)]
-    fn state_changed<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        dir: Direction,
-        key: &Tuple,
-        old: State,
-        new: State,
-    ) {
-        observe!(
-            env.observer,
-            TcpFlowState {
-                port: self.id,
-                dir,
-                key,
-                old: old.number(),
-                new: new.number()
-            }
-        );
+/// Takes an SCTP packet into account for its association.
+#[inline(never)]
+fn take_sctp(flow: &mut Flow, dir: Direction, segment: &Segment) -> Taken {
+    let (chunk, before) = (Chunk::of(segment), flow.tcp.state());
+    if before.is_over() && chunk.opens() {
+        return Taken::Over;
+    }
+    match sctp::step(&mut flow.tcp, &chunk, dir) {
+        Err(reason) => Taken::Refused(reason),
+        Ok(()) if flow.tcp.state() != before => Taken::StateChanged,
+        Ok(()) => Taken::Same,
     }
 }
 
 /// The name by which a packet probably knows its flow: nearly all that comes
 /// from outside of the VPC is to be translated.
 #[inline(always)]
-const fn name_of(external: bool) -> Name {
+pub(super) const fn name_of(external: bool) -> Name {
     match external {
         true => Name::Outside,
         false => Name::Inside,

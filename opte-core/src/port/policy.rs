@@ -1,5 +1,7 @@
 //! A port's configuration, as decisions are made from it.
 
+mod service;
+
 use super::Dropped;
 use crate::api::mapping::BOUNDARY_VNI;
 use crate::api::{
@@ -10,8 +12,7 @@ use crate::hairpin;
 use crate::layer::firewall::{self, DefaultStats};
 use crate::layer::router::{self, Route, RouteTable};
 use crate::limits::{
-    DHCP_LIST_MAX, DOMAIN_LEN_MAX, PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN,
-    PORT_PREFIXES_MAX,
+    PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN, PORT_PREFIXES_MAX,
 };
 use crate::rule::{AddressSets, Rule, RuleSet, RuleStats};
 use crate::{Direction, Instant};
@@ -228,6 +229,7 @@ fn hairpin_config(spec: &PortSpec) -> hairpin::Config {
         ipv6: spec.ipv6,
         mtu: spec.mtu,
         dhcp: spec.dhcp.clone(),
+        advertise: spec.advertise,
         sources: own_sources(spec).collect(),
     }
 }
@@ -273,7 +275,8 @@ pub(crate) fn check(spec: &PortSpec) -> Result<(), ConfigError> {
     }
     check_addresses(spec)?;
     check_options(spec)?;
-    check_dhcp(spec)
+    service::check_dhcp(spec)?;
+    service::check_advertise(spec)
 }
 
 fn check_addresses(spec: &PortSpec) -> Result<(), ConfigError> {
@@ -388,58 +391,22 @@ fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
             );
         }
     }
-    Ok(())
-}
-
-/// Longest timeout: a week.
-const TIMEOUT_MAX_S: u32 = 604_800;
-
-fn check_dhcp(spec: &PortSpec) -> Result<(), ConfigError> {
-    let bad = |code, field: &str, value: &dyn core::fmt::Display| {
-        ConfigError::new(code, ObjectKind::Port, spec.name)
-            .field(&alloc::format!("dhcp.{field}"), value)
-    };
-    let dhcp = &spec.dhcp;
-    let lists = [
-        ("search", dhcp.search.len()),
-        ("dns4", dhcp.dns4.len()),
-        ("dns6", dhcp.dns6.len()),
-        ("ntp4", dhcp.ntp4.len()),
-        ("ntp6", dhcp.ntp6.len()),
-    ];
-    for (field, len) in lists {
-        if len > DHCP_LIST_MAX {
-            let hint = alloc::format!("{DHCP_LIST_MAX} at most");
-            return Err(bad(ErrorCode::LimitReached, field, &len).hint(hint));
-        }
-    }
-    let names = dhcp.hostname.iter().map(|n| ("hostname", n));
-    let names = names.chain(dhcp.domain.iter().map(|n| ("domain", n)));
-    for (field, name) in names.chain(dhcp.search.iter().map(|n| ("search", n))) {
-        if !is_domain(name) || (field == "hostname" && name.contains('.')) {
-            return Err(bad(ErrorCode::Malformed, field, name)
-                .hint("letters, digits and hyphens, 63 at most between dots"));
-        }
-    }
-    if dhcp.lease_s.is_some_and(|lease| lease < 60) {
+    // Every host takes segments of 536 bytes (RFC 9293 section 3.7.1).
+    if o.mss_max != 0 && !(MSS_MIN..=PORT_MTU_MAX).contains(&o.mss_max) {
         return Err(
-            bad(ErrorCode::OutOfRange, "lease_s", &dhcp.lease_s.unwrap_or(0)).hint("60 or more"),
+            ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name)
+                .field("options.mss_max", o.mss_max)
+                .hint(alloc::format!("0, or {MSS_MIN} to {PORT_MTU_MAX}")),
         );
     }
     Ok(())
 }
 
-/// A host or domain name (RFC 1123 section 2.1).
-fn is_domain(name: &str) -> bool {
-    let label = |label: &str| {
-        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(good)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= DOMAIN_LEN_MAX && name.split('.').all(label)
-}
+/// Smallest segment size that a SYN may be told to offer.
+const MSS_MIN: u16 = 536;
+
+/// Longest timeout: a week.
+const TIMEOUT_MAX_S: u32 = 604_800;
 
 /// Whether an address can be one host's.
 pub(crate) fn is_unicast(addr: &IpAddr) -> bool {

@@ -1,13 +1,14 @@
 //! One frame through a port.
 
 use super::fast::{NoHit, Onward};
-use super::{Dropped, Env, Port};
+use super::{Carrier, Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
+use crate::wire::notice::Notice;
 use crate::wire::packet::{self, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
@@ -76,9 +77,9 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
-        (read, packet): (&Read, &Packet),
+        (read, packet): (&Read, &mut Packet),
         frame: &mut impl Frame,
-        out: &mut impl Output,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Onward, Verdict> {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
@@ -94,6 +95,9 @@ impl<R: RawMutex> Port<R> {
         );
         let Lookup { hash, is_for_many } = match read {
             Ok(lookup) => *lookup,
+            Err(Keyless::Headers(Reject::Fragment)) => {
+                return self.fragment(env, (dir, external), packet, frame, (carrier, out));
+            }
             Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
         };
         let arrival = Arrival {
@@ -108,7 +112,7 @@ impl<R: RawMutex> Port<R> {
         } else if u32::from(packet.ip_len) > mtu
             && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
         {
-            Err(NoHit::TooBig)
+            self.look_closer(env, &arrival, hash, frame)
         } else {
             self.fast(env, &arrival, hash, frame)
         };
@@ -118,7 +122,7 @@ impl<R: RawMutex> Port<R> {
                 self.went_on(env, &arrival, frame, Path::Hit);
                 Ok(onward)
             }
-            Err(why) => self.missed(env, &arrival, frame, out, why),
+            Err(why) => self.missed(env, &arrival, frame, (carrier, out), why),
         }
     }
 
@@ -172,8 +176,9 @@ impl<R: RawMutex> Port<R> {
                 Err(Dropped::by(LayerId::Gateway, DropReason::ArpNotAnswered))
             }
             Keyless::Headers(Reject::Arp) => {
-                self.hairpinned(env, dir, self.hairpin(dir, head, None))
+                self.hairpinned(env, dir, self.hairpin(env, dir, head, None))
             }
+            // Followed elsewhere.
             Keyless::Headers(Reject::Fragment) => Err(DropReason::Fragment.into()),
             Keyless::Headers(Reject::Bad(reason)) => {
                 let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
@@ -194,12 +199,12 @@ impl<R: RawMutex> Port<R> {
 
     /// What to do with a packet whose flow has no answer.
     #[inline(never)]
-    fn missed<O: Observer>(
+    pub(super) fn missed<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         frame: &mut impl Frame,
-        out: &mut impl Output,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
         why: NoHit,
     ) -> Result<Onward, Verdict> {
         let dir = arrival.dir;
@@ -207,6 +212,9 @@ impl<R: RawMutex> Port<R> {
         let counters = self.stats.lane(env.lane).dir(dir);
         let decided = match why {
             NoHit::TooBig => {
+                let mtu = self.policy().spec.mtu;
+                let notice = Notice::TooBig { mtu };
+                self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
             }
@@ -216,9 +224,15 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss | NoHit::Group => {
-                match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
+            NoHit::Miss | NoHit::Expired | NoHit::Group => {
+                match self.hairpin(env, dir, frame.head(), Some(arrival.packet)) {
                     Ok(None) if matches!(why, NoHit::Group) => self.group(env, arrival, frame),
+                    Ok(None) if matches!(why, NoHit::Expired) => {
+                        Err(DropReason::TtlExceeded.into())
+                    }
+                    Ok(None) if related::is_error(arrival.packet) => {
+                        self.related(env, arrival, frame)
+                    }
                     Ok(None) => self.slow(env, arrival, None, frame),
                     reply => {
                         let result = self.hairpinned(env, dir, reply);
@@ -233,13 +247,18 @@ impl<R: RawMutex> Port<R> {
                 self.went_on(env, arrival, frame, Path::Miss);
                 Ok(onward)
             }
-            Err(dropped) => Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out)),
+            Err(dropped) => {
+                if let Some(notice) = answer::notice(dropped.reason, dir) {
+                    self.answer(env, arrival, frame.head(), notice, (carrier, out));
+                }
+                Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out))
+            }
         }
     }
 
     /// Says that a frame goes on, as it is now.
     #[inline(always)]
-    fn went_on<O: Observer>(
+    pub(super) fn went_on<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -264,7 +283,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Ends with a frame that doesn't go on: it was answered, or is dropped.
     #[inline(never)]
-    fn conclude<O: Observer>(
+    pub(super) fn conclude<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
@@ -309,8 +328,9 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin(
+    fn hairpin<O: Observer>(
         &self,
+        env: &Env<'_, R, O>,
         dir: Direction,
         head: &[u8],
         packet: Option<&Packet>,
@@ -318,12 +338,34 @@ impl<R: RawMutex> Port<R> {
         let refused = |reason| Dropped::by(LayerId::Gateway, reason);
         match dir {
             // The guest's only neighbour is the gateway, which sends its own.
-            Direction::In if packet.is_some_and(is_neighbour_discovery) => {
-                Err(refused(DropReason::NdpNotAnswered))
-            }
-            Direction::In => Ok(None),
-            Direction::Out => hairpin::outbound(&self.policy().hairpin, head).map_err(refused),
+            Direction::In => match packet.and_then(hairpin::inbound) {
+                Some(reason) => Err(refused(reason)),
+                None => Ok(None),
+            },
+            Direction::Out => self.ask_gateway(env, head).map_err(refused),
         }
+    }
+
+    /// The gateway's answer to the guest. An address that the guest finds in
+    /// use elsewhere is still its own, as there is no other to give; somebody
+    /// should look into it.
+    fn ask_gateway<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        head: &[u8],
+    ) -> Result<Option<Vec<u8>>, DropReason> {
+        let policy = self.policy();
+        let answer = hairpin::outbound(&policy.hairpin, head);
+        let declined = match &answer {
+            Ok(Some(answer)) => answer.declined,
+            Err(DropReason::DhcpDeclined) => policy.spec.ipv4.map(|c| c.address.into()),
+            _ => None,
+        };
+        if let Some(address) = declined {
+            let port = self.id;
+            observe!(env.observer, DhcpDecline { port, address });
+        }
+        answer.map(|answer| answer.map(|answer| answer.frame))
     }
 
     /// Counts a drop at this port and says so.
@@ -348,6 +390,6 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
-fn is_neighbour_discovery(packet: &Packet) -> bool {
+pub(super) fn is_neighbour_discovery(packet: &Packet) -> bool {
     packet.tuple.proto == Proto::ICMPV6 && icmpv6::is_neighbour_discovery(packet.icmp.0)
 }

@@ -12,6 +12,7 @@ mod model;
 mod option;
 mod overlay;
 mod paging;
+mod service;
 mod stress;
 
 use crate::sim::Sled;

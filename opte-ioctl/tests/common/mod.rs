@@ -5,14 +5,16 @@ use opte_core::api::dump::{
     LayerFlow, LinkEntry, NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText,
     Stats, TcpEntry, UftAction, UftEntry, UnderlayEntry,
 };
+use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    AddressSet, Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule,
-    HostOptions, Ipv4Config, Ipv6Config, LinkSpec, M2p, McastForward, McastMember, McastOrigin,
-    McastSub, MulticastSpec, Name, Page, PortId, PortOptions, PortSpec, Prefix, Response,
-    RouteSpec, Setting, Setup, Snat, SourceFilter, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b,
-    V2p,
+    AddressSet, Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions,
+    ExternalIps, Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, M2p,
+    McastForward, McastMember, McastOrigin, McastSub, MulticastSpec, Name, NatChange, NatEntry,
+    NatOptions, Page, Pooling, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec, Setting,
+    Setup, Snat, SourceFilter, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
+use opte_core::layer::nat::Transport;
 use opte_core::wire::{MacAddr, Vni};
 use opte_core::{Direction, LayerId};
 use std::fmt::Debug;
@@ -49,6 +51,14 @@ fn v2b() -> V2b {
     }
 }
 
+const fn nat_options() -> NatOptions {
+    NatOptions {
+        mapping: Behaviour::AddressAndPortDependent,
+        filtering: Behaviour::AddressDependent,
+        pooling: Pooling::Arbitrary,
+    }
+}
+
 fn external() -> ExternalIps {
     ExternalIps {
         snat: vec![Snat {
@@ -67,6 +77,7 @@ fn external() -> ExternalIps {
                 gateway: Some(p("01234567-89ab-cdef-0123-456789abcdef")),
             },
         ],
+        ..ExternalIps::default()
     }
 }
 
@@ -111,6 +122,7 @@ fn small_port() -> PortSpec {
         transit: vec![],
         rules: vec![],
         routes: vec![],
+        advertise: Advertise::default(),
     }
 }
 
@@ -279,8 +291,21 @@ fn newer_commands() -> Vec<(&'static str, Command)> {
             value: 0,
         },
     ];
+    let mut translated = small_port();
+    translated.external.nat = nat_options();
+    let with_nat = Setup {
+        ports: vec![translated],
+        ..Setup::default()
+    };
     let by_set = p("dir=in priority=1 action=deny hosts=set=web");
+    let mut traced = small_port();
+    (traced.options.decrement_ttl, traced.options.mss_max) = (true, 1_360);
+    let with_path = Setup {
+        ports: vec![traced],
+        ..Setup::default()
+    };
     vec![
+        ("path", Command::ApplyParts(with_path.into_parts())),
         ("by-set", Command::AddFwRule(name(), by_set)),
         ("two", Command::SetPortOptions(name(), settings)),
         ("two", Command::SetAddressSet(set.name, set.prefixes)),
@@ -289,6 +314,7 @@ fn newer_commands() -> Vec<(&'static str, Command)> {
         ("one", Command::DumpAddressSet(p("web"), 8)),
         ("all", Command::ApplyParts(setup.into_parts())),
         ("none", Command::ApplyParts(vec![])),
+        ("nat", Command::ApplyParts(with_nat.into_parts())),
         (
             "one",
             Command::SetHostOptions(vec![Setting {
@@ -296,6 +322,9 @@ fn newer_commands() -> Vec<(&'static str, Command)> {
                 value: 65_536,
             }]),
         ),
+        ("nothing", Command::SetNat(name(), NatChange::default())),
+        ("all", Command::SetNat(name(), NatChange::to(nat_options()))),
+        ("one", Command::ShowNat(name())),
     ]
 }
 
@@ -501,6 +530,18 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         counters: vec![counter("rx")],
         drops: vec![counter("no_route")],
     };
+    let pool = PoolEntry {
+        address: p("192.0.2.1"),
+        transport: Transport::Echo,
+        mappings: 1,
+        resting: 2,
+        ports: 64_512,
+    };
+    let nat = NatEntry {
+        generation: 9,
+        options: nat_options(),
+        pools: vec![pool],
+    };
     let applied = Applied {
         generation: 8,
         changes: vec![
@@ -519,10 +560,10 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         ("none", Response::Underlay(UnderlayEntry::default())),
         ("one", Response::Stats(stats)),
         ("three", Response::Applied(applied)),
+        ("one", Response::Nat(nat)),
     ]
 }
 
-/// Responses that come in pages.
 fn subs() -> Vec<McastSub> {
     let sub = |by, filter: &str, expires_ms| McastSub {
         port: name(),
@@ -537,6 +578,7 @@ fn subs() -> Vec<McastSub> {
     ]
 }
 
+/// Responses that come in pages.
 fn pages() -> Vec<(&'static str, Response)> {
     let tcp = TcpEntry {
         key: key(1),

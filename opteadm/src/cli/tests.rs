@@ -50,7 +50,7 @@ fn the_commands_are_these() {
          set-v2b clear-v2b dump-v2b set-m2p clear-m2p dump-m2p set-mcast-fwd clear-mcast-fwd \
          dump-mcast-fwd mcast-subscribe mcast-unsubscribe mcast-unsubscribe-all dump-mcast-subs \
          set-mcast-listen set-mcast-vni add-router-entry del-router-entry dump-router \
-         set-external-ips allow-cidr remove-cidr attach-subnet detach-subnet set-xde-underlay \
+         set-external-ips set-nat show-nat allow-cidr remove-cidr attach-subnet detach-subnet set-xde-underlay \
          clear-xde-underlay show-underlay add-underlay-route del-underlay-route stats \
          set-host-options version apply completions";
     let expected: Vec<&str> = expected.split_whitespace().collect();

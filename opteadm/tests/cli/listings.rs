@@ -7,12 +7,14 @@ use opte_core::api::dump::{
     LayerFlow, LinkEntry, NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText,
     Stats, TcpEntry, UftAction, UftEntry, UnderlayEntry,
 };
+use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, M2p, McastForward,
-    McastOrigin, McastSub, Page, PortId, PortOptions, Response, Snat, TransitPrefix, UnderlayRoute,
-    V2b, V2p,
+    Behaviour, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, M2p,
+    McastForward, McastOrigin, McastSub, NatEntry, NatOptions, Page, PortId, PortOptions, Response,
+    Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
+use opte_core::layer::nat::Transport;
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
 use serde_json::{Value, json};
@@ -122,6 +124,7 @@ fn answer(command: Command) -> Response {
         ])),
         Command::DumpRoutes(..) => Response::Routes(last(routes())),
         Command::ShowUnderlay => Response::Underlay(underlay()),
+        Command::ShowNat(_) => Response::Nat(nat()),
         Command::DumpUnderlayRoutes(_) => Response::UnderlayRoutes(last(underlay_routes())),
         Command::Stats(port) => Response::Stats(stats(port.is_some())),
         other => panic!("{other:?}"),
@@ -165,6 +168,7 @@ fn ports() -> Vec<PortEntry> {
                 address: p("2001:db8::3"),
                 gateway: Some(p("01234567-89ab-cdef-0123-456789abcdef")),
             }],
+            ..ExternalIps::default()
         },
         attached_subnets: vec![p("198.51.100.0/24")],
         transit: vec![TransitPrefix {
@@ -336,6 +340,28 @@ fn routes() -> Vec<RouteEntry> {
     .collect()
 }
 
+fn nat() -> NatEntry {
+    let pool = |transport, mappings| PoolEntry {
+        address: p("192.0.2.1"),
+        transport,
+        mappings,
+        resting: 2,
+        ports: 1_024,
+    };
+    NatEntry {
+        generation: 3,
+        options: NatOptions {
+            mapping: Behaviour::AddressAndPortDependent,
+            ..NatOptions::default()
+        },
+        pools: vec![
+            pool(Transport::Tcp, 5_000),
+            pool(Transport::Udp, 0),
+            pool(Transport::Echo, 1),
+        ],
+    }
+}
+
 fn underlay() -> UnderlayEntry {
     UnderlayEntry {
         generation: 6,
@@ -415,6 +441,11 @@ fn tables_look_as_they_should() {
         ("dump-mcast-fwd", "dump-mcast-fwd"),
         ("dump-mcast-subs", "dump-mcast-subs"),
         ("dump-router", "dump-router -p g1"),
+        ("show-nat", "show-nat -p g1"),
+        (
+            "show-nat-fields",
+            "show-nat -p g1 -o transport,mappings,ports -P",
+        ),
         ("show-underlay", "show-underlay"),
         ("show-underlay-links", "show-underlay links"),
         ("stats", "stats"),

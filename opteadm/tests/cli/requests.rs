@@ -2,9 +2,9 @@
 
 use crate::fake::Fake;
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config,
-    Ipv6Config, LinkSpec, M2p, PortOptions, PortSpec, Response, Setting, SetupPart, Snat,
-    TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
+    Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating,
+    Ipv4Config, Ipv6Config, LinkSpec, M2p, NatChange, Pooling, PortOptions, PortSpec, Response,
+    Setting, SetupPart, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
 };
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
@@ -34,6 +34,7 @@ fn port() -> PortSpec {
         transit: vec![],
         rules: vec![],
         routes: vec![],
+        advertise: Advertise::default(),
     }
 }
 
@@ -218,6 +219,18 @@ fn commands_about_external_addresses_send_what_they_say() {
                         address: p("192.0.2.9"),
                         gateway: None,
                     }],
+                    ..ExternalIps::default()
+                },
+            ),
+        ),
+        (
+            "set-nat -p g1 --mapping address-and-port-dependent --pooling arbitrary",
+            Command::SetNat(
+                p("g1"),
+                NatChange {
+                    mapping: Some(Behaviour::AddressAndPortDependent),
+                    filtering: None,
+                    pooling: Some(Pooling::Arbitrary),
                 },
             ),
         ),
@@ -444,4 +457,20 @@ fn check_needs_no_driver() {
     let run = nobody.run(&["apply", "--check", &wrong]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("line 2, column 8"), "{}", run.stderr);
+}
+
+#[test]
+fn the_use_of_addresses_follows_the_addresses() {
+    let fake = Fake::answering(Response::Done);
+    let line = "set-external-ips -p g1 --none --filtering address-dependent";
+    assert_eq!(fake.line(line).good(), "");
+    let filtering = NatChange {
+        filtering: Some(Behaviour::AddressDependent),
+        ..NatChange::default()
+    };
+    let expected = [
+        Command::SetExternalIps(p("g1"), ExternalIps::default()),
+        Command::SetNat(p("g1"), filtering),
+    ];
+    assert_eq!(fake.asked(), expected);
 }

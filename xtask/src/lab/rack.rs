@@ -24,6 +24,7 @@ use super::fabric::{Fabric, Stack, outside};
 use super::guest::Guest;
 use super::link::Links;
 use super::process::Process;
+use super::weather::{Storm, Weather};
 use anyhow::{Context, Result};
 use opte_core::api::{PortSpec, Setup};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -157,6 +158,16 @@ impl Rack {
             }
         }
         Ok(())
+    }
+
+    /// Has bad weather between a sled's first link and the fabric.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name, or the kernel refuses.
+    pub(crate) fn storm(&self, sled: &str, weather: Weather) -> Result<Storm> {
+        let port = self.sled(sled)?.ports.first();
+        self.fabric.storm(port.context("no link")?, weather)
     }
 
     /// The guest of this name.

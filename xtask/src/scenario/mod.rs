@@ -25,13 +25,20 @@
 //! A new scenario is a file with a `SCENARIO`, and a line in [`SCENARIOS`].
 //! `tunnel` is the one to start from.
 
+mod bad_weather;
 mod context;
+mod dhcp_dhclient;
+mod dhcp_dhcpcd;
+mod dhcp_networkd;
+mod dhcp_udhcpc;
 mod group;
 mod jumbo;
 mod lease;
 mod mtu;
+mod outside;
 mod play;
 mod rules;
+mod trace;
 mod tunnel;
 
 pub(crate) use context::Ctx;
@@ -41,11 +48,18 @@ use anyhow::Result;
 
 /// All of them, in the order in which they run.
 const SCENARIOS: &[Scenario] = &[
+    bad_weather::SCENARIO,
+    dhcp_dhclient::SCENARIO,
+    dhcp_dhcpcd::SCENARIO,
+    dhcp_networkd::SCENARIO,
+    dhcp_udhcpc::SCENARIO,
     group::SCENARIO,
     jumbo::SCENARIO,
     lease::SCENARIO,
     mtu::SCENARIO,
+    outside::SCENARIO,
     rules::SCENARIO,
+    trace::SCENARIO,
     tunnel::SCENARIO,
 ];
 

@@ -107,8 +107,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let links = self.copy_to_links(env, &original, asked, frame, out, lost);
         // As its members see it.
         let packet = packet::parse(frame.head(), frame.frame_len(), Direction::In);
-        let members =
-            packet.is_ok_and(|packet| Self::copy_to_members(env, &original, &packet, frame, out));
+        let members = packet
+            .is_ok_and(|mut packet| self.copy_to_members(env, &original, &mut packet, frame, out));
         match links || members {
             true => Ok(Verdict::Consumed),
             false => Err(refused(DropReason::NoMulticast)),
@@ -127,7 +127,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         let read = packet::parse(frame.head(), frame.frame_len(), Direction::In);
         let result = match read {
-            Ok(packet) => self.copy_arrived(env, link, outer, frame, &packet, out),
+            Ok(mut packet) => self.copy_arrived(env, link, outer, frame, &mut packet, out),
             Err(Reject::Bad(reason)) => Err(reason),
             Err(Reject::Fragment) => Err(DropReason::Fragment),
             Err(Reject::Arp) => Err(DropReason::ArpNotAnswered),
@@ -144,10 +144,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         link: LinkId,
         outer: &Outer,
         frame: &mut impl Frame,
-        packet: &Packet,
+        packet: &mut Packet,
         out: &mut impl Output,
     ) -> Result<(), DropReason> {
-        let key = &packet.tuple;
+        let key = &{ packet.tuple };
         let (to, source) = (key.local_ip(), key.remote_ip());
         let (mac, sender) = packet::macs(frame.head()).ok_or(DropReason::Truncated)?;
         if !to.is_multicast() || mac != MacAddr::of_group(to) {
@@ -187,7 +187,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let is_asked = !is_copy && outer.replication.is_some_and(Replication::has_hosts);
         let lost = |reason| self.refused(env, Direction::Out, reason);
         let links = is_asked && self.copy_to_links(env, &original, mode, frame, out, lost);
-        let members = Self::copy_to_members(env, &original, packet, frame, out);
+        let members = self.copy_to_members(env, &original, packet, frame, out);
         match links || members {
             true => Ok(()),
             false => Err(DropReason::NoMulticast),
@@ -284,9 +284,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// the sender aside, and hands those that pass to the guests. Whether
     /// there were any.
     fn copy_to_members(
+        &self,
         env: &Env<'_, R, O>,
         original: &Original<'_>,
-        packet: &Packet,
+        packet: &mut Packet,
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> bool {
@@ -313,7 +314,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             let external = original.external || port.vni != original.group.vni;
             let entry = Entry { port, external };
             let read = Ok(Lookup::GROUP);
-            if let Verdict::Port(id) = Self::deliver(env, &entry, (&read, packet), frame) {
+            let read = (&read, &mut *packet);
+            let verdict = Self::deliver(env, &entry, read, frame, (self, &mut *out));
+            if let Verdict::Port(id) = verdict {
                 out.to_port(id, frame.head());
             }
         }

@@ -1,0 +1,65 @@
+//! Frames that a port made itself, or kept, on their way out.
+
+use super::Host;
+use crate::api::PortId;
+use crate::event::Observer;
+use crate::flow::record::Next;
+use crate::frame::SliceFrame;
+use crate::port::{Carrier, Env, Onward, Port};
+use crate::verdict::{Output, Verdict};
+use crate::wire::packet::Packet;
+use lock_api::RawMutex;
+
+impl<R: RawMutex, O: Observer> Carrier<R, O> for Host<R, O> {
+    #[inline(never)]
+    fn carry(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: &mut SliceFrame<'_>,
+        packet: &Packet,
+        onward: Onward,
+        out: &mut impl Output,
+    ) {
+        let sent = match onward.to {
+            Some(Next::Path(path, vni)) => {
+                self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
+            }
+            Some(Next::Port(to)) => {
+                let next_door = (port.id, PortId(to), false);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (&Nowhere, out))
+            }
+            Some(Next::Outside(to)) => {
+                let next_door = (port.id, PortId(to), true);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (&Nowhere, out))
+            }
+            // Nothing is said to a group, and no fragment for one is kept.
+            None => return,
+        };
+        match sent {
+            Ok(Verdict::Link(link)) => out.to_link(link, frame.bytes()),
+            Ok(Verdict::Port(port)) => out.to_port(port, frame.bytes()),
+            Ok(Verdict::Held | Verdict::Consumed | Verdict::Dropped(_)) => {}
+            Err(reason) => {
+                let _ = self.not_sent(env, port, (frame, packet, onward), reason, out);
+            }
+        }
+    }
+}
+
+/// Carries nothing: what a port has to say about a frame that was carried to
+/// it stays unsaid, so that no frame can make a chain of ports speak.
+struct Nowhere;
+
+impl<R: RawMutex, O> Carrier<R, O> for Nowhere {
+    fn carry(
+        &self,
+        _: &Env<'_, R, O>,
+        _: &Port<R>,
+        _: &mut SliceFrame<'_>,
+        _: &Packet,
+        _: Onward,
+        _: &mut impl Output,
+    ) {
+    }
+}

@@ -1,0 +1,79 @@
+//! What routers say reaches guests, and large packets find their way.
+
+use super::{Ctx, Scenario};
+use crate::demo::rack::PLANS;
+use crate::lab::rack::{INTERNET_V4, INTERNET_V6};
+use anyhow::{Context, Result, ensure};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "trace",
+    about: "traceroute through SNAT, path MTU discovery and an upload over a narrow underlay, and ping with fragments.",
+    programs: &[
+        ("iperf3", "iperf3"),
+        ("ping", "iputils-ping"),
+        ("tracepath", "iputils-tracepath"),
+        ("traceroute", "traceroute"),
+    ],
+    run,
+};
+
+/// What the link carries, as most of the world's do.
+const LINK_MTU: &str = "mtu = 1500";
+/// Of which outer headers take 70 bytes.
+const PATH_MTU: &str = "pmtu 1430";
+
+fn run(ctx: &mut Ctx) -> Result<()> {
+    ctx.build_demo()?;
+    ctx.give_addresses()?;
+    for plan in PLANS {
+        let narrow = plan.setup.replacen("mtu = 9000", LINK_MTU, 1);
+        ensure!(narrow != plan.setup, "{} has another link MTU", plan.name);
+        ctx.apply(plan.name, &narrow)?;
+    }
+    let count = ["set-port-options", "-p", "g1", "decrement_ttl=true"];
+    ctx.opteadm("sled-a", &count)?;
+    for ipv6 in [false, true] {
+        let (internet, gateway) = match ipv6 {
+            false => (INTERNET_V4.to_string(), "10.0.0.1"),
+            true => (INTERNET_V6.to_string(), "fd77:1::1"),
+        };
+        for probe in ["-U", "-I", "-T"] {
+            let hops = ctx.run("g1", &format!("traceroute -n -q 1 -w 3 {probe} {internet}"))?;
+            hop(&hops, 1, gateway)?;
+            hop(&hops, 2, &internet)?;
+        }
+        let peer = ctx.tenant("g3")?.address(ipv6)?.to_string();
+        let path = ctx.run("g1", &format!("tracepath -n {peer}"))?;
+        ensure!(path.contains(PATH_MTU), "tracepath found another MTU");
+        for to in [&peer, &internet] {
+            ctx.run("g1", &format!("ping -c 3 -i 0.2 -W 2 -s 4000 {to}"))?;
+        }
+        upload(ctx, &peer)?;
+    }
+    Ok(())
+}
+
+/// Whether this hop of a traceroute answered.
+fn hop(hops: &str, number: u8, address: &str) -> Result<()> {
+    let number = number.to_string();
+    let line = hops
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(&number))
+        .with_context(|| format!("no hop {number}"))?;
+    let who = line.split_whitespace().nth(1);
+    ensure!(who == Some(address), "hop {number} isn't {address}: {line}");
+    Ok(())
+}
+
+/// Ten megabytes, which would hang if the sender weren't told what fits.
+fn upload(ctx: &mut Ctx, to: &str) -> Result<()> {
+    let server = "iperf3 --server --one-off --forceflush --port 5001";
+    let _server = ctx.start("g3", server, "Server listening")?;
+    let client = format!("iperf3 --client {to} --port 5001 --bytes 10M --json");
+    let report: serde_json::Value = serde_json::from_str(&ctx.run("g1", &client)?)?;
+    let received = report
+        .pointer("/end/sum_received/bytes")
+        .and_then(serde_json::Value::as_u64);
+    ensure!(received >= Some(9_000_000), "{received:?} bytes arrived");
+    Ok(())
+}
