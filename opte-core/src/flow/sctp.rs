@@ -75,7 +75,8 @@ pub fn open(first: &Chunk, dir: Direction, mid_stream: bool) -> Result<Connectio
         first.kind,
         chunk::INIT_ACK | chunk::ABORT | chunk::SHUTDOWN_COMPLETE
     );
-    if !first.opens() && !(mid_stream && joins) {
+    let fits = first.opens() || (mid_stream && joins);
+    if !fits {
         return Err(DropReason::SctpNoFlow);
     }
     let state = match first.opens() {

@@ -13,12 +13,12 @@
 //!           H3  a command commits after all that can fail has succeeded.
 //!           H4  lock order: `control`; then a flow table's shard; then one
 //!               flow (`flow`'s L2); then one leaf. Leaves are the view, a
-//!               port's policy, one family of its external addresses, the
-//!               underlay, and the mappings (whose writers have an order of
-//!               their own, `mapping`'s M1). Whoever holds a leaf takes no
-//!               lock, and nobody holds two leaves, two flows or two shards.
-//!               A packet takes leaves under a shard (`port::slow` decides
-//!               there) and a dump under a flow.
+//!               port's policy, one family of its external addresses, its
+//!               fragments, the address sets, the underlay, and the mappings
+//!               (whose writers have an order of their own, `mapping`'s M1).
+//!               Whoever holds a leaf takes no lock, and nobody holds two
+//!               leaves, two flows or two shards. A packet takes leaves under a
+//!               shard (`port::slow` decides there) and a dump under a flow.
 //!           H5  `Devices` and `Output` are called with `control` held at
 //!               most. An [`Observer`] may be called
 //!               with a shard and a flow held: it calls nothing of the host's.

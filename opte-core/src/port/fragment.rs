@@ -178,9 +178,14 @@ impl<R: RawMutex> Port<R> {
     ) -> Result<Onward, Dropped> {
         let dir = key.dir;
         packet.tuple = first.tuple;
-        // To TCP it is as if the segment so far were sent again.
+        // To TCP it is as if the segment so far were sent again; a FIN stands
+        // behind all of it.
         packet.segment = Segment {
             len: u32::from(piece.end.saturating_sub(first.header_len)),
+            flags: match piece.more {
+                true => first.segment.flags & !Segment::FIN,
+                false => first.segment.flags,
+            },
             ..first.segment
         };
         let arrival = Arrival {

@@ -3,9 +3,10 @@
 use super::{cut, ip};
 use crate::sim::frame::{Flow, assert_checksums};
 use crate::sim::{Sled, carry};
-use crate::trial::{BOUNDARY, Rng, stats, world};
+use crate::trial::{BOUNDARY, Rng, name, stats, world};
 use crate::{ALLOW_ALL, G1, G2, Verdict, geneve, two_guests, two_sleds};
 use opte_core::DropReason;
+use opte_core::api::{Command, Response};
 
 const SNAT: &str = r#"external = { snat = [
     { address = "203.0.113.9", first_port = 4096, last_port = 8191 },
@@ -160,6 +161,28 @@ fn fragments_cross_sleds_and_next_door() {
         let whole = whole(got);
         assert_eq!(whole[..6], G2.0);
         assert_checksums(&whole);
+    }
+}
+
+#[test]
+fn a_fin_in_fragments_stands_at_the_end_of_its_segment() {
+    let flow = Flow::new(G1, "10.0.0.1:2000 > 10.0.0.2:80");
+    for order in [[0, 1, 2], [0, 2, 1], [2, 1, 0]] {
+        let sled = two_guests(ALLOW_ALL);
+        let back = flow.back(G2);
+        sled.local("g1", &flow.tcp("S", 100, 0, b"")).unwrap();
+        sled.local("g2", &back.tcp("SA", 500, 101, b"")).unwrap();
+        sled.local("g1", &flow.tcp("A", 101, 501, b"")).unwrap();
+        let pieces = cut(&flow.tcp("FA", 101, 501, &[9; 4_000]), 1_400, 7);
+        for at in order {
+            let verdict = sled.tx("g1", &pieces[at]).0;
+            assert!(!matches!(verdict, Verdict::Dropped(_)), "{order:?} {at}");
+        }
+        sled.local("g2", &back.tcp("A", 501, 4_102, b"")).unwrap();
+        let Ok(Response::Tcp(page)) = sled.command(Command::DumpTcpFlows(name("g1"), 0)) else {
+            panic!()
+        };
+        assert_eq!(page.entries[0].state, "FIN_WAIT_2", "{order:?}");
     }
 }
 

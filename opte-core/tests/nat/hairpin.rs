@@ -16,6 +16,9 @@ const ALONE: &str = r#"external = { floating = [{ address = "203.0.113.200" },
     { address = "2001:db8::200" }] }
 rules = ["dir=in priority=100 action=allow"]"#;
 
+/// What the other end of a flow says.
+type Answer = fn(&Flow) -> Vec<u8>;
+
 fn next_door() -> Sled {
     quiet(&(port("g1", 1, SHARED) + &port("g2", 2, ALONE)))
 }
@@ -54,7 +57,7 @@ fn a_guest_meets_its_neighbour_by_an_external_address_and_is_seen_by_its_own() {
     ] {
         let (mine, its): (IpAddr, IpAddr) = (mine.parse().unwrap(), its.parse().unwrap());
         let flow = Flow::new(G1, text);
-        let sent: [(Vec<u8>, fn(&Flow) -> Vec<u8>); 3] = [
+        let sent: [(Vec<u8>, Answer); 3] = [
             (flow.udp(b"hello"), |flow| flow.udp(b"world")),
             (flow.tcp("S", 1, 0, b""), |flow| flow.tcp("SA", 9, 2, b"")),
             (flow.ping(), Flow::pong),

@@ -116,11 +116,15 @@ fn a_rule_counts_what_it_let_pass_both_ways_and_when_it_was_last() {
     sled.local("g2", &other.udp(b"")).unwrap_err();
     sled.advance(1_000);
     let [allow, deny] = fw_rules(&sled, "g1").try_into().unwrap();
+    // A flow keeps its time to a quarter of a second.
+    let idle = |rule: &RuleEntry, ms: u64| (ms..ms + 300).contains(&rule.idle_ms.unwrap());
     assert_eq!(
-        (allow.packets, allow.bytes, allow.idle_ms),
-        (2, (there.len() + back.len()) as u64, Some(4_000))
+        (allow.packets, allow.bytes),
+        (2, (there.len() + back.len()) as u64)
     );
-    assert_eq!((deny.packets, deny.idle_ms), (1, Some(1_000)));
+    assert!(idle(&allow, 4_000), "{allow:?}");
+    assert_eq!(deny.packets, 1);
+    assert!(idle(&deny, 1_000), "{deny:?}");
     // Another set with the same rule in it: the rule goes on counting.
     let same = "dir=in priority=1 action=allow protocols=udp ports=53";
     let new = "dir=in priority=0 action=deny protocols=tcp";
@@ -129,10 +133,8 @@ fn a_rule_counts_what_it_let_pass_both_ways_and_when_it_was_last() {
         .unwrap();
     sled.local("g2", &there).unwrap();
     let [new, same] = fw_rules(&sled, "g1").try_into().unwrap();
-    assert_eq!(
-        (same.id, same.packets, same.idle_ms),
-        (allow.id, 3, Some(0))
-    );
+    assert_eq!((same.id, same.packets), (allow.id, 3));
+    assert!(idle(&same, 0), "{same:?}");
     assert_eq!((new.packets, new.idle_ms), (0, None));
 }
 
