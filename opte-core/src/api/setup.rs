@@ -106,11 +106,17 @@ impl Setup {
 
     /// The setup in parts.
     #[must_use]
-    pub fn into_parts(self) -> Vec<SetupPart> {
+    pub fn into_parts(mut self) -> Vec<SetupPart> {
         let mut parts = Vec::new();
         let nat: Vec<_> = self.ports.iter().filter_map(PortNat::of).collect();
         let paths: Vec<_> = self.ports.iter().filter_map(PortPath::of).collect();
         let advertised: Vec<_> = self.advertised().collect();
+        // What has a part of its own isn't in the ports' as well.
+        for port in &mut self.ports {
+            port.external.nat = NatOptions::default();
+            (port.options.decrement_ttl, port.options.mss_max) = (false, 0);
+            port.advertise = Advertise::default();
+        }
         parts.extend(self.underlay.map(SetupPart::Underlay));
         parts.extend([
             SetupPart::Host(self.host),
@@ -133,8 +139,7 @@ impl Setup {
     #[must_use]
     pub fn from_parts(parts: Vec<SetupPart>) -> Self {
         let mut setup = Self::default();
-        let (mut nat, mut paths) = (Vec::new(), Vec::new());
-        let mut advertised = Vec::new();
+        let (mut nat, mut paths, mut advertised) = (Vec::new(), Vec::new(), Vec::new());
         for part in parts {
             match part {
                 SetupPart::Underlay(underlay) => setup.underlay = Some(underlay),
@@ -151,12 +156,9 @@ impl Setup {
         }
         let nat: BTreeMap<_, _> = nat.iter().map(|nat| (nat.port, nat.options)).collect();
         let paths: BTreeMap<_, _> = paths.iter().map(|path| (path.port, path)).collect();
-        advertised.sort_by_key(|(name, _)| *name);
+        let advertised: BTreeMap<_, _> = advertised.into_iter().collect();
         for port in &mut setup.ports {
-            let found = advertised.binary_search_by_key(&port.name, |(name, _)| *name);
-            if let Some((_, advertise)) = found.ok().and_then(|at| advertised.get(at)) {
-                port.advertise = *advertise;
-            }
+            port.advertise = advertised.get(&port.name).copied().unwrap_or_default();
             port.external.nat = nat.get(&port.name).copied().unwrap_or_default();
             if let Some(path) = paths.get(&port.name) {
                 port.options.decrement_ttl = path.decrement_ttl;

@@ -76,7 +76,7 @@ fn a_connection_lives_for_two_hours_and_a_closed_one_for_four_minutes() {
                 comes(&sled, &far.tcp("FA", 10, 3, b"")).unwrap();
                 leaves(&sled, &flow.tcp("A", 3, 11, b""));
             }
-            // RFC 7857 section 2.3: it passes, and so does what is sent again.
+            // RFC 7857 section 2.2: it passes, and so does what is sent again.
             "R" => {
                 for _ in 0..2 {
                     comes(&sled, &far.tcp("R", 10, 0, b"")).unwrap();

@@ -1,3 +1,5 @@
+//! What passes, waits and is refused of fragments in any order.
+
 use super::*;
 use crate::flow::tuple::from_ip;
 use crate::wire::testing::Rng;

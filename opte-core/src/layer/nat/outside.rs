@@ -17,7 +17,7 @@ pub enum Kind {
     Snat = 3,
 }
 
-/// A flow's external end. Whoever has one gives it back with [`Nat::release`].
+/// A flow's external end. Whoever has one gives it back with [`Nat::release`](super::Nat::release).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Outside {
     /// The external address.

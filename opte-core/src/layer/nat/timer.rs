@@ -9,7 +9,7 @@ use crate::flow::{Proto, Tuple};
 
 /// UDP: two minutes (RFC 4787 REQ-5).
 pub(crate) const UDP_S_MIN: u32 = 120;
-/// TCP, closed or reset: four minutes (RFC 5382 REQ-5, RFC 7857 section 2.3),
+/// TCP, closed or reset: four minutes (RFC 5382 REQ-5, RFC 7857 section 2.2),
 /// in which a late segment still finds the other side.
 pub(crate) const TCP_CLOSED_S_MIN: u32 = 240;
 /// ICMP queries: a minute (RFC 5508 REQ-2).
@@ -24,7 +24,7 @@ const DNS: u16 = 53;
 /// Seconds that a flow by a shared address lives at least without a packet.
 ///
 /// A connection that isn't open yet, or of which only one side has said
-/// anything, has no minimum: RFC 7857 section 2.2 lets it be short, for
+/// anything, has no minimum: RFC 7857 section 2.1 lets it be short, for
 /// half-open connections are what a flood leaves behind.
 pub(crate) const fn least_s(inside: &Tuple, answered: bool, state: State) -> u32 {
     match inside.proto {

@@ -1,3 +1,5 @@
+//! What is said about packets of every kind, and what is not.
+
 use super::*;
 use crate::wire::ethernet::EtherType;
 use crate::wire::icmp;
