@@ -28,6 +28,8 @@ pub const IGMP: Proto = Proto(2);
 pub const HOP_LIMIT: u8 = 1;
 /// Every IPv4 host on the link.
 const ALL_HOSTS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
+/// Every router that speaks MLD's version 2 (RFC 3810 section 5.2.14).
+const ALL_ROUTERS_V2: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 /// Internetwork control (RFC 3376 section 4).
 const TRAFFIC_CLASS: u8 = 0xc0;
 
@@ -36,7 +38,8 @@ const IGMP_V1_REPORT: u8 = 0x12;
 const IGMP_V2_REPORT: u8 = 0x16;
 const IGMP_V2_LEAVE: u8 = 0x17;
 const IGMP_V3_REPORT: u8 = 0x22;
-const MLD_QUERY: u8 = 130;
+/// Type of MLD's question.
+pub const MLD_QUERY: u8 = 130;
 const MLD_V1_REPORT: u8 = 131;
 const MLD_V1_DONE: u8 = 132;
 const MLD_V2_REPORT: u8 = 143;
@@ -45,7 +48,10 @@ const MLD_V2_REPORT: u8 = 143;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'p> {
     /// Who listens to what?
-    Query,
+    Query {
+        /// Milliseconds within which it is to be answered.
+        answer_ms: u32,
+    },
     /// A host says what it listens to.
     Report(Report<'p>),
 }
@@ -91,6 +97,20 @@ pub enum Change {
     Allow,
     /// They are heard no longer.
     Block,
+}
+
+impl Change {
+    /// The record type on the wire.
+    const fn kind(self) -> u8 {
+        match self {
+            Self::IsInclude => 1,
+            Self::IsExclude => 2,
+            Self::ToInclude => 3,
+            Self::ToExclude => 4,
+            Self::Allow => 5,
+            Self::Block => 6,
+        }
+    }
 }
 
 /// Why bytes are no such message.
@@ -172,7 +192,9 @@ impl<'p> Message<'p> {
         if proto == IGMP {
             let group = || field(message, 4).map(|group| IpAddr::V4(Ipv4Addr::from_octets(group)));
             match kind {
-                IGMP_QUERY => group().map(|_| Self::Query),
+                IGMP_QUERY => group().map(|_| Self::Query {
+                    answer_ms: igmp_answer_ms(message),
+                }),
                 IGMP_V1_REPORT | IGMP_V2_REPORT => report(Body::One(Change::IsExclude, group()?)),
                 IGMP_V2_LEAVE => report(Body::One(Change::ToInclude, group()?)),
                 IGMP_V3_REPORT => report(Body::many::<4>(message)?),
@@ -181,7 +203,9 @@ impl<'p> Message<'p> {
         } else {
             let group = || field(message, 8).map(|group| IpAddr::V6(Ipv6Addr::from_octets(group)));
             match kind {
-                MLD_QUERY => group().map(|_| Self::Query),
+                MLD_QUERY => group().map(|_| Self::Query {
+                    answer_ms: mld_answer_ms(message),
+                }),
                 MLD_V1_REPORT => report(Body::One(Change::IsExclude, group()?)),
                 MLD_V1_DONE => report(Body::One(Change::ToInclude, group()?)),
                 MLD_V2_REPORT => report(Body::many::<16>(message)?),
@@ -326,6 +350,29 @@ fn field<const N: usize>(message: &[u8], at: usize) -> Result<[u8; N], Error> {
     bytes.copied().ok_or(Error::Truncated)
 }
 
+/// RFC 3376 section 4.1.1: tenths of a second, above 127 as a floating-point
+/// number.
+fn igmp_answer_ms(message: &[u8]) -> u32 {
+    let code = message.get(1).copied().unwrap_or(0);
+    let tenths = match code {
+        128.. => u32::from(code & 0x0f | 0x10) << (u32::from(code >> 4 & 7).wrapping_add(3)),
+        _ => u32::from(code),
+    };
+    tenths.saturating_mul(100)
+}
+
+/// RFC 3810 section 5.1.3: milliseconds, above 32,767 as a floating-point
+/// number.
+fn mld_answer_ms(message: &[u8]) -> u32 {
+    let code = u16::from_be_bytes(field(message, 4).unwrap_or_default());
+    match code {
+        0x8000.. => {
+            u32::from(code & 0x0fff | 0x1000) << (u32::from(code >> 12 & 7).wrapping_add(3))
+        }
+        _ => u32::from(code),
+    }
+}
+
 /// Whether a well-formed IPv6 packet starts with a hop-by-hop header that has
 /// a router alert option (RFC 2711).
 fn has_router_alert(packet: &[u8]) -> bool {
@@ -351,6 +398,49 @@ fn has_router_alert(packet: &[u8]) -> bool {
     }
     false
 }
+
+/// A frame in which the station `mac` says what becomes of its interest in
+/// some groups, for all their sources (RFC 3810 section 5.2).
+#[must_use]
+pub fn report(mac: MacAddr, records: &[(Change, Ipv6Addr)]) -> alloc::vec::Vec<u8> {
+    const RECORD_LEN: usize = 20;
+    let message_len = records.len().saturating_mul(RECORD_LEN).saturating_add(8);
+    let ends = Ends::V6 {
+        source: mac.link_local(),
+        destination: ALL_ROUTERS_V2,
+    };
+    let mut out = Writer::with_capacity(message_len.saturating_add(62));
+    let header = ethernet::Header {
+        destination: MacAddr::of_group(IpAddr::V6(ALL_ROUTERS_V2)),
+        source: mac,
+        ethertype: EtherType::IPV6,
+    };
+    header.emit(&mut out);
+    let header = ipv6::Header {
+        source: mac.link_local(),
+        destination: ALL_ROUTERS_V2,
+        next_header: Proto(0),
+        hop_limit: HOP_LIMIT,
+        traffic_class: TRAFFIC_CLASS,
+        flow_label: 0,
+        payload_len: u16::try_from(message_len.saturating_add(8)).unwrap_or(u16::MAX),
+    };
+    header.emit(&mut out);
+    out.put(&ROUTER_ALERT);
+    let start = out.len();
+    out.put(&[MLD_V2_REPORT, 0, 0, 0, 0, 0]);
+    out.put_u16(u16::try_from(records.len()).unwrap_or(u16::MAX));
+    for (change, group) in records {
+        out.put(&[change.kind(), 0, 0, 0]);
+        out.put(&group.octets());
+    }
+    let pseudo = ends.pseudo_header(Proto::ICMPV6, message_len);
+    out.seal(start, start.saturating_add(2), pseudo);
+    out.into_bytes()
+}
+
+/// A hop-by-hop header with a router alert for MLD (RFC 2711), and padding.
+const ROUTER_ALERT: [u8; 8] = [Proto::ICMPV6.0, 0, 5, 2, 0, 0, 1, 0];
 
 /// A router's question to every host of the link what it listens to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -427,8 +517,7 @@ impl GeneralQuery {
             payload_len: MESSAGE_LEN.saturating_add(8),
         };
         header.emit(out);
-        // Router alert for MLD (RFC 2711), and padding.
-        out.put(&[Proto::ICMPV6.0, 0, 5, 2, 0, 0, 1, 0]);
+        out.put(&ROUTER_ALERT);
         let start = out.len();
         out.put(&[MLD_QUERY, 0, 0, 0]);
         out.put_u16(self.answer_ms);

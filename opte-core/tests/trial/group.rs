@@ -14,11 +14,11 @@ use opte_core::wire::{MacAddr, Vni};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-const GROUP: &str = "239.1.1.1";
-const GROUP6: &str = "ff0e::101";
+pub(super) const GROUP: &str = "239.1.1.1";
+pub(super) const GROUP6: &str = "ff0e::101";
 
 /// Guest `number` of host `host`, with everything allowed in.
-fn port(number: u8, vni: u32) -> String {
+pub(super) fn port(number: u8, vni: u32) -> String {
     format!(
         r#"
 [[port]]
@@ -33,7 +33,7 @@ rules = ["dir=in priority=100 action=allow protocols=udp"]
 }
 
 /// Host `host` on a segment with every other, and what it says of groups.
-fn setup(host: u8, multicast: &str, ports: &str) -> String {
+pub(super) fn setup(host: u8, multicast: &str, ports: &str) -> String {
     format!(
         r#"
 [underlay]
@@ -51,7 +51,7 @@ forward = [{{ underlay = "ff04::e001:101", hops = ["ff04::e001:101"] }},
     )
 }
 
-fn members(ports: &[&str]) -> String {
+pub(super) fn members(ports: &[&str]) -> String {
     let member = |port: &&str| {
         let one = |group| format!("{{ port = \"{port}\", group = \"{group}\" }}");
         format!("{}, {}", one(GROUP), one(GROUP6))
@@ -61,7 +61,7 @@ fn members(ports: &[&str]) -> String {
 }
 
 /// Three hosts with two guests each, g11 to g32, all of them members.
-fn fleet() -> [Sled; 3] {
+pub(super) fn fleet() -> [Sled; 3] {
     [1_u8, 2, 3].map(|host| {
         let (one, two) = (host * 10 + 1, host * 10 + 2);
         let names = [format!("g{one}"), format!("g{two}")];
@@ -73,12 +73,12 @@ fn fleet() -> [Sled; 3] {
     })
 }
 
-fn mac(number: u8) -> MacAddr {
+pub(super) fn mac(number: u8) -> MacAddr {
     MacAddr([0xa8, 0x40, 0x25, 0xf0, 0, number])
 }
 
 /// A flow from a guest to a group.
-fn to_group(number: u8, group: &str) -> Flow {
+pub(super) fn to_group(number: u8, group: &str) -> Flow {
     let group: IpAddr = group.parse().unwrap();
     let (from, to) = match group {
         IpAddr::V4(_) => (format!("10.0.0.{number}:5000"), format!("{group}:6000")),
@@ -95,7 +95,7 @@ fn to_group(number: u8, group: &str) -> Flow {
 /// Hands what is on each host's wire to all the others, as a segment does,
 /// until all is quiet. How many frames were on the segment, and what reached
 /// guests, by host.
-fn segment(sleds: &[Sled]) -> (usize, Vec<(usize, Vec<u8>)>) {
+pub(super) fn segment(sleds: &[Sled]) -> (usize, Vec<(usize, Vec<u8>)>) {
     let (mut on_wire, mut delivered) = (0, Vec::new());
     for _ in 0..1_000 {
         let sent = sleds.iter().enumerate().find_map(|(at, sled)| {
@@ -115,7 +115,7 @@ fn segment(sleds: &[Sled]) -> (usize, Vec<(usize, Vec<u8>)>) {
     panic!("the hosts never stop talking");
 }
 
-fn quiet(sleds: &[Sled]) {
+pub(super) fn quiet(sleds: &[Sled]) {
     sleds.iter().for_each(|sled| sled.wire.borrow_mut().clear());
 }
 
@@ -123,11 +123,11 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn dropped(result: &(Verdict, Sent)) -> Option<DropReason> {
+pub(super) fn dropped(result: &(Verdict, Sent)) -> Option<DropReason> {
     match result.0 {
         Verdict::Dropped(reason) => Some(reason),
         _ => None,
@@ -389,7 +389,7 @@ fn a_vpc_may_have_a_group_of_its_own() {
 }
 
 /// A frame with an IGMP message of a guest.
-fn igmp(number: u8, message: &[u8]) -> Vec<u8> {
+pub(super) fn igmp(number: u8, message: &[u8]) -> Vec<u8> {
     let mut flow = to_group(number, "224.0.0.22");
     flow.dst_mac = MacAddr::of_group(ip("224.0.0.22"));
     let mut frame = flow.ip(6, vec![0; 20], 16);
@@ -402,7 +402,7 @@ fn igmp(number: u8, message: &[u8]) -> Vec<u8> {
     frame
 }
 
-fn seal(bytes: &mut [u8], at: usize) {
+pub(super) fn seal(bytes: &mut [u8], at: usize) {
     bytes[at..at + 2].fill(0);
     let words = bytes
         .chunks(2)
@@ -413,7 +413,7 @@ fn seal(bytes: &mut [u8], at: usize) {
     bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
 }
 
-fn subs(sled: &Sled) -> Vec<McastSub> {
+pub(super) fn subs(sled: &Sled) -> Vec<McastSub> {
     match sled.command(Command::DumpMcastSubs(0)) {
         Ok(Response::McastSubs(page)) => page.entries,
         other => panic!("{other:?}"),

@@ -8,6 +8,8 @@ mod bounds;
 mod change;
 mod firewall;
 mod group;
+mod group_abuse;
+mod group_report;
 mod model;
 mod option;
 mod overlay;

@@ -9,6 +9,7 @@ use crate::port::Env;
 use crate::wire::geneve::Replication;
 use crate::wire::{MacAddr, Vni};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::net::Ipv6Addr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use lock_api::RawMutex;
@@ -32,7 +33,7 @@ pub(super) struct Member {
     pub(super) port: PortId,
     /// The port's MAC address: its number may be another port's by now.
     pub(super) mac: MacAddr,
-    pub(super) filter: Filter,
+    pub(super) filter: Arc<Filter>,
 }
 
 /// Somebody on the underlay who is to have a copy.

@@ -11,7 +11,8 @@
 //!               and exclude-mode interest in source-specific groups (RFC 4604
 //!               section 2.2).
 //!           E3  a guest sends [`REPORTS_PER_S`] reports, and
-//!               [`REPORTS_BURST`] at once.
+//!               [`REPORTS_BURST`] at once; each group that one changes
+//!               counts as another, for it costs as much as its members.
 
 use super::filter::Filter;
 use crate::Instant;
@@ -106,6 +107,8 @@ impl Listener {
         for record in records {
             self.take_one(&record, now, &mut outcome);
         }
+        let cost = u32::try_from(outcome.changed.len()).unwrap_or(u32::MAX);
+        self.credit = self.credit.saturating_sub(cost);
         outcome
     }
 

@@ -17,7 +17,9 @@
 //!                    port's inbound pipeline, to the guest
 //!           rx: `arrived_for_group` -> as above, but for the links
 //!           command -> tables -> `rebuild` -> what frames find
-//!           tick: queries to guests; memberships that they don't renew end
+//!           tick: queries to guests; memberships that they don't renew end;
+//!               underlay groups that bring something for members are made
+//!               known on the links (`underlay::listen`)
 //!
 //! Rules     G1  a frame that came to an underlay group is copied already: it
 //!               goes to members of this host and nowhere else. Only a frame
@@ -30,7 +32,7 @@
 //!           G3  one copy per link, whatever the number of next hops on it.
 //!           G4  frames take the lock of one shard for one look-up (`find`);
 //!               `tables` is for commands, guests' reports and the tick. Lock
-//!               order: the host's control, tables, shard.
+//!               order: the host's control, tables, then shard or heard.
 //!           G5  what a guest may make grow is bounded: groups per port,
 //!               sources per group. A copy is made in the frame's own buffer.
 //!
@@ -64,9 +66,10 @@ mod table;
 use crate::keyed::Keyed;
 use crate::wire::Vni;
 use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::{AtomicU32, Ordering};
 use group::Group;
 use hashbrown::HashMap;
@@ -86,6 +89,30 @@ pub(crate) struct Multicast<R> {
     vni: AtomicU32,
     shards: Box<[Mutex<R, Shard>]>,
     tables: Mutex<R, Tables>,
+    heard: Mutex<R, Heard>,
+}
+
+/// Which underlay groups bring frames that somebody here hears.
+#[derive(Debug, Default)]
+struct Heard {
+    carriers: BTreeMap<(Vni, IpAddr), Ipv6Addr>,
+    changed: bool,
+}
+
+impl Heard {
+    fn set(&mut self, key: (Vni, IpAddr), carrier: Option<Ipv6Addr>) {
+        let old = match carrier {
+            Some(carrier) => self.carriers.insert(key, carrier),
+            None => self.carriers.remove(&key),
+        };
+        self.changed |= old != carrier;
+    }
+
+    /// All of them, when they are others than the last time.
+    fn news(&mut self) -> Option<BTreeSet<Ipv6Addr>> {
+        let changed = core::mem::take(&mut self.changed);
+        changed.then(|| self.carriers.values().copied().collect())
+    }
 }
 
 impl<R: RawMutex> Multicast<R> {
@@ -100,6 +127,7 @@ impl<R: RawMutex> Multicast<R> {
                 .map(|_| Mutex::new(Shard::with_hasher(key)))
                 .collect(),
             tables: Mutex::new(tables),
+            heard: Mutex::new(Heard::default()),
         }
     }
 
@@ -129,6 +157,9 @@ impl<R: RawMutex> Multicast<R> {
         for vni in [Some(vni), Some(tables.vni).filter(|fleet| *fleet != vni)] {
             let Some(vni) = vni else { continue };
             let built = tables.build(vni, group).map(Arc::new);
+            let heard = built.as_ref().filter(|built| !built.members.is_empty());
+            let carrier = heard.map(|built| built.underlay);
+            self.heard.lock().set((vni, *group), carrier);
             let Some(shard) = self.shard(vni, group) else {
                 continue;
             };

@@ -64,6 +64,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// didn't renew. Leaves it to the next tick when a command is at it.
     pub(in crate::host) fn tick_multicast(&self, env: &Env<'_, R, O>, out: &mut impl Output) {
         let woken = self.multicast.wake(env.now);
+        let news = self.multicast.heard.lock().news();
+        if let Some(groups) = news {
+            self.underlay.listen(groups, env.now);
+        }
         for (id, group) in woken.changed {
             if let Some(port) = env.view.port(id) {
                 self.member_changed(id, port.vni, group);

@@ -13,6 +13,7 @@ use crate::api::{
 use crate::limits::{M2P_MAX, MCAST_FORWARD_MAX, PORT_GROUPS_MAX};
 use crate::wire::{MacAddr, Vni};
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -35,6 +36,9 @@ pub(super) struct Tables {
 struct Membership {
     operator: Option<Filter>,
     guest: Option<Filter>,
+    /// What both hear together. Made when one changes: a group is rebuilt
+    /// for every member's changes.
+    heard: Option<Arc<Filter>>,
 }
 
 /// A port with memberships, or whose guest may have some.
@@ -74,7 +78,7 @@ impl Tables {
             (self.network(station.vni, group) == vni).then_some(Member {
                 port,
                 mac: station.mac,
-                filter: membership.filter()?,
+                filter: Arc::clone(membership.heard.as_ref()?),
             })
         });
         Some(Group {
@@ -210,13 +214,18 @@ impl Tables {
             station.operator = station.operator.saturating_add(1);
         }
         let old = membership.operator.replace(filter);
+        membership.settle();
         Ok(old != membership.operator)
     }
 
     /// Takes a port out of a group that the operator put it in.
     pub(super) fn unsubscribe(&mut self, id: PortId, group: &IpAddr) -> bool {
         let membership = self.members.get_mut(&(*group, id));
-        let was_in = membership.is_some_and(|membership| membership.operator.take().is_some());
+        let was_in = membership.is_some_and(|membership| {
+            let was_in = membership.operator.take().is_some();
+            membership.settle();
+            was_in
+        });
         if was_in && let Some(station) = self.stations.get_mut(&id) {
             station.operator = station.operator.saturating_sub(1);
         }
@@ -257,6 +266,7 @@ impl Tables {
         for group in &left {
             if let Some(membership) = self.members.get_mut(&(*group, id)) {
                 membership.guest = None;
+                membership.settle();
             }
             self.tidy(group, id);
         }
@@ -268,7 +278,9 @@ impl Tables {
         for group in groups {
             let listener = self.stations.get(&id).and_then(|s| s.listener.as_ref());
             let filter = listener.and_then(|listener| listener.filter(group));
-            self.members.entry((*group, id)).or_default().guest = filter;
+            let membership = self.members.entry((*group, id)).or_default();
+            membership.guest = filter;
+            membership.settle();
             self.tidy(group, id);
         }
     }
@@ -388,11 +400,12 @@ impl Tables {
 }
 
 impl Membership {
-    /// What is heard by all who asked.
-    fn filter(&self) -> Option<Filter> {
-        match (&self.operator, &self.guest) {
+    /// Brings what is heard in line with who asked for what.
+    fn settle(&mut self) {
+        let heard = match (&self.operator, &self.guest) {
             (Some(operator), Some(guest)) => Some(operator.union(guest)),
             (one, other) => one.as_ref().or(other.as_ref()).cloned(),
-        }
+        };
+        self.heard = heard.map(Arc::new);
     }
 }

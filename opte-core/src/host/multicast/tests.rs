@@ -176,6 +176,7 @@ fn a_guest_cannot_fill_more_than_its_part() {
     let (mut listener, now) = (Listener::default(), Instant::from_millis(1));
     let many: Vec<IpAddr> = (0..200).map(source).collect();
     let many = bytes(&many);
+    let one = bytes(&[source(1)]);
     for n in 0..200 {
         let record = Record::new(Change::Allow, group(n), &many);
         assert!(listener.take([record].into_iter(), now).full);
@@ -188,13 +189,20 @@ fn a_guest_cannot_fill_more_than_its_part() {
         assert_eq!(sources.len(), MCAST_SOURCES_MAX);
     }
     // Reports have a rate: a burst, and then so many a second.
-    let mut taken = 0;
+    let (mut listener, mut taken) = (Listener::default(), 0);
     while listener.may_report(now) {
         taken += 1;
     }
     assert_eq!(taken, 512);
     let later = now.plus_millis(500);
     assert_eq!((0..100).filter(|_| listener.may_report(later)).count(), 32);
+    // A group that changes counts as a report.
+    let mut listener = Listener::default();
+    for n in 0..64 {
+        let record = Record::new(Change::Allow, group(n), &one);
+        listener.take([record].into_iter(), now);
+    }
+    assert_eq!((0..600).filter(|_| listener.may_report(now)).count(), 448);
 }
 
 #[test]

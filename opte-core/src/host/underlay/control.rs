@@ -10,6 +10,7 @@
 //!               the chosen one answers again they move back.
 //!           M2  frames and events go to the outbox, never out.
 
+use super::listen::Listener;
 use super::neighbour::{Neighbour, Neighbours};
 use super::path::{PathId, Template};
 use super::presence::Presence;
@@ -34,12 +35,14 @@ pub(super) struct Context<'u> {
 #[derive(Debug)]
 pub(super) struct Control {
     /// Secret of the choice between equal next hops.
-    key: u64,
+    pub(super) key: u64,
     pub(super) spec: Option<UnderlaySpec>,
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) routes: Routes,
     pub(super) neighbours: Neighbours,
     pub(super) paths: Table,
+    /// What is said of groups.
+    pub(super) listener: Listener,
 }
 
 impl Control {
@@ -51,6 +54,7 @@ impl Control {
             routes: Routes::default(),
             neighbours: Neighbours::new(),
             paths: Table::new(),
+            listener: Listener::default(),
         }
     }
 

@@ -237,6 +237,7 @@ fn a_query_is_a_message_of_its_own_protocol() {
         let (header, packet) = ethernet::Header::parse(&frame).unwrap();
         assert!(header.destination.is_multicast());
         let message = Message::parse(header.ethertype, packet);
-        assert_eq!(message, Ok(Message::Query), "{source}");
+        let asked = Message::Query { answer_ms: 10_000 };
+        assert_eq!(message, Ok(asked), "{source}");
     }
 }
