@@ -4,14 +4,14 @@ use super::{Ctx, Scenario};
 use crate::demo::rack::PLANS;
 use crate::lab::group::{Member, send};
 use crate::lab::rack::Plan;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "group",
     about: "multicast sockets on two sleds join, hear what they asked for, and leave again.",
-    programs: &[],
+    programs: &[("bridge", "iproute2"), ("ip", "iproute2")],
     run,
 };
 
@@ -34,6 +34,8 @@ forward = [
 
 const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 1, 1));
 const PORT: u16 = 6_000;
+/// Frames that are sent, each of which is on the underlay once.
+const SENT: usize = 11;
 /// How long something may take to arrive, and what nobody sends is waited for.
 const ARRIVAL: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(300);
@@ -49,17 +51,40 @@ fn run(ctx: &mut Ctx) -> Result<()> {
         .map(|(plan, setup)| Plan { setup, ..*plan })
         .collect();
     ctx.build(&plans)?;
+    // A switch that asks who listens, and sends groups to nobody else.
+    ctx.run(
+        "fabric",
+        "ip addr add fe80::5/64 dev fabric nodad && ip link set fabric type bridge \
+         mcast_startup_query_interval 100 mcast_query_response_interval 100 mcast_querier 1",
+    )?;
     ctx.give_addresses()?;
     for (guest, sled) in GUESTS {
         ctx.opteadm(sled, &["set-mcast-listen", "-p", guest, "on"])?;
         let rule = "dir=in priority=50 action=allow protocols=udp ports=6000";
         ctx.opteadm(sled, &["add-fw-rule", "-p", guest, rule])?;
     }
-    everybody_hears(ctx)?;
-    only_one_source(ctx)?;
+    for sled in ["sled-a", "sled-b"] {
+        ctx.wait(&format!("the switch knows {sled}"), |ctx| {
+            let known = heard_by_switch(ctx, sled, "ff02::1:ff")?;
+            Ok(known.then_some(()))
+        })?;
+    }
+    let before = inbound(ctx)?;
+    for ipv6 in [false, true] {
+        everybody_hears(ctx, ipv6)?;
+        only_one_source(ctx, ipv6)?;
+    }
     the_operator_decides(ctx)?;
+    ensure!(
+        inbound(ctx)? == before,
+        "g1, which joined nothing, was sent something"
+    );
     let copies = ctx.underlay("geneve.vni == 77", &["eth.dst", "ipv6.dst"])?;
-    ensure!(!copies.is_empty(), "no copy was on the underlay");
+    ensure!(
+        copies.len() == SENT,
+        "{} copies of {SENT} frames",
+        copies.len()
+    );
     for copy in copies {
         // Outer and inner addresses, in this order.
         let outer = copy
@@ -75,44 +100,46 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     Ok(())
 }
 
-/// Members on both sleds hear a sender once, in both families; and when they
-/// are gone, so is their membership.
-fn everybody_hears(ctx: &mut Ctx) -> Result<()> {
-    for ipv6 in [false, true] {
-        let group = SocketAddr::new(group(ipv6)?, PORT);
-        let members = [join(ctx, "g2", group, None)?, join(ctx, "g3", group, None)?];
-        for sender in ["g1", "g2"] {
-            let from = tell(ctx, sender, group)?;
-            for (name, member) in ["g2", "g3"].into_iter().zip(&members) {
-                let heard = member.hear(ARRIVAL)?;
-                let heard = heard.with_context(|| format!("{name} doesn't hear {sender}"))?;
-                ensure!(heard == (sender.into(), from), "{name} hears {heard:?}");
-                let again = member.hear(SILENCE)?;
-                ensure!(again.is_none(), "{name} hears it again: {again:?}");
-            }
+/// Members on both sleds hear a sender once; and when they are gone, so is
+/// their membership, at the switch too.
+fn everybody_hears(ctx: &mut Ctx, ipv6: bool) -> Result<()> {
+    let group = SocketAddr::new(group(ipv6)?, PORT);
+    let members = [join(ctx, "g2", group, None)?, join(ctx, "g3", group, None)?];
+    for sender in ["g1", "g2"] {
+        let from = tell(ctx, sender, group)?;
+        for (name, member) in ["g2", "g3"].into_iter().zip(&members) {
+            let heard = member.hear(ARRIVAL)?;
+            let heard = heard.with_context(|| format!("{name} doesn't hear {sender}"))?;
+            ensure!(heard == (sender.into(), from), "{name} hears {heard:?}");
+            let again = member.hear(SILENCE)?;
+            ensure!(again.is_none(), "{name} hears it again: {again:?}");
         }
-        drop(members);
-        for (guest, sled) in [("g2", "sled-a"), ("g3", "sled-b")] {
-            ctx.wait(&format!("{guest} has left {}", group.ip()), |ctx| {
-                let subs = subscriptions(ctx, sled, guest, group.ip())?;
-                Ok(subs.is_empty().then_some(()))
-            })?;
-        }
+    }
+    for sled in ["sled-a", "sled-b"] {
+        switch_hears(ctx, sled, ipv6, true)?;
+    }
+    drop(members);
+    for (guest, sled) in [("g2", "sled-a"), ("g3", "sled-b")] {
+        ctx.wait(&format!("{guest} has left {}", group.ip()), |ctx| {
+            let subs = subscriptions(ctx, sled, guest, group.ip())?;
+            Ok(subs.is_empty().then_some(()))
+        })?;
+        switch_hears(ctx, sled, ipv6, false)?;
     }
     Ok(())
 }
 
 /// A member for one source hears that one only, and the engine knows it.
-fn only_one_source(ctx: &mut Ctx) -> Result<()> {
-    let group = SocketAddr::new(GROUP_V4, PORT);
-    let IpAddr::V4(source) = ctx.tenant("g2")?.address(false)? else {
-        bail!("g2 has no IPv4 address");
-    };
+fn only_one_source(ctx: &mut Ctx, ipv6: bool) -> Result<()> {
+    let group = SocketAddr::new(group(ipv6)?, PORT);
+    let source = ctx.tenant("g2")?.address(ipv6)?;
     let member = join(ctx, "g3", group, Some(source))?;
     ctx.wait("sled-b knows the source", |ctx| {
         let subs = subscriptions(ctx, "sled-b", "g3", group.ip())?;
-        Ok(subs.contains("include=10.0.0.12").then_some(()))
+        let filter = format!("include={source}").replace(':', "\\:");
+        Ok(subs.contains(&filter).then_some(()))
     })?;
+    switch_hears(ctx, "sled-b", ipv6, true)?;
     tell(ctx, "g1", group)?;
     let from = tell(ctx, "g2", group)?;
     let heard = member.hear(ARRIVAL)?;
@@ -138,6 +165,7 @@ fn the_operator_decides(ctx: &mut Ctx) -> Result<()> {
             "exclude=10.0.0.12",
         ],
     )?;
+    switch_hears(ctx, "sled-b", false, true)?;
     tell(ctx, "g2", group)?;
     let from = tell(ctx, "g1", group)?;
     let heard = member.hear(ARRIVAL)?;
@@ -150,7 +178,7 @@ fn group(ipv6: bool) -> Result<IpAddr> {
 }
 
 /// Has a guest join a group, and waits until its sled has heard of it.
-fn join(ctx: &mut Ctx, guest: &str, group: SocketAddr, source: Option<Ipv4Addr>) -> Result<Member> {
+fn join(ctx: &mut Ctx, guest: &str, group: SocketAddr, source: Option<IpAddr>) -> Result<Member> {
     println!("{guest} joins {group}");
     let member = Member::join(&ctx.tenant(guest)?.guest.namespace, guest, group, source)?;
     let sled = GUESTS.iter().find(|(name, _)| *name == guest);
@@ -178,4 +206,29 @@ fn subscriptions(ctx: &Ctx, sled: &str, guest: &str, group: IpAddr) -> Result<St
     let line = format!("{guest}:{}:", group.to_string().replace(':', "\\:"));
     let ours = all.lines().filter(|l| l.starts_with(&line));
     Ok(ours.collect::<Vec<_>>().join("\n"))
+}
+
+/// Waits until the switch sends frames for the underlay group to a sled, or no
+/// longer does.
+fn switch_hears(ctx: &mut Ctx, sled: &str, ipv6: bool, wanted: bool) -> Result<()> {
+    let group = if ipv6 { "ff04::101" } else { "ff04::e001:101" };
+    let what = format!("the switch has {sled} in {group}: {wanted}");
+    ctx.wait(&what, |ctx| {
+        let known = heard_by_switch(ctx, sled, group)?;
+        Ok((known == wanted).then_some(()))
+    })
+}
+
+/// Whether the switch knows that a sled listens to a group that starts so.
+fn heard_by_switch(ctx: &mut Ctx, sled: &str, group: &str) -> Result<bool> {
+    let all = ctx.run("fabric", "bridge mdb show dev fabric")?;
+    let entry = format!("port {sled} grp {group}");
+    Ok(all.lines().any(|line| line.contains(&entry)))
+}
+
+/// What went through g1's port towards it.
+fn inbound(ctx: &Ctx) -> Result<String> {
+    let stats = ctx.opteadm("sled-a", &["stats", "-p", "g1"])?;
+    let packets = stats.lines().find(|line| line.contains("in_packets"));
+    Ok(packets.unwrap_or_default().to_owned())
 }
