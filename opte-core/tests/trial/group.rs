@@ -436,11 +436,8 @@ fn a_guest_joins_and_leaves_where_it_may() {
     let sled = Sled::with(1, &setup(1, "", &ports));
     let join = igmp(12, &[0x22, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 239, 1, 1, 1]);
     let got = sled.tx("g12", &join);
-    assert_eq!(
-        dropped(&got),
-        Some(DropReason::MembershipNotHeard),
-        "not allowed"
-    );
+    let not_heard = Some(DropReason::MembershipNotHeard);
+    assert_eq!(dropped(&got), not_heard, "not allowed");
     sled.command(Command::SetMcastListen(name("g12"), true))
         .unwrap();
     let asked = queries(&sled.advance(100));
@@ -497,10 +494,7 @@ fn a_guest_joins_and_leaves_where_it_may() {
     }
     sled.command(Command::SetMcastListen(name("g12"), false))
         .unwrap();
-    assert_eq!(
-        dropped(&sled.tx("g12", &join)),
-        Some(DropReason::MembershipNotHeard)
-    );
+    assert_eq!(dropped(&sled.tx("g12", &join)), not_heard);
 }
 
 #[test]

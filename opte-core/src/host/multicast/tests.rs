@@ -1,3 +1,5 @@
+//! What a guest's reports come to, against a model of a host's side of IGMP.
+
 use super::filter::Filter;
 use super::listener::Listener;
 use crate::Instant;

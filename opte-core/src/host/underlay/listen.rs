@@ -99,7 +99,8 @@ impl Control {
         let Some(link) = self.links.get_mut(&link) else {
             return;
         };
-        let wait = key.hash((cx.now, link.device.mac)) % u64::from(answer_ms).max(1);
+        let wait = key.hash((cx.now, link.device.mac));
+        let wait = wait.checked_rem(u64::from(answer_ms)).unwrap_or(0);
         let mut due = cx.now.plus_millis(wait);
         if let Some(last) = link.answer.last {
             due = due.max(last.plus_millis(AGAIN_MS));

@@ -1,3 +1,5 @@
+//! IGMP and MLD, well-formed and not.
+
 use super::*;
 use crate::wire::checksum::Sum;
 use crate::wire::testing::{Rng, refuses_truncation, survives_anything};
