@@ -291,6 +291,15 @@ impl Connection {
         refuse(is_clear && !sender.may_send(segment.seq, receiver))
     }
 
+    /// Whether a segment that begins at `sequence` may be on its way `dir`: in
+    /// the window, or sent again from before.
+    #[must_use]
+    pub fn may_be_under_way(&self, sequence: u32, dir: Direction) -> bool {
+        let mut connection = *self;
+        let (sender, receiver) = connection.sides(dir);
+        !sender.has(Side::SYN) || sender.may_send(sequence, receiver)
+    }
+
     /// The side that sends a segment, and the one that gets it.
     #[inline(always)]
     const fn sides(&mut self, dir: Direction) -> (&mut Side, &mut Side) {

@@ -64,7 +64,8 @@ impl<R: RawMutex> Port<R> {
     /// Replies to the guest go to `out`.
     ///
     /// All that a hit needs is in one piece of code; whatever is rarer is out
-    /// of its line.
+    /// of its line, and goes on from there by `carrier`, so that where a hit
+    /// goes stays in registers.
     #[inline(always)]
     pub(crate) fn process<O: Observer>(
         &self,
@@ -89,7 +90,7 @@ impl<R: RawMutex> Port<R> {
         let Lookup { hash, is_for_many } = match read {
             Ok(lookup) => *lookup,
             Err(Keyless::Headers(Reject::Fragment)) => {
-                return self.fragment(env, (dir, external), packet, frame, (carrier, out));
+                return Err(self.fragment(env, (dir, external), packet, frame, (carrier, out)));
             }
             Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
         };
@@ -99,23 +100,60 @@ impl<R: RawMutex> Port<R> {
             external,
             len,
         };
+        if is_for_many {
+            return Err(self.miss(env, &arrival, frame, (carrier, out), NoHit::Group));
+        }
         let mtu = self.mtu.load(Ordering::Relaxed);
-        let found = if is_for_many {
-            Err(NoHit::Group)
-        } else if u32::from(packet.ip_len) > mtu
+        if u32::from(packet.ip_len) > mtu
             && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
         {
-            self.look_closer(env, &arrival, hash, frame)
-        } else {
-            self.fast(env, &arrival, hash, frame)
-        };
-        match found {
+            return Err(self.take_care(env, &arrival, hash, frame, (carrier, out)));
+        }
+        match self.fast(env, &arrival, hash, frame) {
             Ok(onward) => {
                 counters.hits.add(1);
                 self.went_on(env, &arrival, frame, Path::Hit);
                 Ok(onward)
             }
-            Err(why) => self.missed(env, &arrival, frame, (carrier, out), why),
+            Err(why) => Err(self.miss(env, &arrival, frame, (carrier, out), why)),
+        }
+    }
+
+    /// A packet whose flow has no answer, to its end.
+    #[inline(never)]
+    fn miss<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+        why: NoHit,
+    ) -> Verdict {
+        let went = self.missed(env, arrival, frame, (carrier, &mut *out), why);
+        self.pass_on(
+            env,
+            (arrival.dir, arrival.packet),
+            frame,
+            went,
+            (carrier, out),
+        )
+    }
+
+    /// Sends a frame on that didn't take the cached path, if it goes on.
+    pub(super) fn pass_on<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        (dir, packet): (Direction, &Packet),
+        frame: &mut impl Frame,
+        went: Result<Onward, Verdict>,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Verdict {
+        match (went, dir) {
+            (Err(verdict), _) => verdict,
+            (Ok(_), Direction::In) => Verdict::Port(self.id),
+            (Ok(onward), Direction::Out) => {
+                carrier.send_on(env, self, (frame, packet), onward, out)
+            }
         }
     }
 
@@ -203,6 +241,17 @@ impl<R: RawMutex> Port<R> {
         let dir = arrival.dir;
         let key = Some(&arrival.packet.tuple);
         let counters = self.stats.lane(env.lane).dir(dir);
+        let why = match why {
+            NoHit::Uncommon => match self.uncommon(env, arrival, frame) {
+                Ok(onward) => {
+                    counters.hits.add(1);
+                    self.went_on(env, arrival, frame, Path::Hit);
+                    return Ok(onward);
+                }
+                Err(why) => why,
+            },
+            why => why,
+        };
         let decided = match why {
             NoHit::TooBig => {
                 let mtu = self.policy().spec.mtu;
@@ -221,7 +270,8 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss | NoHit::Expired => {
+            // The last of them is over with.
+            NoHit::Miss | NoHit::Expired | NoHit::Uncommon => {
                 match self.hairpin(env, dir, frame.head(), Some(arrival.packet)) {
                     Ok(None) if matches!(why, NoHit::Expired) => {
                         Err(DropReason::TtlExceeded.into())
