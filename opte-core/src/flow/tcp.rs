@@ -142,13 +142,18 @@ impl Connection {
             return false;
         }
         let (sender, receiver) = self.sides(dir);
-        if segment.seq.wrapping_sub(sender.una) > sender.flight()
+        let (start, flight) = (segment.seq.wrapping_sub(sender.una), sender.flight());
+        if start > flight
             || segment.ack.wrapping_sub(receiver.una) > receiver.flight()
             || units(segment.window) > sender.window
         {
             return false;
         }
-        sender.end = later(sender.end, segment.seq.wrapping_add(segment.len));
+        // Counted from what is acknowledged, where nothing wraps.
+        let end = start.wrapping_add(segment.len);
+        if end > flight {
+            sender.end = sender.una.wrapping_add(end);
+        }
         receiver.una = segment.ack;
         true
     }
