@@ -75,7 +75,7 @@ impl<R: RawMutex> Port<R> {
 
     /// The same for a packet that may change its flow's state: rare, and so
     /// it is looked up once more rather than in the hit's way.
-    pub(super) fn uncommon<O: Observer>(
+    pub(super) fn step<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,

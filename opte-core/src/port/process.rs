@@ -228,9 +228,31 @@ impl<R: RawMutex> Port<R> {
         self.conclude(env, dir, None, Path::None, result, out)
     }
 
-    /// What to do with a packet whose flow has no answer.
+    /// What to do with a packet that is no hit at once.
     #[inline(never)]
     pub(super) fn missed<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
+        mut why: NoHit,
+    ) -> Result<Onward, Verdict> {
+        if matches!(why, NoHit::Uncommon) {
+            match self.step(env, arrival, frame) {
+                Ok(onward) => {
+                    self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
+                    self.went_on(env, arrival, frame, Path::Hit);
+                    return Ok(onward);
+                }
+                Err(other) => why = other,
+            }
+        }
+        self.unanswered(env, arrival, frame, answers, why)
+    }
+
+    /// What to do with a packet whose flow has no answer.
+    fn unanswered<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -241,17 +263,6 @@ impl<R: RawMutex> Port<R> {
         let dir = arrival.dir;
         let key = Some(&arrival.packet.tuple);
         let counters = self.stats.lane(env.lane).dir(dir);
-        let why = match why {
-            NoHit::Uncommon => match self.uncommon(env, arrival, frame) {
-                Ok(onward) => {
-                    counters.hits.add(1);
-                    self.went_on(env, arrival, frame, Path::Hit);
-                    return Ok(onward);
-                }
-                Err(why) => why,
-            },
-            why => why,
-        };
         let decided = match why {
             NoHit::TooBig => {
                 let mtu = self.policy().spec.mtu;
