@@ -193,10 +193,22 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         let way = (Direction::Out, false);
-        let onward = match port.process(env, way, (read, packet), frame, (self, out)) {
-            Ok(onward) => onward,
-            Err(verdict) => return verdict,
-        };
+        match port.process(env, way, (read, packet), frame, (self, out)) {
+            Ok(onward) => self.go_on(env, port, (frame, packet), onward, out),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Takes a guest's frame, edited already, from its port to where it goes.
+    #[inline(always)]
+    fn go_on(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet): (&mut impl Frame, &Packet),
+        onward: Onward,
+        out: &mut impl Output,
+    ) -> Verdict {
         let sent = match onward.to {
             Some(Next::Path(path, vni)) => {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)

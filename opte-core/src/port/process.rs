@@ -71,7 +71,8 @@ impl<R: RawMutex> Port<R> {
     /// Replies to the guest go to `out`.
     ///
     /// All that a hit needs is in one piece of code; whatever is rarer is out
-    /// of its line.
+    /// of its line, and goes on from there by `carrier`, so that where a hit
+    /// goes stays in registers.
     #[inline(always)]
     pub(crate) fn process<O: Observer>(
         &self,
@@ -96,7 +97,7 @@ impl<R: RawMutex> Port<R> {
         let Lookup { hash, is_for_many } = match read {
             Ok(lookup) => *lookup,
             Err(Keyless::Headers(Reject::Fragment)) => {
-                return self.fragment(env, (dir, external), packet, frame, (carrier, out));
+                return Err(self.fragment(env, (dir, external), packet, frame, (carrier, out)));
             }
             Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
         };
@@ -106,23 +107,60 @@ impl<R: RawMutex> Port<R> {
             external,
             len,
         };
+        if is_for_many {
+            return Err(self.miss(env, &arrival, frame, (carrier, out), NoHit::Group));
+        }
         let mtu = self.mtu.load(Ordering::Relaxed);
-        let found = if is_for_many {
-            Err(NoHit::Group)
-        } else if u32::from(packet.ip_len) > mtu
+        if u32::from(packet.ip_len) > mtu
             && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
         {
-            self.look_closer(env, &arrival, hash, frame)
-        } else {
-            self.fast(env, &arrival, hash, frame)
-        };
-        match found {
+            return Err(self.take_care(env, &arrival, hash, frame, (carrier, out)));
+        }
+        match self.fast(env, &arrival, hash, frame) {
             Ok(onward) => {
                 counters.hits.add(1);
                 self.went_on(env, &arrival, frame, Path::Hit);
                 Ok(onward)
             }
-            Err(why) => self.missed(env, &arrival, frame, (carrier, out), why),
+            Err(why) => Err(self.miss(env, &arrival, frame, (carrier, out), why)),
+        }
+    }
+
+    /// A packet whose flow has no answer, to its end.
+    #[inline(never)]
+    fn miss<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+        why: NoHit,
+    ) -> Verdict {
+        let went = self.missed(env, arrival, frame, (carrier, &mut *out), why);
+        self.pass_on(
+            env,
+            (arrival.dir, arrival.packet),
+            frame,
+            went,
+            (carrier, out),
+        )
+    }
+
+    /// Sends a frame on that didn't take the cached path, if it goes on.
+    pub(super) fn pass_on<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        (dir, packet): (Direction, &Packet),
+        frame: &mut impl Frame,
+        went: Result<Onward, Verdict>,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Verdict {
+        match (went, dir) {
+            (Err(verdict), _) => verdict,
+            (Ok(_), Direction::In) => Verdict::Port(self.id),
+            (Ok(onward), Direction::Out) => {
+                carrier.send_on(env, self, (frame, packet), onward, out)
+            }
         }
     }
 
@@ -197,9 +235,31 @@ impl<R: RawMutex> Port<R> {
         self.conclude(env, dir, None, Path::None, result, out)
     }
 
-    /// What to do with a packet whose flow has no answer.
+    /// What to do with a packet that is no hit at once.
     #[inline(never)]
     pub(super) fn missed<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
+        mut why: NoHit,
+    ) -> Result<Onward, Verdict> {
+        if matches!(why, NoHit::Uncommon) {
+            match self.step(env, arrival, frame) {
+                Ok(onward) => {
+                    self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
+                    self.went_on(env, arrival, frame, Path::Hit);
+                    return Ok(onward);
+                }
+                Err(other) => why = other,
+            }
+        }
+        self.unanswered(env, arrival, frame, answers, why)
+    }
+
+    /// What to do with a packet whose flow has no answer.
+    fn unanswered<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -224,7 +284,8 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss | NoHit::Expired | NoHit::Group => {
+            // The last of them is over with.
+            NoHit::Miss | NoHit::Expired | NoHit::Uncommon | NoHit::Group => {
                 match self.hairpin(env, dir, frame.head(), Some(arrival.packet)) {
                     Ok(None) if matches!(why, NoHit::Group) => self.group(env, arrival, frame),
                     Ok(None) if matches!(why, NoHit::Expired) => {
