@@ -70,9 +70,8 @@ use crate::port::{Carrier, Dropped, Env, Onward, Port, Read};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
 use crate::verdict::{LinkId, Lost, Output, Verdict};
-use crate::wire::MacAddr;
-use crate::wire::outer::{self, Outer};
 use crate::wire::packet::Packet;
+use crate::wire::{MacAddr, outer};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -320,17 +319,18 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let len = frame.frame_len();
         let outer = match outer::parse(frame.head(), len) {
             Ok(Some(outer)) if self.underlay.is_ours(link, outer.mac, &outer.address) => outer,
-            Ok(other) => return Err(self.not_to_us(env, link, other, frame, out)),
+            Ok(_) => return Err(self.not_to_us(env, link, frame, out)),
             Err(reason) => return Err(self.refuse(env, Direction::In, reason)),
         };
         self.count_link(env.lane, link, Direction::In, len);
-        frame.pop(outer.len);
-        let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
+        let inner = frame.head().get(outer.len..).unwrap_or_default();
+        let Some((dst, _)) = crate::wire::packet::macs(inner) else {
             return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
         if dst.is_multicast() {
-            return Err(self.arrived_for_group(env, link, &outer, frame, out));
+            return Err(self.group_to_us(env, link, frame, out));
         }
+        frame.pop(outer.len);
         let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
             .view
@@ -401,11 +401,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         link: LinkId,
-        outer: Option<Outer>,
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
-        let to_group = outer.filter(|outer| {
+        // Read again, so that what usually comes needn't keep what it read.
+        let outer = outer::parse(frame.head(), frame.frame_len());
+        let to_group = outer.ok().flatten().filter(|outer| {
             is_underlay_group(&outer.address)
                 && outer.mac == MacAddr::of_group(outer.address.into())
                 && self.underlay.mtu(link).is_some()
@@ -414,8 +415,22 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return self.underlay_frame(env, link, frame, out);
         };
         self.count_link(env.lane, link, Direction::In, frame.frame_len());
-        frame.pop(outer.len);
         self.arrived_for_group(env, link, &outer, frame, out)
+    }
+
+    /// A frame for a group that was sent to the host's own address.
+    #[inline(never)]
+    fn group_to_us(
+        &self,
+        env: &Env<'_, R, O>,
+        link: LinkId,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
+        match outer::parse(frame.head(), frame.frame_len()) {
+            Ok(Some(outer)) => self.arrived_for_group(env, link, &outer, frame, out),
+            _ => self.refuse(env, Direction::In, DropReason::BadUnderlay),
+        }
     }
 
     /// A frame that belongs to the underlay itself, or to nobody.

@@ -115,7 +115,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
     }
 
-    /// Copies a frame from the underlay, whose outer headers are removed.
+    /// Copies a frame from the underlay, whose outer headers were read.
     #[inline(never)]
     pub(in crate::host) fn arrived_for_group(
         &self,
@@ -125,6 +125,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
+        frame.pop(outer.len);
         let read = packet::parse(frame.head(), frame.frame_len(), Direction::In);
         let result = match read {
             Ok(mut packet) => self.copy_arrived(env, link, outer, frame, &mut packet, out),
