@@ -24,6 +24,16 @@ impl<R: RawMutex, O: Observer> Carrier<R, O> for Host<R, O> {
         self.go_on(env, port, frame, onward, out)
     }
 
+    fn send_to_group(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet): (&mut impl Frame, &Packet),
+        out: &mut impl Output,
+    ) -> Verdict {
+        self.sent_to_group(env, port, frame, packet, out)
+    }
+
     #[inline(never)]
     fn carry(
         &self,
@@ -35,19 +45,17 @@ impl<R: RawMutex, O: Observer> Carrier<R, O> for Host<R, O> {
         out: &mut impl Output,
     ) {
         let sent = match onward.to {
-            Some(Next::Path(path, vni)) => {
+            Next::Path(path, vni) => {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
             }
-            Some(Next::Port(to)) => {
+            Next::Port(to) => {
                 let next_door = (port.id, PortId(to), false);
                 self.deliver_next_door(env, frame, next_door, &packet.tuple, (&Nowhere, out))
             }
-            Some(Next::Outside(to)) => {
+            Next::Outside(to) => {
                 let next_door = (port.id, PortId(to), true);
                 self.deliver_next_door(env, frame, next_door, &packet.tuple, (&Nowhere, out))
             }
-            // Nothing is said to a group, and no fragment for one is kept.
-            None => return,
         };
         match sent {
             Ok(Verdict::Link(link)) => out.to_link(link, frame.bytes()),
@@ -74,6 +82,16 @@ impl<R: RawMutex, O> Carrier<R, O> for Nowhere {
         _: &mut impl Output,
     ) -> Verdict {
         // Only what guests send goes on, and nothing of theirs comes here.
+        Verdict::Consumed
+    }
+
+    fn send_to_group(
+        &self,
+        _: &Env<'_, R, O>,
+        _: &Port<R>,
+        _: (&mut impl Frame, &Packet),
+        _: &mut impl Output,
+    ) -> Verdict {
         Verdict::Consumed
     }
 

@@ -209,18 +209,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         let sent = match onward.to {
-            Some(Next::Path(path, vni)) => {
+            Next::Path(path, vni) => {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
             }
-            Some(Next::Port(to)) => {
+            Next::Port(to) => {
                 let next_door = (port.id, PortId(to), false);
                 self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
             }
-            Some(Next::Outside(to)) => {
+            Next::Outside(to) => {
                 let next_door = (port.id, PortId(to), true);
                 self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
             }
-            None => return self.sent_to_group(env, port, frame, packet, out),
         };
         sent.unwrap_or_else(|reason| self.not_sent(env, port, (frame, packet, onward), reason, out))
     }
@@ -269,7 +268,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         match (reason, onward.to) {
             // Where the flow goes is no more: its next packet looks again.
             (DropReason::NoPort | DropReason::NoUnderlayRoute, _) => port.forget_way(&packet.tuple),
-            (DropReason::TooBig, Some(Next::Path(path, _))) => {
+            (DropReason::TooBig, Next::Path(path, _)) => {
                 if let Some(path) = self.underlay.path(path) {
                     port.too_big_for_path(env, frame, packet, path.mtu(), (self, out));
                 }
@@ -323,14 +322,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Err(reason) => return Err(self.refuse(env, Direction::In, reason)),
         };
         self.count_link(env.lane, link, Direction::In, len);
-        let inner = frame.head().get(outer.len..).unwrap_or_default();
-        let Some((dst, _)) = crate::wire::packet::macs(inner) else {
+        frame.pop(outer.len);
+        let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
             return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
         if dst.is_multicast() {
-            return Err(self.group_to_us(env, link, frame, out));
+            return Err(self.group_to_us(env, link, outer.len, frame, out));
         }
-        frame.pop(outer.len);
         let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
             .view
@@ -418,15 +416,18 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.arrived_for_group(env, link, &outer, frame, out)
     }
 
-    /// A frame for a group that was sent to the host's own address.
+    /// A frame for a group that was sent to the host's own address, less the
+    /// `outer_len` bytes of its outer headers, which are as they came.
     #[inline(never)]
     fn group_to_us(
         &self,
         env: &Env<'_, R, O>,
         link: LinkId,
+        outer_len: usize,
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
+        _ = frame.push(outer_len);
         match outer::parse(frame.head(), frame.frame_len()) {
             Ok(Some(outer)) => self.arrived_for_group(env, link, &outer, frame, out),
             _ => self.refuse(env, Direction::In, DropReason::BadUnderlay),

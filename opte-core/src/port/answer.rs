@@ -125,7 +125,7 @@ impl<R: RawMutex> Port<R> {
         let parsed = packet::parse(frame.bytes(), frame.bytes().len(), Direction::Out);
         if let Ok(packet) = parsed {
             let onward = Onward {
-                to: Some(forward.to),
+                to: forward.to,
                 source_port: forward.source_port,
             };
             carrier.carry(env, self, &mut frame, &packet, onward, out);

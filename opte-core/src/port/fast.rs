@@ -21,8 +21,6 @@ pub(super) enum NoHit {
     TooBig,
     /// It wasn't asked: the packet's hops are used up.
     Expired,
-    /// It wasn't asked: the packet is for more than one.
-    Group,
     /// It knows nothing.
     Miss,
     /// It knows the flow, whose inside key this is, but not what to do now.
@@ -36,23 +34,16 @@ pub(super) enum NoHit {
 /// Where a rewritten frame goes; outbound only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Onward {
-    /// None for a packet to a group: the host knows who is in it.
-    pub(crate) to: Option<Next>,
+    pub(crate) to: Next,
     /// UDP source port of the tunnel.
     pub(crate) source_port: u16,
 }
 
 impl Onward {
-    /// To the members of a group.
-    pub(super) const TO_GROUP: Self = Self {
-        to: None,
-        source_port: 0,
-    };
-
     #[inline(always)]
     pub(super) const fn of(flow: &Flow) -> Self {
         Self {
-            to: Some(flow.forward.to),
+            to: flow.forward.to,
             source_port: flow.forward.source_port,
         }
     }

@@ -61,7 +61,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 pub(crate) use fast::Onward;
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
-pub(crate) use process::{Keyless, Lookup, Read};
+pub(crate) use process::{Keyless, Read};
 
 /// A port.
 #[derive(Debug)]
@@ -113,6 +113,15 @@ pub(crate) trait Carrier<R: RawMutex, O> {
         port: &Port<R>,
         frame: (&mut impl Frame, &Packet),
         onward: Onward,
+        out: &mut impl Output,
+    ) -> Verdict;
+
+    /// Sends a guest's frame to the members of a group, which the host knows.
+    fn send_to_group(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: (&mut impl Frame, &Packet),
         out: &mut impl Output,
     ) -> Verdict;
 

@@ -44,16 +44,8 @@ pub(crate) type Read = Result<Lookup, Keyless>;
 pub(crate) struct Lookup {
     /// Of the key, in the port's flow table.
     pub(super) hash: u64,
-    /// Whether the frame is for a group.
+    /// Whether the guest's frame is for a group.
     is_for_many: bool,
-}
-
-impl Lookup {
-    /// Of a frame for a group, which the table isn't asked about.
-    pub(crate) const GROUP: Self = Self {
-        hash: 0,
-        is_for_many: true,
-    };
 }
 
 /// Why a frame has no flow key.
@@ -82,18 +74,8 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
         (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Onward, Verdict> {
-        let len = frame.frame_len();
+        let len = self.enter(env, dir, frame);
         let counters = self.stats.lane(env.lane).dir(dir);
-        counters.packets.add(1);
-        counters.bytes.add(u64::try_from(len).unwrap_or(0));
-        observe!(
-            env.observer,
-            PortProcessEntry {
-                port: self.id,
-                dir,
-                len: u32::try_from(len).unwrap_or(u32::MAX)
-            }
-        );
         let Lookup { hash, is_for_many } = match read {
             Ok(lookup) => *lookup,
             Err(Keyless::Headers(Reject::Fragment)) => {
@@ -108,7 +90,7 @@ impl<R: RawMutex> Port<R> {
             len,
         };
         if is_for_many {
-            return Err(self.miss(env, &arrival, frame, (carrier, out), NoHit::Group));
+            return Err(self.group(env, &arrival, frame, (carrier, out)));
         }
         let mtu = self.mtu.load(Ordering::Relaxed);
         if u32::from(packet.ip_len) > mtu
@@ -162,6 +144,29 @@ impl<R: RawMutex> Port<R> {
                 carrier.send_on(env, self, (frame, packet), onward, out)
             }
         }
+    }
+
+    /// Counts a frame that comes to the port; its length.
+    #[inline(always)]
+    pub(super) fn enter<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        dir: Direction,
+        frame: &impl Frame,
+    ) -> usize {
+        let len = frame.frame_len();
+        let counters = self.stats.lane(env.lane).dir(dir);
+        counters.packets.add(1);
+        counters.bytes.add(u64::try_from(len).unwrap_or(0));
+        observe!(
+            env.observer,
+            PortProcessEntry {
+                port: self.id,
+                dir,
+                len: u32::try_from(len).unwrap_or(u32::MAX)
+            }
+        );
+        len
     }
 
     /// Checks the MAC addresses and finds the flow key. `packet` is a place
@@ -285,9 +290,8 @@ impl<R: RawMutex> Port<R> {
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
             // The last of them is over with.
-            NoHit::Miss | NoHit::Expired | NoHit::Uncommon | NoHit::Group => {
+            NoHit::Miss | NoHit::Expired | NoHit::Uncommon => {
                 match self.hairpin(env, dir, frame.head(), Some(arrival.packet)) {
-                    Ok(None) if matches!(why, NoHit::Group) => self.group(env, arrival, frame),
                     Ok(None) if matches!(why, NoHit::Expired) => {
                         Err(DropReason::TtlExceeded.into())
                     }
@@ -378,7 +382,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// A frame that is the gateway's: answered, or dropped without an answer.
-    fn hairpinned<O>(
+    pub(super) fn hairpinned<O>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
@@ -389,7 +393,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin<O: Observer>(
+    pub(super) fn hairpin<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,

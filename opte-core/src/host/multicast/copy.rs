@@ -5,11 +5,11 @@ use crate::api::PortId;
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
 use crate::frame::Frame;
+use crate::host::Host;
 use crate::host::encap::{finish_checksum, put};
 use crate::host::underlay::PathId;
-use crate::host::{Entry, Host};
 use crate::limits::{ENCAP_LEN, MCAST_HOPS_MAX};
-use crate::port::{Dropped, Env, Lookup, Port};
+use crate::port::{Dropped, Env, Port};
 use crate::verdict::{LinkId, Output, Verdict};
 use crate::wire::MacAddr;
 use crate::wire::geneve::Replication;
@@ -107,8 +107,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let links = self.copy_to_links(env, &original, asked, frame, out, lost);
         // As its members see it.
         let packet = packet::parse(frame.head(), frame.frame_len(), Direction::In);
-        let members = packet
-            .is_ok_and(|mut packet| self.copy_to_members(env, &original, &mut packet, frame, out));
+        let members =
+            packet.is_ok_and(|packet| self.copy_to_members(env, &original, &packet, frame, out));
         match links || members {
             true => Ok(Verdict::Consumed),
             false => Err(refused(DropReason::NoMulticast)),
@@ -128,7 +128,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame.pop(outer.len);
         let read = packet::parse(frame.head(), frame.frame_len(), Direction::In);
         let result = match read {
-            Ok(mut packet) => self.copy_arrived(env, link, outer, frame, &mut packet, out),
+            Ok(packet) => self.copy_arrived(env, link, outer, frame, &packet, out),
             Err(Reject::Bad(reason)) => Err(reason),
             Err(Reject::Fragment) => Err(DropReason::Fragment),
             Err(Reject::Arp) => Err(DropReason::ArpNotAnswered),
@@ -145,10 +145,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         link: LinkId,
         outer: &Outer,
         frame: &mut impl Frame,
-        packet: &mut Packet,
+        packet: &Packet,
         out: &mut impl Output,
     ) -> Result<(), DropReason> {
-        let key = &{ packet.tuple };
+        let key = &packet.tuple;
         let (to, source) = (key.local_ip(), key.remote_ip());
         let (mac, sender) = packet::macs(frame.head()).ok_or(DropReason::Truncated)?;
         if !to.is_multicast() || mac != MacAddr::of_group(to) {
@@ -288,7 +288,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         original: &Original<'_>,
-        packet: &mut Packet,
+        packet: &Packet,
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> bool {
@@ -313,10 +313,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             );
             // In the fleet's network the sender's VPC isn't known.
             let external = original.external || port.vni != original.group.vni;
-            let entry = Entry { port, external };
-            let read = Ok(Lookup::GROUP);
-            let read = (&read, &mut *packet);
-            let verdict = Self::deliver(env, &entry, read, frame, (self, &mut *out));
+            let answers = (self, &mut *out);
+            let verdict = port.process_copy(env, external, packet, frame, answers);
             if let Verdict::Port(id) = verdict {
                 out.to_port(id, frame.head());
             }
