@@ -24,6 +24,16 @@ impl<R: RawMutex, O: Observer> Carrier<R, O> for Host<R, O> {
         self.go_on(env, port, frame, onward, out)
     }
 
+    fn send_to_group(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet): (&mut impl Frame, &Packet),
+        out: &mut impl Output,
+    ) -> Verdict {
+        self.sent_to_group(env, port, frame, packet, out)
+    }
+
     #[inline(never)]
     fn carry(
         &self,
@@ -72,6 +82,16 @@ impl<R: RawMutex, O> Carrier<R, O> for Nowhere {
         _: &mut impl Output,
     ) -> Verdict {
         // Only what guests send goes on, and nothing of theirs comes here.
+        Verdict::Consumed
+    }
+
+    fn send_to_group(
+        &self,
+        _: &Env<'_, R, O>,
+        _: &Port<R>,
+        _: (&mut impl Frame, &Packet),
+        _: &mut impl Output,
+    ) -> Verdict {
         Verdict::Consumed
     }
 

@@ -75,6 +75,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let env = self.env_of(&view, 0, now);
         self.touch(port);
         self.mappings.claim(port.id, &ExternalIps::default());
+        self.multicast.forget(port.id);
         port.table
             .clear(|_| true, |flow| port.ended(&env, flow, FlowEnd::Cleared));
         devices.close_port(port.id);

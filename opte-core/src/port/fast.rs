@@ -21,8 +21,6 @@ pub(super) enum NoHit {
     TooBig,
     /// It wasn't asked: the packet's hops are used up.
     Expired,
-    /// It wasn't asked: the packet is for more than one.
-    Group,
     /// It knows nothing.
     Miss,
     /// It knows the flow, whose inside key this is, but not what to do now.

@@ -32,6 +32,7 @@ pub(crate) mod decide;
 pub(crate) mod edit;
 mod fast;
 mod fragment;
+mod group;
 pub(crate) mod policy;
 mod process;
 mod related;
@@ -112,6 +113,15 @@ pub(crate) trait Carrier<R: RawMutex, O> {
         port: &Port<R>,
         frame: (&mut impl Frame, &Packet),
         onward: Onward,
+        out: &mut impl Output,
+    ) -> Verdict;
+
+    /// Sends a guest's frame to the members of a group, which the host knows.
+    fn send_to_group(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: (&mut impl Frame, &Packet),
         out: &mut impl Output,
     ) -> Verdict;
 

@@ -6,7 +6,6 @@ use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
-use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
 use crate::wire::notice::Notice;
@@ -75,18 +74,8 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
         (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Onward, Verdict> {
-        let len = frame.frame_len();
+        let len = self.enter(env, dir, frame);
         let counters = self.stats.lane(env.lane).dir(dir);
-        counters.packets.add(1);
-        counters.bytes.add(u64::try_from(len).unwrap_or(0));
-        observe!(
-            env.observer,
-            PortProcessEntry {
-                port: self.id,
-                dir,
-                len: u32::try_from(len).unwrap_or(u32::MAX)
-            }
-        );
         let Lookup { hash, is_for_many } = match read {
             Ok(lookup) => *lookup,
             Err(Keyless::Headers(Reject::Fragment)) => {
@@ -101,7 +90,7 @@ impl<R: RawMutex> Port<R> {
             len,
         };
         if is_for_many {
-            return Err(self.miss(env, &arrival, frame, (carrier, out), NoHit::Group));
+            return Err(self.group(env, &arrival, frame, (carrier, out)));
         }
         let mtu = self.mtu.load(Ordering::Relaxed);
         if u32::from(packet.ip_len) > mtu
@@ -157,6 +146,29 @@ impl<R: RawMutex> Port<R> {
         }
     }
 
+    /// Counts a frame that comes to the port; its length.
+    #[inline(always)]
+    pub(super) fn enter<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        dir: Direction,
+        frame: &impl Frame,
+    ) -> usize {
+        let len = frame.frame_len();
+        let counters = self.stats.lane(env.lane).dir(dir);
+        counters.packets.add(1);
+        counters.bytes.add(u64::try_from(len).unwrap_or(0));
+        observe!(
+            env.observer,
+            PortProcessEntry {
+                port: self.id,
+                dir,
+                len: u32::try_from(len).unwrap_or(u32::MAX)
+            }
+        );
+        len
+    }
+
     /// Checks the MAC addresses and finds the flow key. `packet` is a place
     /// that is there: each field is written once.
     #[inline(always)]
@@ -171,8 +183,8 @@ impl<R: RawMutex> Port<R> {
         })
     }
 
-    /// The guest sends from its own MAC address, and to the gateway. Whether
-    /// its frame is for a group. A frame for it was brought here by its
+    /// The guest sends from its own MAC address, and to the gateway or a group.
+    /// Whether it is a group. A frame for it was brought here by its
     /// destination address, which the host has looked up.
     #[inline(always)]
     fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
@@ -270,10 +282,6 @@ impl<R: RawMutex> Port<R> {
                 self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
-            }
-            NoHit::Group => {
-                let result = self.group(env, frame.head(), arrival.packet);
-                return Err(self.conclude(env, dir, key, Path::None, result, out));
             }
             NoHit::Refused(reason) => {
                 counters.hits.add(1);
@@ -374,7 +382,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// A frame that is the gateway's: answered, or dropped without an answer.
-    fn hairpinned<O>(
+    pub(super) fn hairpinned<O>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
@@ -384,30 +392,8 @@ impl<R: RawMutex> Port<R> {
         reply?.ok_or_else(|| DropReason::UnknownEthertype.into())
     }
 
-    /// A guest's frame for more than one. The gateway hears what is for it
-    /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
-    fn group<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        head: &[u8],
-        packet: &Packet,
-    ) -> Result<Vec<u8>, Dropped> {
-        match self.hairpin(env, Direction::Out, head, Some(packet)) {
-            Ok(None) => {
-                let is_group = gateway::is_group(&packet.tuple.remote_ip());
-                // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
-                let reason = match is_group {
-                    true => DropReason::NoMulticast,
-                    false => DropReason::BadDestinationMac,
-                };
-                Err(Dropped::by(LayerId::Gateway, reason))
-            }
-            reply => self.hairpinned(env, Direction::Out, reply),
-        }
-    }
-
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin<O: Observer>(
+    pub(super) fn hairpin<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
