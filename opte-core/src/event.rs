@@ -14,6 +14,7 @@ pub mod view;
 
 use crate::api::Name;
 use crate::flow::Tuple;
+use crate::wire::Vni;
 use crate::{Direction, DropReason, LayerId};
 use core::ffi::CStr;
 pub use raw::{ARGS_MAX, Arg, Raw};
@@ -531,6 +532,57 @@ macro_rules! each_probe {
             packet: &'a PacketView,
             /// The state before, as `flow::tcp::State` numbers it.
             old: u8,
+        },
+        /// A guest's frame for a group is about to be copied.
+        McastTx = mcast__tx "mcast-tx" {
+            /// The port.
+            port: &'a PortTag,
+            /// The network that the group is in.
+            vni: Vni,
+            /// The underlay group.
+            underlay: [u8; 16],
+            /// The flow key: the group is the remote end.
+            key: &'a Tuple,
+        },
+        /// A frame for a group came from the underlay.
+        McastRx = mcast__rx "mcast-rx" {
+            /// Number of the link.
+            link: u16,
+            /// The network that the group is in.
+            vni: Vni,
+            /// The underlay group.
+            underlay: [u8; 16],
+            /// The flow key: the group is the local end.
+            key: &'a Tuple,
+        },
+        /// A copy goes to a guest, if its port lets it pass.
+        McastDeliver = mcast__deliver "mcast-deliver" {
+            /// The port.
+            port: &'a PortTag,
+            /// The network that the group is in.
+            vni: Vni,
+            /// The group.
+            group: [u8; 16],
+            /// Who sent it.
+            source: [u8; 16],
+        },
+        /// A port joined a group, left it or hears other sources of it.
+        McastMember = mcast__member "mcast-member" {
+            /// The port.
+            port: &'a PortTag,
+            /// The group.
+            group: [u8; 16],
+            /// Whether it is a member now.
+            joined: bool,
+        },
+        /// A group has another underlay group, or other next hops.
+        McastMap = mcast__map "mcast-map" {
+            /// The network that the group is in.
+            vni: Vni,
+            /// The group.
+            group: [u8; 16],
+            /// The underlay group; none when the mapping is gone.
+            underlay: Option<[u8; 16]>,
         },
         }
     };

@@ -4,6 +4,7 @@ use super::view::{Ending, PacketView, PortTag};
 use super::{FlowEnd, Path, Stale};
 use crate::api::Name;
 use crate::flow::Tuple;
+use crate::wire::Vni;
 use crate::{Direction, DropReason, LayerId};
 use core::ffi::CStr;
 
@@ -55,6 +56,7 @@ integers! {
     u16 => "uint16_t", |value| value;
     u32 => "uint32_t", |value| value;
     u64 => "uint64_t", |value| value;
+    Vni => "uint32_t", |value| value.get();
     Direction => "uint8_t", |value| value.number();
     LayerId => "uint8_t", |value| value.number();
     Option<LayerId> => "uint8_t", |value| value.map_or(0, LayerId::number);
@@ -132,5 +134,13 @@ impl Raw for [u8; 16] {
 
     fn raw(&self) -> u64 {
         address(self)
+    }
+}
+
+impl Raw for Option<[u8; 16]> {
+    const C_TYPE: &'static str = "uint8_t *";
+
+    fn raw(&self) -> u64 {
+        self.as_ref().map_or(0, address)
     }
 }
