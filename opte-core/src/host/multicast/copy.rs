@@ -3,8 +3,8 @@
 use super::group::Group;
 use crate::api::PortId;
 use crate::event::{Observer, observe};
-use crate::flow::tuple::from_ip;
 use crate::flow::Tuple;
+use crate::flow::tuple::from_ip;
 use crate::frame::Frame;
 use crate::host::Host;
 use crate::host::encap::{finish_checksum, put};
