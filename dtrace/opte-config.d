@@ -2,7 +2,7 @@
  * Which changes of the configuration are made or refused?
  *
  * Usage:   opte-trace opte-config
- * Columns: PORT: what it was about; RESULT: ok or the error's code.
+ * Columns: PORT: what it was about; RESULT: ok or refused.
  * Sample:  dtrace/README
  */
 #pragma D option quiet

@@ -7,6 +7,11 @@
  */
 #pragma D option quiet
 
+dtrace:::BEGIN
+{
+	printf("Tracing... Hit Ctrl-C to end.\n");
+}
+
 PROV::tcp-connect-request
 {
 	start[((opte_packet_t *)arg1)->flow_id] = timestamp;

@@ -7,6 +7,11 @@
  */
 #pragma D option quiet
 
+dtrace:::BEGIN
+{
+	printf("Tracing... Hit Ctrl-C to end.\n");
+}
+
 PROV::ip-send,
 PROV::ip-receive
 {

@@ -37,11 +37,12 @@ mod lease;
 mod mtu;
 mod outside;
 mod play;
+mod probes;
 mod rules;
 mod trace;
 mod tunnel;
 
-pub(crate) use context::Ctx;
+pub(crate) use context::{Ctx, Unplayable};
 pub(crate) use play::{Args, check, run};
 
 use anyhow::Result;
@@ -58,6 +59,7 @@ const SCENARIOS: &[Scenario] = &[
     lease::SCENARIO,
     mtu::SCENARIO,
     outside::SCENARIO,
+    probes::SCENARIO,
     rules::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,

@@ -5,11 +5,13 @@ use super::{COMMON, SCENARIOS, Scenario};
 use crate::lab::sandbox::{self, Outcome as Sandbox};
 use crate::lab::tun;
 use crate::step::Outcome;
-use crate::{install, workspace};
+use crate::{install, tracer, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a scenario may take.
@@ -209,7 +211,13 @@ impl Stage {
             }
             command
         };
-        let ended = sandbox::run(again, LIMIT).context("can't run this program again")?;
+        let over = AtomicBool::new(false);
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| tracer::serve(&folder, &over));
+            let ended = sandbox::run(again, LIMIT).context("can't run this program again");
+            over.store(true, Ordering::Relaxed);
+            ended
+        })?;
         Ok(match ended {
             Sandbox::Ended(status) => self.end(scenario, status),
             Sandbox::TimedOut => {
