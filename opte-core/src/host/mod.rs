@@ -47,6 +47,7 @@ mod encap;
 mod lane;
 pub mod mapping;
 mod port_command;
+pub mod table;
 pub mod underlay;
 pub(crate) mod view;
 
