@@ -204,6 +204,8 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
             }
             NoHit::Group => {
+                // Without its end it is refused, whatever it is.
+                let _ = frame.gather();
                 let result = self.group(env, frame.head(), arrival.packet);
                 return Err(self.conclude(env, dir, key, Path::None, result, out));
             }
@@ -213,7 +215,7 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss => match self.hairpin(dir, frame.head(), Some(arrival.packet)) {
+            NoHit::Miss => match self.ask_gateway(dir, frame, arrival.packet) {
                 Ok(None) => self.slow(env, arrival, None, frame),
                 reply => {
                     let result = self.hairpinned(env, dir, reply);
@@ -229,6 +231,21 @@ impl<R: RawMutex> Port<R> {
             }
             Err(dropped) => Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out)),
         }
+    }
+
+    /// Has the gateway look at a frame; at all of it, when the head isn't enough.
+    fn ask_gateway(
+        &self,
+        dir: Direction,
+        frame: &mut impl Frame,
+        packet: &Packet,
+    ) -> Result<Option<Vec<u8>>, Dropped> {
+        let reply = self.hairpin(dir, frame.head(), Some(packet));
+        let is_whole = frame.head().len() == frame.frame_len();
+        if reply.is_ok() || is_whole || !frame.gather() {
+            return reply;
+        }
+        self.hairpin(dir, frame.head(), Some(packet))
     }
 
     /// Says that a frame goes on, as it is now.
