@@ -6,6 +6,8 @@ constants! { CONSTANTS:
     KM_SLEEP: c_int = 0;
     KM_NOSLEEP: c_int = 1;
     MUTEX_DRIVER: c_int = 4;
+    SEMA_DRIVER: c_int = 1;
+    TS_RUN: c_int = 2;
     BPRI_HI: c_uint = 3;
     CE_CONT: c_int = 0;
     CE_NOTE: c_int = 1;

@@ -14,6 +14,7 @@ unsafe extern "C" {
     // genunix and unix
     pub static mod_driverops: mod_ops;
     pub static max_ncpus: c_int;
+    pub static p0: proc_t;
 
     pub fn allocb(size: usize, pri: c_uint) -> *mut mblk_t;
     pub fn cmn_err(level: c_int, format: *const c_char, ...);
@@ -27,6 +28,15 @@ unsafe extern "C" {
         minor: minor_t,
         node_type: *const c_char,
         flag: c_int,
+    ) -> c_int;
+    pub fn ddi_prop_op(
+        dev: dev_t,
+        dip: *mut dev_info_t,
+        op: c_int,
+        flags: c_int,
+        name: *mut c_char,
+        value: caddr_t,
+        len: *mut c_int,
     ) -> c_int;
     pub fn ddi_periodic_add(
         func: unsafe extern "C" fn(*mut c_void),
@@ -65,6 +75,7 @@ unsafe extern "C" {
     pub fn mutex_enter(mp: *mut kmutex_t);
     pub fn mutex_exit(mp: *mut kmutex_t);
     pub fn mutex_init(mp: *mut kmutex_t, name: *mut c_char, kind: c_int, arg: *mut c_void);
+    pub fn mutex_owned(mp: *const kmutex_t) -> c_int;
     pub fn mutex_tryenter(mp: *mut kmutex_t) -> c_int;
     pub fn nochpoll(
         dev: dev_t,
@@ -78,7 +89,27 @@ unsafe extern "C" {
     pub fn panic(format: *const c_char, ...) -> !;
     pub fn random_get_pseudo_bytes(buf: *mut u8, len: usize) -> c_int;
     pub fn secpolicy_dl_config(cred: *const cred_t) -> c_int;
+    pub fn sema_destroy(sp: *mut ksema_t);
+    pub fn sema_init(
+        sp: *mut ksema_t,
+        value: u32,
+        name: *mut c_char,
+        kind: c_int,
+        arg: *mut c_void,
+    );
+    pub fn sema_p(sp: *mut ksema_t);
+    pub fn sema_v(sp: *mut ksema_t);
     pub fn servicing_interrupt() -> c_int;
+    pub fn thread_create(
+        stack: caddr_t,
+        size: usize,
+        start: unsafe extern "C" fn(*mut c_void),
+        arg: *mut c_void,
+        len: usize,
+        process: *const proc_t,
+        state: c_int,
+        pri: i16,
+    ) -> *mut kthread_t;
 
     // misc/mac
     pub fn mac_alloc(version: c_uint) -> *mut mac_register_t;

@@ -31,9 +31,11 @@ opaque! {
     cred_t
     dblk_rest
     dev_info_t
+    kthread_t
     mod_ops
     modinfo
     pollhead
+    proc_t
     queue_t
     streamtab
     uio_t
@@ -42,6 +44,9 @@ opaque! {
 structs! { LAYOUTS:
     kmutex_t = 8 align 8 {
         0 _opaque: [u64; 1],
+    }
+    ksema_t = 16 align 8 {
+        0 _opaque: [u64; 2],
     }
     mblk_t = 64 align 8 {
         0 b_next: *mut mblk_t,

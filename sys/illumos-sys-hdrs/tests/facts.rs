@@ -79,7 +79,8 @@ fn class_of_c(text: &str) -> Class {
     match text.trim_start_matches("const ").trim() {
         "" | "void" => Class::Nothing,
         "..." => Class::Rest,
-        "mac_rx_t"
+        "caddr_t"
+        | "mac_rx_t"
         | "mac_handle_t"
         | "mac_client_handle_t"
         | "mac_promisc_handle_t"
@@ -91,9 +92,11 @@ fn class_of_c(text: &str) -> Class {
         | "boolean_t"
         | "link_state_t"
         | "kmutex_type_t"
+        | "ksema_type_t"
         | "ddi_info_cmd_t"
-        | "mac_client_promisc_type_t" => Class::Signed(32),
-        "short" => Class::Signed(16),
+        | "mac_client_promisc_type_t"
+        | "ddi_prop_op_t" => Class::Signed(32),
+        "short" | "pri_t" => Class::Signed(16),
         "clock_t" | "hrtime_t" | "ssize_t" => Class::Signed(64),
         "uchar_t" | "uint8_t" => Class::Unsigned(8),
         "uint16_t" => Class::Unsigned(16),
@@ -198,7 +201,10 @@ fn functions_have_the_headers_names_and_parameters() {
     // The others are what compilers call by themselves.
     let others = facts.functions.keys().filter(|f| !declared.contains(*f));
     let others: Vec<_> = others.map(String::as_str).collect();
-    assert_eq!(others, ["bcmp", "memcmp", "memcpy", "memmove", "memset"]);
+    assert_eq!(
+        others,
+        ["bcmp", "memcmp", "memcpy", "memmove", "memset", "strlen"]
+    );
 }
 
 #[test]
