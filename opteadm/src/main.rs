@@ -23,6 +23,8 @@
 mod cell;
 mod cli;
 mod completion;
+#[cfg(any(target_os = "illumos", test))]
+mod datalink;
 mod external;
 mod failure;
 mod firewall;
