@@ -11,12 +11,12 @@
 //!           lane       the engine's view of one CPU, behind a lock
 //!           outbox     what a call into the engine wants to have sent
 //!
-//! Flow      guest:  mc_tx -> [`packet::from_guest`] -> `Host::tx`
-//!           link:   promiscuous callback -> [`packet::from_link`] -> `Host::rx`
+//! Flow      guest:  mc_tx -> `packet::from_guest` -> `Host::tx`
+//!           link:   promiscuous callback -> `packet::from_link` -> `Host::rx`
 //!           both:   -> outbox -> lane is let go -> mac_rx or mac_tx
-//!           time:   periodic handler -> [`driver::Driver::tick`] -> `Host::tick`
-//!           tool:   ioctl -> [`control`] -> `opte_ioctl::serve` -> `Host::command`
-//!                   -> [`registry::Registry`] -> mac_register, mac_open ..
+//!           time:   periodic handler -> `driver::Driver::tick` -> `Host::tick`
+//!           tool:   ioctl -> `control` -> `opte_ioctl::serve` -> `Host::command`
+//!                   -> `registry::Registry` -> mac_register, mac_open ..
 //!
 //! Contexts  entry points and MAC's configuration callbacks run in threads
 //!           that may sleep. `mc_tx`, `mc_getstat` and the receive callback

@@ -1,8 +1,8 @@
 //! What is checked about the module, and what is measured.
 //!
-//! Flow      [`file`]: sections, symbols, relocations, probe sites
-//!           [`code`]: instructions and frames of each function
-//!           [`graph`]: who calls whom -> depth of stack, panics
+//! Flow      `file`: sections, symbols, relocations, probe sites
+//!           `code`: instructions and frames of each function
+//!           `graph`: who calls whom -> depth of stack, panics
 //!
 //! Rules     L1  `limits.toml` says how deep the stack of each entry point may
 //!               be, and lists what panics there are; lists only shrink.
@@ -10,6 +10,7 @@
 mod code;
 mod file;
 mod graph;
+mod sabotage;
 
 use super::elf::Module;
 use anyhow::{Context, Result};
@@ -72,16 +73,24 @@ struct Entry {
     own_stack: bool,
 }
 
-/// Checks a module.
+/// Checks a module, and that the checks find what is wrong with one.
 pub(super) fn module(bytes: &[u8], facts: &str, limits: &str) -> Result<Checked> {
     let facts: Facts = serde_json::from_str(facts).context("the table of facts")?;
     let limits: Limits = toml::from_str(limits).context("limits.toml")?;
-    let module = Module::parse(bytes)?;
-    let (mut findings, mut report) = file::check(&module, &facts);
-    let code = code::read(&module)?;
-    findings.extend(code.findings.iter().cloned());
+    let (mut findings, mut report, code) = read(bytes, &facts)?;
+    let missed = sabotage::missed(bytes, |spoilt| Ok(read(spoilt, &facts)?.0))?;
+    findings.extend(missed);
     let (more, text) = graph::check(&code, &limits);
     findings.extend(more);
     report.push_str(&text);
     Ok(Checked { findings, report })
+}
+
+/// What the file and its code say by themselves.
+fn read(bytes: &[u8], facts: &Facts) -> Result<(Vec<String>, String, code::Code)> {
+    let module = Module::parse(bytes)?;
+    let (mut findings, report) = file::check(&module, facts);
+    let code = code::read(&module)?;
+    findings.extend(code.findings.iter().cloned());
+    Ok((findings, report, code))
 }
