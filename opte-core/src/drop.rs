@@ -51,7 +51,7 @@ drop_reasons! {
     UnknownEthertype => c"unknown_ethertype",
     /// A VLAN-tagged frame from or to a guest.
     VlanTagged => c"vlan_tagged",
-    /// A fragment that belongs to no known first fragment.
+    /// A fragment whose first fragment was refused, or whose flow is gone.
     Fragment => c"fragment",
     /// The frame is larger than the port's MTU or the path allows.
     TooBig => c"too_big",
@@ -111,7 +111,7 @@ drop_reasons! {
     UnderlayNotGeneve => c"underlay_not_geneve",
     /// A malformed outer header on the underlay.
     BadUnderlay => c"bad_underlay",
-    /// A Geneve header with an impossible length or a version above zero.
+    /// A Geneve header with an impossible length.
     BadGeneve => c"bad_geneve",
     /// A Geneve option that is unknown and marked critical.
     GeneveCriticalOption => c"geneve_critical_option",
@@ -143,6 +143,56 @@ drop_reasons! {
     LinkFull => c"link_full",
     /// An address that no other host beyond the gateway can have: unspecified, loopback, link-local, or the port's own.
     Martian => c"martian",
+    /// A Geneve header of a version above zero.
+    GeneveVersion => c"geneve_version",
+    /// A guest's MAC address on the underlay with the VNI of another VPC.
+    WrongVni => c"wrong_vni",
+    /// The external port is mapped, but its filtering doesn't let this sender in.
+    NatFiltered => c"nat_filtered",
+    /// A firewall rule rejects it, and its sender is told.
+    FirewallReject => c"firewall_reject",
+    /// An ICMP error that quotes no packet of a flow of the port.
+    IcmpUnrelated => c"icmp_unrelated",
+    /// An ICMP redirect or source quench, which no router forwards or heeds.
+    IcmpNotForwarded => c"icmp_not_forwarded",
+    /// The packet's hops are used up, and the port counts them.
+    TtlExceeded => c"ttl_exceeded",
+    /// A fragment that overlaps with another one of its packet, or follows such a one.
+    FragmentOverlap => c"fragment_overlap",
+    /// A fragment without its first, while as many are waiting as the port may have.
+    FragmentsFull => c"fragments_full",
+    /// A fragment whose first one didn't come in time.
+    FragmentTimeout => c"fragment_timeout",
+    /// An SCTP packet that neither opens an association nor belongs to one.
+    SctpNoFlow => c"sctp_no_flow",
+    /// An SCTP packet whose verification tag isn't that of its receiver.
+    SctpBadTag => c"sctp_bad_tag",
+    /// The guest says that another host uses the address that DHCP gave it.
+    DhcpDeclined => c"dhcp_declined",
+    /// The guest gives back the address that DHCP gave it, which asks for no answer.
+    DhcpReleased => c"dhcp_released",
+    /// An unasked DHCP server's message from another host: the gateway is the guest's only server.
+    DhcpCrossing => c"dhcp_crossing",
+    /// A neighbour discovery message from another host: none crosses a port.
+    NdpCrossing => c"ndp_crossing",
+    /// A group that no mapping takes to the underlay.
+    NoM2p => c"no_m2p",
+    /// A group that doesn't leave its link or its host.
+    GroupScope => c"group_scope",
+    /// A TCP segment to a group.
+    TcpToGroup => c"tcp_to_group",
+    /// A multicast frame on the underlay that is for receivers outside of the fleet only.
+    ReplicatedElsewhere => c"replicated_elsewhere",
+    /// A multicast frame on the underlay that a guest of this host sent.
+    MulticastLoop => c"multicast_loop",
+    /// A malformed IGMP or MLD message, or one that isn't from the link.
+    BadMembership => c"bad_membership",
+    /// An IGMP or MLD message that the gateway doesn't take: no report, or the guest may not join groups.
+    MembershipNotHeard => c"membership_not_heard",
+    /// The guest is in as many groups, or names as many sources, as it may.
+    MembershipFull => c"membership_full",
+    /// The guest sends more IGMP and MLD reports than it may.
+    MembershipRate => c"membership_rate",
 }
 
 impl DropReason {

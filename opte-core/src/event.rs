@@ -11,8 +11,9 @@
 
 use crate::api::{Name, PortId};
 use crate::flow::Tuple;
+use crate::wire::Vni;
 use crate::{Direction, DropReason, LayerId};
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 
 macro_rules! events {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal { $($(#[$fdoc:meta])+ $field:ident: $ty:ty,)* },)+) => {
@@ -298,12 +299,82 @@ events! {
         /// Zero, or the error's code.
         error: u16,
     },
+    /// A guest's frame for a group is about to be copied.
+    McastTx = "mcast-tx" {
+        /// The port.
+        port: PortId,
+        /// The network that the group is in.
+        vni: Vni,
+        /// The underlay group.
+        underlay: Ipv6Addr,
+        /// The flow key: the group is the remote end.
+        key: &'a Tuple,
+    },
+    /// A frame for a group came from the underlay.
+    McastRx = "mcast-rx" {
+        /// Number of the link.
+        link: u16,
+        /// The network that the group is in.
+        vni: Vni,
+        /// The underlay group.
+        underlay: Ipv6Addr,
+        /// The flow key: the group is the local end.
+        key: &'a Tuple,
+    },
+    /// A copy goes to a guest, if its port lets it pass.
+    McastDeliver = "mcast-deliver" {
+        /// The port.
+        port: PortId,
+        /// The network that the group is in.
+        vni: Vni,
+        /// The group.
+        group: IpAddr,
+        /// Who sent it.
+        source: IpAddr,
+    },
+    /// A port joined a group, left it or hears other sources of it.
+    McastMember = "mcast-member" {
+        /// The port.
+        port: PortId,
+        /// The group.
+        group: IpAddr,
+        /// Whether it is a member now.
+        joined: bool,
+    },
+    /// A group has another underlay group, or other next hops.
+    McastMap = "mcast-map" {
+        /// The network that the group is in.
+        vni: Vni,
+        /// The group.
+        group: IpAddr,
+        /// The underlay group; none when the mapping is gone.
+        underlay: Option<Ipv6Addr>,
+    },
     /// Configuration was committed.
     ConfigChange = "config-change" {
         /// The port, when it was a port's.
         port: Option<Name>,
         /// The host's configuration generation afterwards.
         generation: u64,
+    },
+    /// A port told the sender of a packet that it goes nowhere: an ICMP error
+    /// or a TCP reset.
+    Answer = "answer" {
+        /// The port.
+        port: PortId,
+        /// Which way the packet went.
+        dir: Direction,
+        /// The packet's flow key.
+        key: &'a Tuple,
+        /// Bytes of the answer's IP packet.
+        len: u32,
+    },
+    /// A guest has declined the address that DHCP gave it.
+    DhcpDecline = "dhcp-decline" {
+        /// The port.
+        port: PortId,
+        /// The address, which another host seems to use.
+        address: IpAddr,
     },
 }
 

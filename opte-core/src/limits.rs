@@ -84,5 +84,56 @@ pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
 /// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
 /// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
 pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;
+/// Multicast groups of a host.
+pub const M2P_MAX: usize = 16_384;
+/// Underlay groups with next hops.
+pub const MCAST_FORWARD_MAX: usize = 16_384;
+/// Next hops of one underlay group: copies of one frame that leave the host.
+pub const MCAST_HOPS_MAX: usize = 16;
+/// Memberships that the operator gives, all ports together.
+pub const MCAST_MEMBERS_MAX: usize = 65_536;
+/// Groups that one port is in by the operator, and again by its guest.
+pub const PORT_GROUPS_MAX: usize = 64;
+/// Sources of one membership.
+pub const MCAST_SOURCES_MAX: usize = 64;
+/// Group records of one IGMP or MLD report that are looked at.
+pub const MCAST_RECORDS_MAX: usize = 256;
+/// Ports whose queries and expiry one tick looks after.
+pub const MCAST_LISTENERS_PER_TICK: usize = 64;
 /// Bytes of memory that the lists of one request may take up together.
 pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;
+/// MTU of a port that is allowed whatever the underlay carries: guests expect
+/// it, and are told when a path has less.
+pub const PORT_MTU_ALWAYS: u16 = 1_500;
+/// Named address sets of a host.
+pub const ADDRESS_SETS_MAX: usize = 1_024;
+/// Prefixes of one address set.
+pub const ADDRESS_SET_PREFIXES_MAX: usize = 16_384;
+/// Prefixes of all address sets of a host.
+pub const ADDRESS_SET_PREFIXES_ALL_MAX: usize = 1_048_576;
+/// Prefixes that the rules of one port ask for by naming sets, counted once
+/// for each rule that names them.
+pub const FW_SET_PREFIXES_MAX: usize = 1_048_576;
+/// Settings of one command.
+pub const SETTINGS_MAX: usize = 64;
+/// Fragmented packets of a port of which something is remembered.
+pub const FRAGMENTED_PACKETS_MAX: usize = 256;
+/// Fragments of a port that wait for the first of their packet.
+pub const FRAGMENTS_HELD_MAX: usize = 64;
+/// Bytes of those fragments.
+pub const FRAGMENT_BYTES_MAX: usize = 131_072;
+/// Milliseconds that a fragmented packet is remembered.
+pub const FRAGMENT_MS_MAX: u64 = 30_000;
+/// Separate runs of bytes of one fragmented packet that have come.
+pub const FRAGMENT_RANGES_MAX: usize = 16;
+/// ICMP errors and resets that a port sends in a second, each way (RFC 4443
+/// section 2.4 (f)).
+pub const ANSWERS_PER_S: u64 = 100;
+/// ICMP errors and resets that a port sends at once after a quiet while, each way.
+pub const ANSWERS_AT_ONCE: u64 = 100;
+/// DHCPv6 options in a row that are walked.
+pub const DHCPV6_OPTIONS_MAX: usize = 64;
+/// Addresses in one DHCPv6 identity association that are answered for.
+pub const DHCPV6_ADDRESSES_MAX: usize = 8;
+/// Shortest DHCP lease, in seconds. Clients take no less than about this.
+pub const DHCP_LEASE_S_MIN: u32 = 20;

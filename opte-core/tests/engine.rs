@@ -1,5 +1,7 @@
 //! The engine as a whole: guests, hosts, policy changes under live flows.
 
+mod icmp;
+mod nat;
 mod sim;
 mod trial;
 

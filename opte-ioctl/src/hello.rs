@@ -56,6 +56,14 @@ pub const CAPABILITIES: &[(u16, &str)] = &[
     (9, "v2b"),
     // Any number of underlay links with equal-cost routes.
     (10, "underlay-routes"),
+    // Settings of live ports and of the host.
+    (40, "live-options"),
+    // Named address sets, which rules ask for as `set=NAME`.
+    (41, "address-sets"),
+    // Groups: mappings, replication, memberships by command, IGMP and MLD.
+    (50, "multicast"),
+    // Mapping, filtering and pooling of translation.
+    (70, "nat-options"),
 ];
 
 /// The name of a capability, if this build knows it.
@@ -73,8 +81,10 @@ mod tests {
 
     #[test]
     fn capabilities_are_numbered_in_order_and_named_once() {
-        for (at, (number, name)) in CAPABILITIES.iter().enumerate() {
-            assert_eq!(usize::from(*number), at + 1);
+        assert!(CAPABILITIES.is_sorted_by_key(|(number, _)| *number));
+        for (number, name) in CAPABILITIES {
+            let same = CAPABILITIES.iter().filter(|(other, _)| other == number);
+            assert_eq!(same.count(), 1, "{number}");
             let twins = CAPABILITIES.iter().filter(|(_, other)| other == name);
             assert_eq!(twins.count(), 1, "{name}");
         }

@@ -151,8 +151,11 @@ fn every_number_has_a_sample_and_the_tables_are_in_order() {
     let labels: Vec<_> = golden().into_keys().collect();
     for (kind, table) in [("request", command::ALL), ("response", response::ALL)] {
         let mut names = BTreeSet::new();
-        for (at, (number, name)) in table.iter().enumerate() {
-            assert_eq!(usize::from(*number), at + 1, "{name}");
+        let mut last = 0;
+        for (number, name) in table {
+            // Ranges of numbers are set aside for parts of the project.
+            assert!(*number > last, "{name}");
+            last = *number;
             assert!(names.insert(name), "{name} twice");
             let start = format!("{kind} {number} {name}/");
             assert!(labels.iter().any(|l| l.starts_with(&start)), "{start}");

@@ -1,6 +1,7 @@
 //! `set-external-ips`, `allow-cidr`, `remove-cidr`, `attach-subnet`, `detach-subnet`.
 
 use crate::failure::Failure;
+use crate::nat::NatArgs;
 use crate::session::Session;
 use crate::text;
 use clap::{ArgGroup, Args, ValueEnum};
@@ -32,6 +33,7 @@ impl From<ExternalArgs> for ExternalIps {
             snat,
             ephemeral,
             floating,
+            ..Self::default()
         }
     }
 }
@@ -46,6 +48,8 @@ pub(crate) struct SetExternalIps {
     port: Name,
     #[command(flatten)]
     external: ExternalArgs,
+    #[command(flatten)]
+    nat: NatArgs,
     /// Leave the port without external addresses
     #[arg(long, conflicts_with_all = ["snat", "ephemeral", "floating"])]
     none: bool,
@@ -53,7 +57,8 @@ pub(crate) struct SetExternalIps {
 
 impl SetExternalIps {
     pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
-        session.perform(Command::SetExternalIps(self.port, self.external.into()))
+        session.perform(Command::SetExternalIps(self.port, self.external.into()))?;
+        self.nat.follow(session, self.port)
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Add {
     /// The port
     #[arg(short, long)]
     port: Name,
-    /// The rule: dir=in|out priority=NUMBER action=allow|deny, and optionally
+    /// The rule: dir=in|out priority=NUMBER action=allow|deny|reject, and optionally
     /// hosts=, protocols=, ports= and source_ports= with lists
     #[arg(required = true, value_name = "KEY=VALUE")]
     rule: Vec<String>,
@@ -110,7 +110,7 @@ mod tests {
         let error = parse_rules(file, "\ndir=in priority=1\n").unwrap_err();
         assert_eq!(
             error,
-            "rules.txt:2: a rule needs action=allow or action=deny"
+            "rules.txt:2: a rule needs action=allow, action=deny or action=reject"
         );
         let many = "dir=in priority=1 action=deny\n".repeat(FW_RULES_MAX + 1);
         let error = parse_rules(file, &many).unwrap_err();

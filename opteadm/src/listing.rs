@@ -144,6 +144,7 @@ impl<T> Column<T> {
 
 enum Style {
     Table,
+    Records,
     Parsable,
     Json,
 }
@@ -198,6 +199,18 @@ impl<T: Serialize> Printer<T> {
         }
     }
 
+    /// A block of lines for each row, with a line for each column.
+    pub(crate) fn records(columns: &'static [Column<T>]) -> Self {
+        let columns: Vec<_> = columns.iter().collect();
+        Self {
+            widths: vec![0; columns.len()],
+            right: vec![false; columns.len()],
+            columns,
+            style: Style::Records,
+            begun: false,
+        }
+    }
+
     /// Prints some rows.
     pub(crate) fn rows(&mut self, out: &mut impl Write, rows: &[T]) -> Result<(), Failure> {
         if rows.is_empty() {
@@ -205,6 +218,7 @@ impl<T: Serialize> Printer<T> {
         }
         match self.style {
             Style::Table => self.table_rows(out, rows)?,
+            Style::Records => self.record_rows(out, rows)?,
             Style::Parsable => self.parsable_rows(out, rows)?,
             Style::Json => self.json_rows(out, rows)?,
         }
@@ -257,6 +271,22 @@ impl<T: Serialize> Printer<T> {
                 })
                 .collect();
             writeln!(out, "{}", words.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn record_rows(&mut self, out: &mut impl Write, rows: &[T]) -> Result<(), Failure> {
+        let names = self.columns.iter().map(|column| column.name.len());
+        let width = names.max().unwrap_or(0).saturating_add(1);
+        for row in rows {
+            if self.begun {
+                writeln!(out)?;
+            }
+            self.begun = true;
+            for column in &self.columns {
+                let name = format!("{}:", column.name);
+                writeln!(out, "{name:<width$} {}", (column.cell)(row).human())?;
+            }
         }
         Ok(())
     }

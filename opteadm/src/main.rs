@@ -20,6 +20,7 @@
 //!           the error's code; 2: the command line or a file is wrong; 3: there
 //!           is no driver, or talking to it failed.
 
+mod address_set;
 mod cell;
 mod cli;
 mod completion;
@@ -33,6 +34,9 @@ mod host;
 mod layer;
 mod listing;
 mod mapping;
+mod multicast;
+mod nat;
+mod option;
 mod port;
 mod router;
 mod session;

@@ -3,14 +3,15 @@
 use crate::cell::Cell;
 use crate::external::ExternalArgs;
 use crate::failure::Failure;
-use crate::listing::{Column, PlainFormat, print_pages};
+use crate::listing::{Column, PlainFormat, Printer, print_pages};
+use crate::nat::NatArgs;
 use crate::session::Session;
 use crate::text;
 use clap::{ArgGroup, Args};
 use opte_core::api::dump::PortEntry;
 use opte_core::api::{
-    Command, DhcpOptions, FwRule, Ipv4Config, Ipv6Config, Name, PortSpec, Prefix, Response,
-    RouteSpec, TransitPrefix,
+    Advertise, Command, DhcpOptions, FwRule, Ipv4Config, Ipv6Config, Name, Page, PortSpec, Prefix,
+    Response, RouteSpec, TransitPrefix,
 };
 use opte_core::wire::{MacAddr, Vni};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -49,6 +50,8 @@ pub(crate) struct Create {
     dhcp: DhcpArgs,
     #[command(flatten)]
     external: ExternalArgs,
+    #[command(flatten)]
+    nat: NatArgs,
     /// External subnet that the guest has without translation; repeat for more
     #[arg(long = "subnet", value_name = "PREFIX")]
     subnets: Vec<Prefix>,
@@ -153,8 +156,10 @@ impl Create {
             transit: self.transit,
             rules: self.rules,
             routes: self.routes,
+            advertise: Advertise::default(),
         };
-        session.perform(Command::CreatePort(spec))
+        session.perform(Command::CreatePort(spec))?;
+        self.nat.follow(session, self.name)
     }
 }
 
@@ -176,21 +181,28 @@ impl Delete {
 pub(crate) struct List {
     #[command(flatten)]
     format: PlainFormat,
+    /// Show all that is known of each port, timeouts and limits included
+    #[arg(short, long, conflicts_with_all = ["json", "output", "parsable"])]
+    verbose: bool,
 }
 
 impl List {
     pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
         let format = self.format.resolve();
-        print_pages(
-            session,
-            &format,
-            COLUMNS,
-            Command::ListPorts,
-            |response| match response {
-                Response::Ports(page) => Some(page),
-                _ => None,
-            },
-        )
+        if !self.verbose {
+            return print_pages(session, &format, COLUMNS, Command::ListPorts, ports_page);
+        }
+        let mut printer = Printer::records(COLUMNS);
+        session.pages(Command::ListPorts, ports_page, |out, ports| {
+            printer.rows(out, ports)
+        })
+    }
+}
+
+fn ports_page(response: Response) -> Option<Page<PortEntry>> {
+    match response {
+        Response::Ports(page) => Some(page),
+        _ => None,
     }
 }
 

@@ -24,7 +24,12 @@ impl Apply {
         if self.check {
             return Ok(writeln!(session.out, "{}", summary(&setup))?);
         }
-        let applied = session.call(Command::Apply(setup), |response| match response {
+        // A driver that is older than this tool understands what is founding.
+        let command = match setup.is_founding() {
+            true => Command::Apply(setup),
+            false => Command::ApplyParts(setup.into_parts()),
+        };
+        let applied = session.call(command, |response| match response {
             Response::Applied(applied) => Some(applied),
             _ => None,
         })?;
@@ -78,8 +83,16 @@ fn summary(setup: &Setup) -> String {
             format!("an underlay with {links} and {routes}")
         },
     );
+    let sets = match setup.address_sets.len() {
+        0 => String::new(),
+        n => format!("{}, ", count(n, "address set", "address sets")),
+    };
+    let groups = match setup.multicast.m2p.len() {
+        0 => String::new(),
+        n => format!("{}, ", count(n, "group", "groups")),
+    };
     format!(
-        "{}, {}, {}, {underlay}",
+        "{}, {sets}{groups}{}, {}, {underlay}",
         count(setup.ports.len(), "port", "ports"),
         count(setup.v2p.len(), "v2p mapping", "v2p mappings"),
         count(setup.v2b.len(), "v2b prefix", "v2b prefixes"),

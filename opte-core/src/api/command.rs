@@ -5,19 +5,22 @@
 //! becomes a new variant with a new number.
 
 use super::dump::{
-    LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry, UnderlayEntry,
+    AddressSetEntry, LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry,
+    UnderlayEntry,
 };
 use super::page::Page;
 use super::port::TransitPrefix;
-use super::setup::{Applied, Setup};
+use super::setting::Setting;
+use super::setup::{Applied, Setup, SetupPart};
 use super::{
-    ExternalIps, FwRule, Name, PortSpec, Prefix, RouteSpec, TunnelEndpoint, UnderlayRoute,
-    UnderlaySpec, V2b, V2p,
+    ExternalIps, FwRule, M2p, McastForward, McastHop, McastSub, Name, NatChange, NatEntry,
+    PortSpec, Prefix, RouteSpec, SourceFilter, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2b,
+    V2p,
 };
 use crate::wire::Vni;
 use crate::{Direction, LayerId};
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 /// One command.
@@ -95,6 +98,50 @@ pub enum Command {
     Stats(Option<Name>),
     /// Brings the host to the state that a setup describes, all or nothing.
     Apply(Setup),
+    /// Adds or changes multicast to physical mappings.
+    SetM2p(Vec<M2p>),
+    /// Removes the mapping of a group: the fleet's without a VNI.
+    ClearM2p(Option<Vni>, IpAddr),
+    /// Lists multicast to physical mappings, one page.
+    DumpM2p(u64),
+    /// Adds or changes next hops of an underlay group.
+    SetMcastFwd(Ipv6Addr, Vec<McastHop>),
+    /// Removes next hops of an underlay group by their addresses; an empty
+    /// list removes all.
+    ClearMcastFwd(Ipv6Addr, Vec<Ipv6Addr>),
+    /// Lists underlay groups with their next hops, one page.
+    DumpMcastFwd(u64),
+    /// Puts a port in a group, or changes from which sources it hears it.
+    McastSubscribe(Name, IpAddr, SourceFilter),
+    /// Takes a port out of a group that the operator put it in.
+    McastUnsubscribe(Name, IpAddr),
+    /// As [`Command::McastUnsubscribe`], for every group of a port, every
+    /// port of a group, or all of them.
+    McastUnsubscribeAll(Option<Name>, Option<IpAddr>),
+    /// Lists memberships, one page.
+    DumpMcastSubs(u64),
+    /// Whether a port's guest may join groups by IGMP and MLD.
+    SetMcastListen(Name, bool),
+    /// Changes the VNI of the fleet's groups, while there are none.
+    SetMcastVni(Vni),
+    /// Changes settings of a port: timeouts, limits, MTU.
+    SetPortOptions(Name, Vec<Setting>),
+    /// Makes an address set, or gives one that is there other addresses.
+    SetAddressSet(Name, Vec<Prefix>),
+    /// Deletes an address set that no rule names.
+    DeleteAddressSet(Name),
+    /// Lists address sets, one page.
+    ListAddressSets(u64),
+    /// An address set's prefixes, one page.
+    DumpAddressSet(Name, u64),
+    /// As [`Command::Apply`], with the setup in parts.
+    ApplyParts(Vec<SetupPart>),
+    /// Changes settings of the host as a whole.
+    SetHostOptions(Vec<Setting>),
+    /// Changes how a port's external addresses are used.
+    SetNat(Name, NatChange),
+    /// How a port's external addresses are used, and how full its pools are.
+    ShowNat(Name),
 }
 
 /// What a command is answered with.
@@ -130,4 +177,16 @@ pub enum Response {
     Stats(Stats),
     /// What applying a setup changed.
     Applied(Applied),
+    /// Multicast to physical mappings.
+    M2p(Page<M2p>),
+    /// Underlay groups with their next hops.
+    McastFwd(Page<McastForward>),
+    /// Memberships.
+    McastSubs(Page<McastSub>),
+    /// Address sets.
+    AddressSets(Page<AddressSetEntry>),
+    /// An address set's prefixes.
+    Prefixes(Page<Prefix>),
+    /// A port's translation.
+    Nat(NatEntry),
 }

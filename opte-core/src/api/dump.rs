@@ -271,6 +271,17 @@ pub struct RouteEntry {
     pub route: RouteSpec,
 }
 
+/// An address set, its prefixes aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressSetEntry {
+    /// Its name.
+    pub name: Name,
+    /// Prefixes in it.
+    pub prefixes: u32,
+    /// Rules that name it, of all ports.
+    pub rules: u32,
+}
+
 /// The underlay as it is, routes aside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnderlayEntry {

@@ -1,7 +1,8 @@
 //! Addresses by which a guest is seen outside of its VPC.
 
-use super::GatewayId;
 use super::list::at_most;
+use super::nat::NatOptions;
+use super::{GatewayId, beside};
 use crate::limits::FLOATING_MAX;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -21,6 +22,9 @@ pub struct ExternalIps {
     /// Addresses that are the guest's alone.
     #[serde(deserialize_with = "at_most::<_, _, FLOATING_MAX>")]
     pub floating: Vec<Floating>,
+    /// How the addresses are used. On the wire they have messages of their own.
+    #[serde(with = "beside", skip_serializing_if = "beside::is_default")]
+    pub nat: NatOptions,
 }
 
 /// One address and a range of its ports, the rest of which others use.

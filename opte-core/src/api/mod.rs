@@ -6,31 +6,47 @@
 //! exists is well-formed (a prefix length fits its family, a name is a name),
 //! whether it makes sense is checked when a command is planned.
 
+pub mod address_set;
+pub mod advertise;
+mod beside;
 pub mod command;
 pub mod dump;
 pub mod error;
 pub mod external;
 pub mod list;
 pub mod mapping;
+pub mod multicast;
 pub mod name;
+pub mod nat;
 pub mod page;
 pub mod port;
 pub mod prefix;
 pub mod route;
 pub mod rule;
+pub mod setting;
 pub mod setup;
 mod text;
 pub mod underlay;
 
+pub use address_set::AddressSet;
+pub use advertise::{Advertise, AdvertisedPrefix};
 pub use command::{Command, Response};
 pub use error::{ConfigError, ErrorCode, ObjectKind};
 pub use external::{ExternalIps, Floating, Snat};
 pub use mapping::{TunnelEndpoint, V2b, V2p};
+pub use multicast::{
+    FilterMode, M2p, McastForward, McastHop, McastMember, McastOrigin, McastSub, MulticastSpec,
+    SourceFilter,
+};
 pub use name::{Name, PortId};
+pub use nat::{Behaviour, NatChange, NatEntry, NatOptions, Pooling, PortNat};
 pub use page::{Page, Pager, Weight};
-pub use port::{DhcpOptions, Ipv4Config, Ipv6Config, PortOptions, PortSpec, TransitPrefix};
+pub use port::{
+    DhcpOptions, Ipv4Config, Ipv6Config, PortOptions, PortPath, PortSpec, TransitPrefix,
+};
 pub use prefix::Prefix;
 pub use route::{GatewayId, RouteClass, RouteSpec, RouteTarget};
 pub use rule::{FwAction, FwRule, HostFilter, PortRange, ProtoFilter};
-pub use setup::{Applied, Change, ChangeVerb, Setup};
+pub use setting::Setting;
+pub use setup::{Applied, Change, ChangeVerb, HostOptions, Setup, SetupPart};
 pub use underlay::{LinkSpec, UnderlayRoute, UnderlaySpec};

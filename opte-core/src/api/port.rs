@@ -1,7 +1,7 @@
 //! What a port is made from.
 
 use super::list::at_most;
-use super::{ExternalIps, FwRule, Name, Prefix, RouteSpec};
+use super::{Advertise, ExternalIps, FwRule, Name, Prefix, RouteSpec, beside};
 use crate::limits::{
     DHCP_LIST_MAX, FW_RULES_MAX, PORT_FLOWS_DEFAULT, PORT_PREFIXES_MAX, ROUTES_MAX,
 };
@@ -54,6 +54,9 @@ pub struct PortSpec {
     /// Routes.
     #[serde(default, deserialize_with = "at_most::<_, _, ROUTES_MAX>")]
     pub routes: Vec<RouteSpec>,
+    /// What router advertisements tell the guest besides.
+    #[serde(default, with = "super::text::people_only")]
+    pub advertise: Advertise,
 }
 
 const fn default_mtu() -> u16 {
@@ -157,6 +160,43 @@ pub struct PortOptions {
     pub uft_s: u32,
     /// Whether a TCP segment in mid-stream may create a flow.
     pub tcp_mid_stream: bool,
+    /// Whether the gateway counts as a hop: takes one from the hop limit of
+    /// what the guest sends, and says so when none is left.
+    #[serde(with = "beside")]
+    pub decrement_ttl: bool,
+    /// The largest segment size that a TCP SYN from or to the guest may offer;
+    /// zero leaves it alone.
+    #[serde(with = "beside")]
+    pub mss_max: u16,
+}
+
+/// What a port does to packets on their way, where it does anything: options
+/// that travel beside the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortPath {
+    /// The port.
+    pub port: Name,
+    /// As [`PortOptions::decrement_ttl`].
+    pub decrement_ttl: bool,
+    /// As [`PortOptions::mss_max`].
+    pub mss_max: u16,
+}
+
+impl PortPath {
+    /// What there is to say of a port.
+    #[must_use]
+    pub fn of(spec: &PortSpec) -> Option<Self> {
+        let PortOptions {
+            decrement_ttl,
+            mss_max,
+            ..
+        } = spec.options;
+        (decrement_ttl || mss_max != 0).then_some(Self {
+            port: spec.name,
+            decrement_ttl,
+            mss_max,
+        })
+    }
 }
 
 impl Default for PortOptions {
@@ -174,6 +214,8 @@ impl Default for PortOptions {
             tcp_reset_s: 10,
             uft_s: 60,
             tcp_mid_stream: true,
+            decrement_ttl: false,
+            mss_max: 0,
         }
     }
 }

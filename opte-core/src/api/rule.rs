@@ -1,27 +1,55 @@
 //! Firewall rules as people write them.
 
-use super::Prefix;
 use super::list::at_most;
 use super::text::serde_text;
+use super::{Name, Prefix};
 use crate::Direction;
 use crate::flow::Proto;
 use crate::limits::PREDICATE_LIST_MAX;
 use crate::wire::Vni;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::fmt::{self, Write as _};
-use core::net::IpAddr;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// What a rule does with a flow that it matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+///
+/// At equal priority, [`FwAction::Deny`] is asked before [`FwAction::Reject`]
+/// and that before [`FwAction::Allow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FwAction {
     /// Drops it.
     Deny,
     /// Lets it and its replies pass.
     Allow,
+    /// Drops it and says so to its sender: with a reset if it is TCP, else
+    /// with an ICMP error.
+    Reject,
+}
+
+impl FwAction {
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Deny => 0,
+            Self::Reject => 1,
+            Self::Allow => 2,
+        }
+    }
+}
+
+impl Ord for FwAction {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for FwAction {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The far side of a flow: destination of outbound, source of inbound.
@@ -31,6 +59,8 @@ pub enum HostFilter {
     Prefix(Prefix),
     /// Every guest of a VPC.
     Vni(Vni),
+    /// Whoever is in the address set of this name.
+    Set(Name),
 }
 
 /// A protocol, with type and code when it is ICMP of either family.
@@ -80,8 +110,10 @@ impl FromStr for HostFilter {
     type Err = &'static str;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        match s.strip_prefix("vni=") {
-            Some(vni) => vni.parse().map(Self::Vni),
+        match s.split_once('=') {
+            Some(("vni", vni)) => vni.parse().map(Self::Vni),
+            Some(("set", name)) => name.parse().map(Self::Set),
+            Some(_) => Err("a host is an address, a prefix, vni=NUMBER or set=NAME"),
             None => s.parse().map(Self::Prefix),
         }
     }
@@ -95,6 +127,7 @@ impl fmt::Display for HostFilter {
             }
             Self::Prefix(prefix) => write!(f, "{prefix}"),
             Self::Vni(vni) => write!(f, "vni={vni}"),
+            Self::Set(name) => write!(f, "set={name}"),
         }
     }
 }
@@ -226,7 +259,7 @@ impl FromStr for FwRule {
         Ok(Self {
             dir: dir.ok_or("a rule needs dir=in or dir=out")?,
             priority: priority.ok_or("a rule needs priority=NUMBER")?,
-            action: action.ok_or("a rule needs action=allow or action=deny")?,
+            action: action.ok_or("a rule needs action=allow, action=deny or action=reject")?,
             hosts: hosts.unwrap_or_default(),
             protocols: protocols.unwrap_or_default(),
             ports: ports.unwrap_or_default(),
@@ -250,7 +283,8 @@ impl FromStr for FwAction {
         match s {
             "allow" => Ok(Self::Allow),
             "deny" => Ok(Self::Deny),
-            _ => Err("an action is allow or deny"),
+            "reject" => Ok(Self::Reject),
+            _ => Err("an action is allow, deny or reject"),
         }
     }
 }
@@ -260,6 +294,7 @@ impl fmt::Display for FwAction {
         f.pad(match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::Reject => "reject",
         })
     }
 }
@@ -362,17 +397,6 @@ serde_text!(
     "a firewall rule with ordered port ranges and ICMP types on ICMP only"
 );
 
-impl HostFilter {
-    /// Whether the far side `addr`, in VPC `vni` if it is in one, fits.
-    #[must_use]
-    pub fn matches(&self, addr: &IpAddr, vni: Option<Vni>) -> bool {
-        match self {
-            Self::Prefix(prefix) => prefix.contains(addr),
-            Self::Vni(want) => vni == Some(*want),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,7 +406,8 @@ mod tests {
     fn rules_print_as_they_are_read() {
         for text in [
             "dir=in priority=65535 action=deny",
-            "dir=out priority=0 action=allow hosts=10.0.0.0/8,192.168.0.1,vni=7 protocols=tcp,icmp:8/0,gre,89 ports=22,80-90 source_ports=1024-65535",
+            "dir=out priority=9 action=reject protocols=tcp",
+            "dir=out priority=0 action=allow hosts=10.0.0.0/8,192.168.0.1,vni=7,set=web_1 protocols=tcp,icmp:8/0,gre,89 ports=22,80-90 source_ports=1024-65535",
         ] {
             assert_eq!(text.parse::<FwRule>().unwrap().to_string(), text);
         }
@@ -399,6 +424,8 @@ mod tests {
             ("dir=in priority=1 action=deny ports=9-8", "9-8"),
             ("dir=in priority=1 action=deny protocols=tcp:1", "only icmp"),
             ("dir=in priority=1 action=deny dir=in", "twice"),
+            ("dir=in priority=1 action=deny hosts=set=Web", "a name is"),
+            ("dir=in priority=1 action=deny hosts=sett=web", "set=NAME"),
             ("dir=in priority=1 action=deny colour=red", "colour"),
             ("nonsense", "nonsense"),
         ] {

@@ -33,6 +33,37 @@ macro_rules! serde_text {
 }
 pub(crate) use serde_text;
 
+/// A field that only people write and read: machines' formats don't have it,
+/// so that a struct whose bytes mustn't change can grow. To machines it goes
+/// by a command of its own.
+pub(crate) mod people_only {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(
+        value: &T,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() {
+            value.serialize(s)
+        } else {
+            // Nothing at all, on the wire.
+            s.serialize_unit()
+        }
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(d: D) -> Result<T, D::Error>
+    where
+        T: Deserialize<'de> + Default,
+        D: Deserializer<'de>,
+    {
+        if d.is_human_readable() {
+            T::deserialize(d)
+        } else {
+            <()>::deserialize(d).map(|()| T::default())
+        }
+    }
+}
+
 use crate::flow::{Family, Proto};
 use crate::wire::{MacAddr, Vni};
 use core::{fmt, marker::PhantomData, str::FromStr};

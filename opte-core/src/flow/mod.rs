@@ -37,9 +37,11 @@
         clippy::arithmetic_side_effects
     )
 )]
+pub(crate) mod fragment;
 mod hash;
 mod index;
 pub mod record;
+pub mod sctp;
 pub mod table;
 pub mod tcp;
 pub mod tuple;

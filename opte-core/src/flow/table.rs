@@ -58,7 +58,9 @@ pub struct Table<R: RawMutex> {
     shards: Box<[Mutex<R, Shard>]>,
     hasher: Hasher,
     flows: AtomicU32,
-    flows_max: u32,
+    flows_max: AtomicU32,
+    /// What it was made for: `flows_max` may be less, never more.
+    room: u32,
     budget: Arc<Budget>,
 }
 
@@ -74,7 +76,7 @@ struct Shard {
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicU32,
-    max: u32,
+    max: AtomicU32,
 }
 
 impl Budget {
@@ -83,7 +85,7 @@ impl Budget {
     pub const fn new(max: u32) -> Self {
         Self {
             used: AtomicU32::new(0),
-            max,
+            max: AtomicU32::new(max),
         }
     }
 
@@ -93,8 +95,19 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Flows that there may be.
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Changes how many flows there may be. Those that are there stay.
+    pub fn set_max(&self, max: u32) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
     fn take(&self) -> bool {
-        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.max;
+        let taken = self.used.fetch_add(1, Ordering::Relaxed) < self.max();
         if !taken {
             self.give();
         }
@@ -129,7 +142,8 @@ impl<R: RawMutex> Table<R> {
             shards: (0..shards).map(shard).collect(),
             hasher: Hasher::new(seed),
             flows: AtomicU32::new(0),
-            flows_max,
+            flows_max: AtomicU32::new(flows_max),
+            room: flows_max,
             budget,
         }
     }
@@ -138,6 +152,19 @@ impl<R: RawMutex> Table<R> {
     #[must_use]
     pub fn len(&self) -> u32 {
         self.flows.load(Ordering::Relaxed)
+    }
+
+    /// Flows that the table was made for.
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        self.room
+    }
+
+    /// Changes how many flows there may be, up to [`Table::room`]. Those that
+    /// are there stay.
+    pub fn limit(&self, flows_max: u32) {
+        self.flows_max
+            .store(flows_max.min(self.room), Ordering::Relaxed);
     }
 
     /// Whether there is no flow.
@@ -540,12 +567,12 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         mut ended: impl FnMut(&mut Flow),
     ) -> Result<FlowId, DropReason> {
         let table = self.table;
-        if table.flows.load(Ordering::Relaxed) >= table.flows_max {
-            self.evict(options, &mut ended)
+        if table.flows.load(Ordering::Relaxed) >= table.flows_max.load(Ordering::Relaxed) {
+            self.evict(options, Flow::gives_way, &mut ended)
                 .ok_or(DropReason::PortFlowsFull)?;
         }
         if !table.budget.take() {
-            self.evict(options, &mut ended)
+            self.evict(options, Flow::gives_way, &mut ended)
                 .ok_or(DropReason::HostFlowsFull)?;
             if !table.budget.take() {
                 return Err(DropReason::HostFlowsFull);
@@ -558,7 +585,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         let number = table.number(self.at, local);
         match self.publish(number, flow) {
             true => {
-                self.shard.wheel.schedule(local, deadline(&flow, options));
+                self.shard.wheel.schedule(local, due(&flow, options));
                 table.flows.fetch_add(1, Ordering::Relaxed);
                 Ok(FlowId(number))
             }
@@ -573,7 +600,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     /// Makes a flow of this shard come due by what its state allows now.
     pub fn reschedule(&mut self, id: FlowId, options: &PortOptions) {
         let (_, local) = self.table.place(id.0);
-        let due = self.table.get(id).map(|flow| deadline(&flow, options));
+        let due = self.table.get(id).map(|flow| due(&flow, options));
         if let Some(due) = due {
             self.shard.wheel.schedule(local, due);
         }
@@ -614,7 +641,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             return Some(local);
         }
         if !self.grow() {
-            self.evict(options, ended)?;
+            self.evict(options, Flow::gives_way, ended)?;
         }
         self.shard.wheel.take_unused()
     }
@@ -639,12 +666,29 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         new
     }
 
-    /// Ends a flow that gives way, of those that come due soonest.
-    fn evict(&mut self, options: &PortOptions, ended: &mut impl FnMut(&mut Flow)) -> Option<()> {
+    /// Ends a flow that gives way and that is of use to somebody, if there is
+    /// one among those that come due soonest; `ended` is called with it.
+    pub fn make_way(
+        &mut self,
+        options: &PortOptions,
+        of_use: impl Fn(&Flow) -> bool,
+        mut ended: impl FnMut(&mut Flow),
+    ) -> bool {
+        let which = |flow: &Flow| flow.gives_way() && of_use(flow);
+        self.evict(options, which, &mut ended).is_some()
+    }
+
+    /// Ends a flow that `fits`, of those that come due soonest.
+    fn evict(
+        &mut self,
+        options: &PortOptions,
+        fits: impl Fn(&Flow) -> bool,
+        ended: &mut impl FnMut(&mut Flow),
+    ) -> Option<()> {
         let (table, at) = (self.table, self.at);
         let mut stay = [None; EVICT_TRIES];
         let mut places = stay.iter_mut();
-        let gives_way = |local| {
+        let fits = |local| {
             let Some(flow) = table.get(FlowId(table.number(at, local))) else {
                 return false;
             };
@@ -654,9 +698,9 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             {
                 *place = Some((local, due));
             }
-            flow.gives_way()
+            fits(&flow)
         };
-        let found = self.shard.wheel.soonest(EVICT_TRIES, gives_way);
+        let found = self.shard.wheel.soonest(EVICT_TRIES, fits);
         // Live flows aren't moved while packets come (rule W1), so those that
         // are seemingly due hide others; they go where they belong.
         for (local, due) in stay.into_iter().flatten() {
@@ -671,10 +715,19 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
 
 /// The second at which a flow is over unless a packet comes.
 fn deadline(flow: &Flow, options: &PortOptions) -> u32 {
+    second_after(flow, flow.timeout_s(options))
+}
+
+/// The second at which a flow has to be looked at.
+fn due(flow: &Flow, options: &PortOptions) -> u32 {
+    second_after(flow, flow.timeout_min_s(options))
+}
+
+fn second_after(flow: &Flow, timeout_s: u32) -> u32 {
     let end = flow
         .last
         .after()
-        .plus_millis(u64::from(flow.timeout_s(options)).saturating_mul(1_000));
+        .plus_millis(u64::from(timeout_s).saturating_mul(1_000));
     seconds(end).saturating_add(1)
 }
 

@@ -12,14 +12,19 @@
 //!           L3  A reply has what the protocol needs, then what the client's
 //!               parameter list asks for, in its order, as long as it fits in
 //!               what the client takes; without a list, everything.
-//!           L4  A client may move its UDP checksum to a device, so a partial
-//!               one is taken; see [`udp::Header::checksum_is_right`].
+//!           L4  The lease is as long as is configured, or shorter where the
+//!               client asks for that (section 4.3.1).
+//!           L5  A client that may skip the offer gets its lease at once (RFC
+//!               4039); there is no other server that it could choose.
+//!           L6  An address that is declined (section 4.3.3) or given back
+//!               (section 4.3.4) is still the port's, and there is no other to
+//!               give. Neither message is answered; each is counted.
 
-use super::{Config, HOP_LIMIT, frame};
+use super::Config;
+use super::dhcp::{self, FOREVER, fixed, once};
 use crate::DropReason;
 use crate::api::port::Ipv4Config;
-use crate::flow::Proto;
-use crate::limits::DHCP_LIST_MAX;
+use crate::limits::{DHCP_LEASE_S_MIN, DHCP_LIST_MAX};
 use crate::wire::dhcpv4::{
     CLIENT_PORT, Header, Kind, Op, OptionWriter, Options, SERVER_PORT, code,
 };
@@ -28,10 +33,8 @@ use crate::wire::{MacAddr, Writer, ipv4, name, udp};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
-/// Seconds of a lease unless the configuration says otherwise: a day.
-const LEASE_S: u32 = 86_400;
-/// A lease that never ends.
-const FOREVER: u32 = u32::MAX;
+/// Why an address is refused, for people (RFC 2131 table 3).
+const REFUSAL: &[u8] = b"not the address of this port";
 /// Bytes of IP packet that every client takes (RFC 2131 section 2).
 const PACKET_LEN_MIN: u16 = 576;
 
@@ -50,10 +53,7 @@ const EVERYTHING: &[u8] = &[
 
 /// Answers a client's message.
 pub(super) fn answer(config: &Config, datagram: &Datagram<'_>) -> Result<Vec<u8>, DropReason> {
-    let (header, data) = udp::Header::parse(datagram.payload)?;
-    if !header.checksum_is_right(&datagram.ends, data) {
-        return Err(DropReason::BadChecksum);
-    }
+    let data = dhcp::received(datagram)?;
     let ipv4 = config.ipv4.ok_or(DropReason::FamilyOff)?;
     let request = Request::parse(data)?;
     let fixed = &request.header;
@@ -91,8 +91,12 @@ struct Request<'p> {
     server: Option<Ipv4Addr>,
     /// What it calls itself.
     client: Option<&'p [u8]>,
+    /// Seconds of lease that it asks for.
+    lease_s: Option<u32>,
     /// Bytes of IP packet that it takes.
     packet_len_max: u16,
+    /// Whether it takes a lease without an offer.
+    is_rapid: bool,
     /// Whether there is a parameter list.
     has_list: bool,
 }
@@ -108,7 +112,9 @@ impl<'p> Request<'p> {
             requested: None,
             server: None,
             client: None,
+            lease_s: None,
             packet_len_max: PACKET_LEN_MIN,
+            is_rapid: false,
             has_list: false,
         };
         for (code, data) in options.iter() {
@@ -121,6 +127,11 @@ impl<'p> Request<'p> {
                 code::CLIENT => return Err(DropReason::BadDhcp),
                 code::MESSAGE_LEN_MAX => {
                     request.packet_len_max = u16::from_be_bytes(fixed(data)?).max(PACKET_LEN_MIN);
+                }
+                code::LEASE => once(&mut request.lease_s, u32::from_be_bytes(fixed(data)?))?,
+                code::RAPID_COMMIT => {
+                    let [] = fixed(data)?;
+                    request.is_rapid = true;
                 }
                 code::PARAMETERS => request.has_list = true,
                 _ => {}
@@ -143,21 +154,8 @@ impl<'p> Request<'p> {
     }
 }
 
-/// The data of an option that has a fixed length.
-fn fixed<const N: usize>(data: &[u8]) -> Result<[u8; N], DropReason> {
-    data.try_into().map_err(|_| DropReason::BadDhcp)
-}
-
 fn address(data: &[u8]) -> Result<Ipv4Addr, DropReason> {
     fixed(data).map(Ipv4Addr::from_octets)
-}
-
-/// Fills `place`, which has to be empty.
-fn once<T>(place: &mut Option<T>, value: T) -> Result<(), DropReason> {
-    match place.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(DropReason::BadDhcp),
-    }
 }
 
 /// What the client is told.
@@ -184,19 +182,28 @@ impl Reply {
         };
         let client = request.header.client;
         let has_client = !client.is_unspecified();
+        let is_other_server = request.server.is_some_and(|server| server != ipv4.gateway);
         match request.kind {
+            Kind::DISCOVER if request.is_rapid => Ok(Self::Lease),
             Kind::DISCOVER => Ok(Self::Offer),
             Kind::INFORM if has_client => Ok(Self::Inform),
             // L2: selecting, init-reboot, renewing or rebinding.
-            Kind::REQUEST => match (request.server, request.requested) {
-                (Some(server), _) if server != ipv4.gateway => Err(DropReason::DhcpNotAnswered),
-                (_, Some(address)) => Ok(lease(address)),
-                (_, None) if has_client => Ok(lease(client)),
-                _ => Err(DropReason::BadDhcp),
+            Kind::REQUEST if is_other_server => Err(DropReason::DhcpNotAnswered),
+            Kind::REQUEST => match request.requested {
+                Some(address) => Ok(lease(address)),
+                None if has_client => Ok(lease(client)),
+                None => Err(DropReason::BadDhcp),
             },
             Kind::INFORM => Err(DropReason::BadDhcp),
-            // A released or declined address is still the port's, and there is
-            // no other to give. The rest are for clients, or unknown.
+            // L6.
+            Kind::DECLINE if is_other_server => Err(DropReason::DhcpNotAnswered),
+            Kind::DECLINE if request.requested == Some(ipv4.address) => {
+                Err(DropReason::DhcpDeclined)
+            }
+            Kind::RELEASE if is_other_server => Err(DropReason::DhcpNotAnswered),
+            Kind::RELEASE if client == ipv4.address => Err(DropReason::DhcpReleased),
+            // The rest are for clients, unknown, or of addresses that were
+            // never given.
             _ => Err(DropReason::DhcpNotAnswered),
         }
     }
@@ -218,17 +225,8 @@ impl Reply {
             source: ipv4.gateway,
             destination,
         };
-        let mut out = Writer::with_capacity(data.len().saturating_add(udp::HEADER_LEN));
-        udp::emit(&ends, SERVER_PORT, CLIENT_PORT, data.bytes(), &mut out);
-        let datagram = Datagram {
-            ends,
-            proto: Proto::UDP,
-            hop_limit: HOP_LIMIT,
-            traffic_class: 0,
-            fragment: None,
-            payload: out.bytes(),
-        };
-        frame(config, mac, &datagram)
+        let ports = [SERVER_PORT, CLIENT_PORT];
+        dhcp::send(config, mac, ends, ports, data.bytes())
     }
 
     /// Where a reply goes (RFC 2131 section 4.1).
@@ -272,7 +270,7 @@ impl Reply {
         options.put(code::KIND, &[self.kind().0]);
         options.put(code::SERVER, &ipv4.gateway.octets());
         if has_lease {
-            let lease_s = config.dhcp.lease_s.unwrap_or(LEASE_S);
+            let lease_s = lease_s(config, request);
             let [renew_s, rebind_s] = times(lease_s);
             options.put(code::LEASE, &lease_s.to_be_bytes());
             options.put(code::RENEW, &renew_s.to_be_bytes());
@@ -282,6 +280,13 @@ impl Reply {
             // RFC 6842.
             options.put(code::CLIENT, client);
         }
+        if self == Self::Lease && request.kind == Kind::DISCOVER {
+            // L5.
+            options.put(code::RAPID_COMMIT, &[]);
+        }
+        if self == Self::Refuse {
+            options.put(code::TEXT, REFUSAL);
+        }
         if self != Self::Refuse {
             // Before the router (RFC 2132 section 3.3), asked for or not: the
             // class of the address would be a wrong guess.
@@ -289,6 +294,15 @@ impl Reply {
             put_wanted(config, ipv4, request, &mut options);
         }
         options.finish();
+    }
+}
+
+/// Seconds of the lease (L4).
+fn lease_s(config: &Config, request: &Request<'_>) -> u32 {
+    let lease_s = dhcp::lease_s(config);
+    match request.lease_s {
+        Some(wish_s) => lease_s.min(wish_s.max(DHCP_LEASE_S_MIN)),
+        None => lease_s,
     }
 }
 

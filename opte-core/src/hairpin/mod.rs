@@ -39,7 +39,9 @@
 )]
 
 mod arp;
+mod dhcp;
 mod dhcpv4;
+mod dhcpv6;
 mod icmp;
 mod ndp;
 #[cfg(test)]
@@ -49,11 +51,13 @@ mod tests;
 
 use crate::DropReason;
 use crate::api::port::{Ipv4Config, Ipv6Config};
-use crate::api::{DhcpOptions, Prefix};
-use crate::flow::Proto;
+use crate::api::{Advertise, DhcpOptions, Prefix};
+use crate::flow::{Family, Proto};
 use crate::wire::ethernet::{self, EtherType};
 use crate::wire::ip::{Datagram, Ends};
+use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, Writer, icmpv6, ipv4, ipv6};
+use crate::wire::{dhcpv4 as dhcpv4_wire, dhcpv6 as dhcpv6_wire};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -78,22 +82,41 @@ pub struct Config {
     pub mtu: u16,
     /// What DHCP and router advertisements tell the guest.
     pub dhcp: DhcpOptions,
+    /// What router advertisements tell it besides.
+    pub advertise: Advertise,
+}
+
+/// What the gateway has to say to a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// An Ethernet frame for the guest, with no checksum left to fill in.
+    pub frame: Vec<u8>,
+    /// The address that the guest says another host uses.
+    pub declined: Option<IpAddr>,
+}
+
+impl From<Vec<u8>> for Answer {
+    fn from(frame: Vec<u8>) -> Self {
+        Self {
+            frame,
+            declined: None,
+        }
+    }
 }
 
 /// Answers a frame from the guest, all of which is in `frame`.
 ///
-/// `Ok(Some(reply))` is an Ethernet frame for the guest, with no checksum left
-/// to fill in. `Ok(None)` means that the frame isn't for the gateway, so that
+/// `Ok(None)` means that the frame isn't for the gateway, so that
 /// the layers have to decide. For a frame that isn't, `frame` may end behind
 /// the transport header.
 ///
 /// # Errors
 ///
 /// Why a frame that the layers mustn't see gets no answer.
-pub fn outbound(config: &Config, frame: &[u8]) -> Result<Option<Vec<u8>>, DropReason> {
+pub fn outbound(config: &Config, frame: &[u8]) -> Result<Option<Answer>, DropReason> {
     let (ethernet, packet) = ethernet::Header::parse(frame)?;
     match ethernet.ethertype {
-        EtherType::ARP => arp::answer(config, &ethernet, packet).map(Some),
+        EtherType::ARP => arp::answer(config, &ethernet, packet).map(|frame| Some(frame.into())),
         EtherType::IPV4 | EtherType::IPV6 => {
             let Some(service) = Service::of(config, ethernet.ethertype, packet)? else {
                 return Ok(None);
@@ -106,6 +129,27 @@ pub fn outbound(config: &Config, frame: &[u8]) -> Result<Option<Vec<u8>>, DropRe
     }
 }
 
+/// Why a packet that another host sends the guest, and that belongs to no flow,
+/// isn't for it, if so: what is the gateway's alone to say crosses no port.
+///
+/// A guest may ask a DHCP server of the VPC by unicast; what that answers
+/// belongs to a flow.
+#[must_use]
+pub fn inbound(packet: &Packet) -> Option<DropReason> {
+    let tuple = &packet.tuple;
+    let is_dhcp = || match tuple.family {
+        Family::V4 => (dhcpv4_wire::SERVER_PORT, dhcpv4_wire::CLIENT_PORT),
+        Family::V6 => (dhcpv6_wire::SERVER_PORT, dhcpv6_wire::CLIENT_PORT),
+    } == (tuple.remote_port, tuple.local_port);
+    match tuple.proto {
+        Proto::ICMPV6 if icmpv6::is_neighbour_discovery(packet.icmp.0) => {
+            Some(DropReason::NdpCrossing)
+        }
+        Proto::UDP if is_dhcp() => Some(DropReason::DhcpCrossing),
+        _ => None,
+    }
+}
+
 /// The router advertisement that goes to all nodes from time to time; `None`
 /// for a port without IPv6.
 #[must_use]
@@ -113,10 +157,6 @@ pub fn advertisement(config: &Config) -> Option<Vec<u8>> {
     config.ipv6?;
     Some(ndp::advertise(config, ipv6::ALL_NODES))
 }
-
-/// Seconds between two [`advertisement`]s: the longest that RFC 4861 section
-/// 6.2.1 proposes.
-pub const ADVERTISEMENT_INTERVAL_S: u64 = 600;
 
 /// Who is asked for what.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +170,7 @@ enum ServiceKind {
     Ndp,
     Icmp,
     Dhcpv4,
+    Dhcpv6,
     /// None that the gateway has.
     Other,
 }
@@ -151,20 +192,24 @@ impl Service {
                 _ => to_gateway.then_some(ServiceKind::Icmp),
             },
             (Proto::ICMP, IpAddr::V4(_)) => to_gateway.then_some(ServiceKind::Icmp),
-            (Proto::UDP, IpAddr::V4(address)) if peek.is_to_dhcp_server() => {
+            (Proto::UDP, IpAddr::V4(address)) if peek.is_to(dhcpv4_wire::SERVER_PORT) => {
                 (to_gateway || address.is_broadcast()).then_some(ServiceKind::Dhcpv4)
+            }
+            (Proto::UDP, IpAddr::V6(address)) if peek.is_to(dhcpv6_wire::SERVER_PORT) => {
+                (to_gateway || address == dhcpv6_wire::ALL_SERVERS).then_some(ServiceKind::Dhcpv6)
             }
             _ => to_gateway.then_some(ServiceKind::Other),
         };
         Ok(kind.map(|kind| Self { kind, destination }))
     }
 
-    fn answer(self, config: &Config, datagram: &Datagram<'_>) -> Result<Vec<u8>, DropReason> {
+    fn answer(self, config: &Config, datagram: &Datagram<'_>) -> Result<Answer, DropReason> {
         match self.kind {
-            ServiceKind::Ndp => ndp::answer(config, datagram),
+            ServiceKind::Ndp => ndp::answer(config, datagram).map(Answer::from),
             _ if datagram.is_fragment() => Err(DropReason::Fragment),
-            ServiceKind::Icmp => icmp::answer(config, datagram),
-            ServiceKind::Dhcpv4 => dhcpv4::answer(config, datagram),
+            ServiceKind::Icmp => icmp::answer(config, datagram).map(Answer::from),
+            ServiceKind::Dhcpv4 => dhcpv4::answer(config, datagram).map(Answer::from),
+            ServiceKind::Dhcpv6 => dhcpv6::answer(config, datagram),
             ServiceKind::Other => {
                 config.check_source(&datagram.ends)?;
                 Err(DropReason::GatewayNotAnswered)
@@ -207,9 +252,9 @@ impl<'p> Peek<'p> {
         self.payload.first().copied()
     }
 
-    fn is_to_dhcp_server(&self) -> bool {
-        let port = crate::wire::dhcpv4::SERVER_PORT.to_be_bytes();
-        self.payload.get(2..4) == Some(&port)
+    /// Whether the datagram that this is goes to `port`.
+    fn is_to(&self, port: u16) -> bool {
+        self.payload.get(2..4) == Some(&port.to_be_bytes())
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) fn config() -> Config {
             ntp6: vec![],
             lease_s: Some(3_600),
         },
+        advertise: Advertise::default(),
     }
 }
 
@@ -95,7 +96,7 @@ pub(super) fn datagram(ends: Ends, proto: Proto, hop_limit: u8, payload: &[u8]) 
 /// The reply to a frame that has to get one, after what holds for every reply
 /// has been checked: who it is from and for, and its length.
 pub(super) fn reply(config: &Config, frame: &[u8]) -> Vec<u8> {
-    let reply = outbound(config, frame).unwrap().unwrap();
+    let reply = outbound(config, frame).unwrap().unwrap().frame;
     check_reply(config, &reply);
     reply
 }
@@ -150,7 +151,7 @@ pub(super) fn survives(good: &[u8]) {
     }
     survives_anything(good, |frame| {
         if let Ok(Some(reply)) = outbound(&config, frame) {
-            check_reply(&config, &reply);
+            check_reply(&config, &reply.frame);
         }
     });
 }

@@ -1,19 +1,23 @@
 //! Periodic router advertisements to guests (RFC 4861 section 6.2.4).
+//!
+//! The first three come quickly, when a port is made and when what they say
+//! has changed.
 
 use super::Host;
 use crate::event::Observer;
 use crate::hairpin;
 use crate::port::{Env, Policy, Port};
 use crate::verdict::Output;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use lock_api::RawMutex;
 
-/// The first three come quickly (MAX_INITIAL_RTR_ADVERT_INTERVAL).
-const INITIAL_MS: u64 = 16_000;
+/// Milliseconds between the first ones, at most
+/// (MAX_INITIAL_RTR_ADVERT_INTERVAL), and how many they are
+/// (MAX_INITIAL_RTR_ADVERTISEMENTS).
+const INITIAL_MS_MAX: u64 = 16_000;
 const INITIAL_COUNT: u64 = 3;
-/// Then one every 200 to 600 seconds (MinRtrAdvInterval, MaxRtrAdvInterval).
-const LEAST_MS: u64 = 200_000;
-const SPREAD_MS: u64 = 400_000;
+/// Milliseconds between two to everybody at least (MIN_DELAY_BETWEEN_RAS).
+const WAIT_MS_MIN: u64 = 3_000;
 
 impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Advertises the gateway to a guest when it is time to.
@@ -29,9 +33,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         if policy.spec.ipv6.is_none() || now < due {
             return;
         }
+        // From a third of the interval to all of it, by chance
+        // (MinRtrAdvInterval, MaxRtrAdvInterval).
+        let most = u64::from(policy.spec.advertise.interval_s).saturating_mul(1_000);
+        let least = (most / 3).max(WAIT_MS_MIN);
+        let spread = most.saturating_sub(least).saturating_add(1);
+        let chance = self.choice.hash((port.id.0, count)).checked_rem(spread);
+        let wait = least.saturating_add(chance.unwrap_or(0));
         let wait = match count < INITIAL_COUNT {
-            true => INITIAL_MS,
-            false => LEAST_MS.wrapping_add(self.choice.hash((port.id.0, count)) % SPREAD_MS),
+            true => wait.min(INITIAL_MS_MAX),
+            false => wait,
         };
         port.advertise.next(now.saturating_add(wait));
         if let Some(frame) = hairpin::advertisement(&policy.hairpin) {
@@ -43,8 +54,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 /// When a port's next advertisement is due.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
-    count: core::sync::atomic::AtomicU64,
-    due_ms: core::sync::atomic::AtomicU64,
+    count: AtomicU64,
+    due_ms: AtomicU64,
 }
 
 impl Schedule {
@@ -59,5 +70,11 @@ impl Schedule {
     fn next(&self, due_ms: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.due_ms.store(due_ms, Ordering::Relaxed);
+    }
+
+    /// Begins again: something has changed.
+    pub(crate) fn restart(&self) {
+        self.count.store(0, Ordering::Relaxed);
+        self.due_ms.store(0, Ordering::Relaxed);
     }
 }

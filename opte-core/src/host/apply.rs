@@ -1,17 +1,20 @@
 //! Bringing the host to the state that a setup describes, all or nothing.
 
 use super::Host;
+use super::address_set::Policies;
 use super::device::{Devices, LinkDevice};
 use super::port_command::{PortChange, free_place, put, unique};
-use super::{mapping, underlay};
+use super::{address_set, mapping, mtu, multicast, option, underlay};
 use crate::Instant;
 use crate::api::setup::{Applied, Change, ChangeVerb};
 use crate::api::{
-    ConfigError, ErrorCode, ObjectKind, PortId, PortSpec, Response, Setup, UnderlaySpec,
+    ConfigError, ErrorCode, HostOptions, ObjectKind, PortId, PortSpec, Response, Setup,
+    UnderlaySpec,
 };
 use crate::event::Observer;
 use crate::limits::CHANGES_MAX;
 use crate::port::Port;
+use crate::rule::AddressSets;
 use crate::verdict::{LinkId, Output};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -19,8 +22,13 @@ use lock_api::RawMutex;
 
 /// Everything that applying a setup does, checked and ready.
 struct Plan<R: RawMutex> {
+    host: HostOptions,
+    sets: AddressSets,
+    /// Of ports that change in nothing but what the sets that they name hold.
+    recompiled: Policies<R>,
     underlay: underlay::Plan,
     mappings: mapping::Plan,
+    multicast: multicast::Plan,
     /// Ports that go, also those that come back with another identity.
     gone: Vec<Arc<Port<R>>>,
     new: Vec<(Arc<Port<R>>, PortSpec)>,
@@ -47,8 +55,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
         let links = self.open_devices(&plan, devices)?;
         let Plan {
+            host,
+            sets,
+            recompiled,
             underlay,
             mappings,
+            multicast,
             gone,
             changed,
             places,
@@ -59,6 +71,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.underlay
             .commit(underlay, &links, now, out, &self.observer);
         self.mappings.commit(mappings);
+        self.commit_host_options(host);
+        self.commit_sets(sets, recompiled);
         for (port, change) in changed {
             let mtu = port.policy().spec.mtu;
             self.commit_port(&port, change);
@@ -68,9 +82,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         for port in &gone {
             self.retire_port(port, now, devices);
         }
-        for (port, _) in &new {
+        for (port, spec) in &new {
             self.touch(port);
+            self.mappings.claim(port.id, &spec.external);
         }
+        let view = self.view();
+        self.multicast.commit(multicast, |name| {
+            let port = view.port_by_name(name)?;
+            Some((port.id, port.mac, port.vni))
+        });
         for link in closing {
             devices.close_link(link);
         }
@@ -94,6 +114,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Result<Response, ConfigError> {
         let plan = self.underlay.plan(spec)?;
+        if let Some(spec) = spec {
+            let view = self.view();
+            let mut ports = view.ports();
+            ports.try_for_each(|port| mtu::check_underlay(&port.policy().spec, spec))?;
+        }
         let links = open_links(&plan, devices)?;
         let closing: Vec<LinkId> = plan.closes().collect();
         self.underlay.commit(plan, &links, now, out, &self.observer);
@@ -108,11 +133,22 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let view = self.view();
         let underlay = self.underlay.plan(setup.underlay.as_ref())?;
         let mappings = self.mappings.plan_replace(&setup.v2p, &setup.v2b)?;
+        let multicast = self.multicast.plan(&setup.multicast, &setup.ports)?;
+        option::check_host(&setup.host)?;
+        let (sets, set_changes) =
+            address_set::plan_replace(&self.address_sets(), &setup.address_sets)?;
         let mut plan = Plan {
-            changes: underlay_change(&underlay, setup)
+            changes: host_change(self.host_options(), setup.host)
                 .into_iter()
+                .chain(underlay_change(&underlay, setup))
                 .chain(mappings.changes.clone())
+                .chain(multicast.changes.clone())
+                .chain(set_changes)
                 .collect(),
+            multicast,
+            host: setup.host,
+            sets,
+            recompiled: Vec::new(),
             underlay,
             mappings,
             gone: Vec::new(),
@@ -122,7 +158,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         };
         for port in view.ports() {
             let wanted = setup.ports.iter().find(|spec| spec.name == port.name);
-            if wanted.is_none_or(|spec| !same_identity(&port.policy().spec, spec)) {
+            if wanted.is_none_or(|spec| !is_same(port, spec)) {
                 put(&mut plan.places, port.id, None);
                 plan.gone.push(Arc::clone(port));
                 if wanted.is_none() {
@@ -133,6 +169,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         for (at, spec) in setup.ports.iter().enumerate() {
             let before = setup.ports.get(..at).unwrap_or_default();
             unique(spec, before.iter())?;
+            mtu::check_port(spec, setup.underlay.as_ref())?;
             self.plan_one(&mut plan, spec, now)?;
         }
         Ok(plan)
@@ -148,9 +185,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let is_it = |port: &&Arc<Port<R>>| port.name == spec.name;
         if let Some(port) = plan.places.iter().flatten().find(is_it).map(Arc::clone) {
             if !port.policy().is(spec) {
-                let planned = self.plan_port(&port, spec)?;
+                let planned = self.plan_port(&port, spec, &plan.sets)?;
                 plan.changed.push((port, planned));
                 plan.changes.push(change(ChangeVerb::Change, &spec.name));
+            } else if let Some(policy) = port.policy().with_sets(&plan.sets)? {
+                plan.recompiled.push((port, policy));
             }
             return Ok(());
         }
@@ -158,7 +197,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let id = self.place_for(plan).ok_or_else(|| {
             ConfigError::new(ErrorCode::LimitReached, ObjectKind::Port, spec.name)
         })?;
-        let port = self.build_port(id, spec, now)?;
+        let port = self.build_port(id, spec, &plan.sets, now)?;
         put(&mut plan.places, id, Some(Arc::clone(&port)));
         plan.new.push((port, spec.clone()));
         let verb = if replaced {
@@ -245,12 +284,23 @@ fn underlay_change(plan: &underlay::Plan, setup: &Setup) -> Option<Change> {
     })
 }
 
-/// A port is the same one, and keeps its flows, while these don't change.
-fn same_identity(old: &PortSpec, new: &PortSpec) -> bool {
+/// What a setup does to the host's limits, if anything.
+fn host_change(old: HostOptions, new: HostOptions) -> Option<Change> {
+    (old != new).then(|| Change {
+        verb: ChangeVerb::Change,
+        object: "host".into(),
+    })
+}
+
+/// A port is the same one, and keeps its flows, while these don't change and
+/// its table has room.
+fn is_same<R: RawMutex>(port: &Port<R>, new: &PortSpec) -> bool {
+    let policy = port.policy();
+    let old = &policy.spec;
     (old.mac, old.gateway_mac, old.vni) == (new.mac, new.gateway_mac, new.vni)
         && old.ipv4.map(|c| c.address) == new.ipv4.map(|c| c.address)
         && old.ipv6.map(|c| c.address) == new.ipv6.map(|c| c.address)
-        && old.options.flows_max == new.options.flows_max
+        && new.options.flows_max <= port.table.room()
 }
 
 fn change(verb: ChangeVerb, name: &crate::api::Name) -> Change {

@@ -59,7 +59,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             for lookup in reads.iter().take(group.len()).flatten() {
                 port.prefetch_flow(lookup, false);
             }
-            for ((packet, frame), read) in packets.iter().zip(group).zip(&reads) {
+            for ((packet, frame), read) in packets.iter_mut().zip(group).zip(&reads) {
                 let verdict = self.send(&env, port, (read, packet), frame, out);
                 done(frame, verdict, out);
             }
@@ -98,9 +98,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                     entry.port.prefetch_flow(lookup, entry.external);
                 }
             }
-            for ((packet, frame), arrived) in packets.iter().zip(group).zip(&arrived) {
+            for ((packet, frame), arrived) in packets.iter_mut().zip(group).zip(&arrived) {
                 let verdict = match arrived {
-                    Ok((entry, read)) => Self::deliver(&env, entry, (read, packet), frame),
+                    Ok((entry, read)) => {
+                        let answers = (self, &mut *out);
+                        Self::deliver(&env, entry, (read, packet), frame, answers)
+                    }
                     Err(verdict) => *verdict,
                 };
                 done(frame, verdict, out);

@@ -3,7 +3,7 @@
 use super::device::Devices;
 use super::{Control, Host};
 use crate::Instant;
-use crate::api::{Command, ConfigError, ErrorCode, Name, ObjectKind, Response};
+use crate::api::{Command, ConfigError, ErrorCode, Name, ObjectKind, Response, Setup};
 use crate::event::{Observer, observe};
 use crate::port::Port;
 use crate::verdict::Output;
@@ -52,7 +52,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::DumpRoutes(port, cursor) => {
                 self.named(port).map(|p| self.dump_routes(&p, *cursor))
             }
+            Command::DumpM2p(cursor) => Ok(Response::M2p(self.dump_m2p(*cursor))),
+            Command::DumpMcastFwd(cursor) => Ok(Response::McastFwd(self.dump_mcast_fwd(*cursor))),
+            Command::DumpMcastSubs(cursor) => {
+                Ok(Response::McastSubs(self.dump_mcast_subs(*cursor, now)))
+            }
             Command::ShowUnderlay => Ok(Response::Underlay(self.show_underlay())),
+            Command::ListAddressSets(cursor) => {
+                Ok(Response::AddressSets(self.list_address_sets(*cursor)))
+            }
+            Command::DumpAddressSet(name, cursor) => self.dump_address_set(name, *cursor),
+            Command::ShowNat(port) => self.named(port).map(|p| self.show_nat(&p)),
             Command::Stats(None) => Ok(Response::Stats(self.stats())),
             Command::Stats(Some(port)) => self
                 .named(port)
@@ -83,12 +93,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::AddRoute(name, route) => (Some(name), self.add_route(&name, route)?),
             Command::DelRoute(name, route) => (Some(name), self.remove_route(&name, &route)?),
             Command::SetExternalIps(name, ips) => (Some(name), self.set_external(&name, ips)?),
+            Command::SetNat(name, nat) => (Some(name), self.set_nat(&name, nat)?),
             Command::AllowCidr(name, transit) => (Some(name), self.allow_transit(&name, transit)?),
             Command::RemoveCidr(name, transit) => {
                 (Some(name), self.remove_transit(&name, transit)?)
             }
             Command::AttachSubnet(name, prefix) => (Some(name), self.attach(&name, prefix)?),
             Command::DetachSubnet(name, prefix) => (Some(name), self.detach(&name, prefix)?),
+            Command::SetPortOptions(name, settings) => (
+                Some(name),
+                self.set_port_options(&name, &settings, devices)?,
+            ),
             command => (None, self.change_host(command, now, devices, out)?),
         };
         if matches!(&response, Response::Applied(applied) if applied.changes.is_empty()) {
@@ -129,11 +144,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 done(self.underlay.del_route(&route, now, out, &self.observer))
             }
             Command::Apply(setup) => self.apply(setup, now, devices, out),
-            _ => Err(ConfigError::new(
-                ErrorCode::UnknownCommand,
-                ObjectKind::Request,
-                "",
-            )),
+            Command::ApplyParts(parts) => self.apply(Setup::from_parts(parts), now, devices, out),
+            Command::SetAddressSet(name, prefixes) => self.set_address_set(name, prefixes),
+            Command::DeleteAddressSet(name) => self.delete_address_set(&name),
+            Command::SetHostOptions(settings) => self.set_host_options(&settings),
+            command => self.change_multicast(command),
         }
     }
 

@@ -10,9 +10,9 @@ use crate::api::dump::{
 use crate::api::page::{Page, Pager, Weight};
 use crate::api::{FwRule, Name, PortId, Response, UnderlayRoute, V2b, V2p};
 use crate::event::Observer;
-use crate::flow::record::{Flow, NatKind, Next, side};
+use crate::flow::record::{Flow, NatKind, Next};
 use crate::flow::{Proto, Tuple};
-use crate::limits::PAGE_ENTRIES_MAX;
+use crate::limits::{HOST_FLOWS_MAX, PAGE_ENTRIES_MAX};
 use crate::port::{Policy, Port};
 use crate::rule::RuleStats;
 use crate::verdict::LinkId;
@@ -51,7 +51,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             external: spec.external.clone(),
             attached_subnets: spec.attached_subnets.clone(),
             transit: spec.transit.clone(),
-            generation: u64::from(policy.generation),
+            generation: policy.revision,
             flows: port.table.len(),
             stats: PortStats {
                 inbound: port.stats.total(Direction::In),
@@ -128,7 +128,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let rules = layer_rules(&policy, layer, now).enumerate().skip(skip);
         let rules =
             rules.map(|(at, rule)| (u64::try_from(at).unwrap_or(0), LayerDumpEntry::Rule(rule)));
-        let mut page = page(rules, u64::from(policy.generation));
+        let mut page = page(rules, policy.revision);
         if page.next.is_none() && matches!(layer, LayerId::Firewall | LayerId::Nat) {
             page.next = Some(FLOWS);
         }
@@ -166,13 +166,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Direction::In => (outside, inside, UftAction::Deliver),
             Direction::Out => (inside, outside, self.uft_action(flow)),
         };
+        let (packets, bytes) = flow.counts(dir);
         UftEntry {
             dir,
             before,
             after,
             action,
-            packets: flow.packets.get(side(dir)).copied().unwrap_or(0),
-            bytes: flow.bytes.get(side(dir)).copied().unwrap_or(0),
+            packets,
+            bytes,
             idle_ms: now.millis_since(flow.last.into()),
             current,
         }
@@ -180,7 +181,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 
     fn uft_action(&self, flow: &Flow) -> UftAction {
         match flow.forward.to {
-            Next::Port(id) => UftAction::Local(PortId(id)),
+            Next::Port(id) | Next::Outside(id) => UftAction::Local(PortId(id)),
             Next::Path(path, vni) => UftAction::Encapsulate {
                 sled: self.underlay.sled(path).unwrap_or(Ipv6Addr::UNSPECIFIED),
                 vni,
@@ -219,7 +220,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 };
                 (u64::try_from(at).unwrap_or(0), entry)
             });
-        Response::Routes(page(routes, u64::from(policy.generation)))
+        Response::Routes(page(routes, policy.revision))
     }
 
     pub(super) fn dump_v2p(&self, cursor: u64) -> Page<V2p> {
@@ -229,6 +230,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             next,
             generation: self.host_generation(),
         }
+    }
+
+    /// One page of a short listing of the host, from entry `cursor` on.
+    pub(super) fn list_page<T: Weight>(
+        &self,
+        entries: impl Iterator<Item = T>,
+        cursor: u64,
+    ) -> Page<T> {
+        let skip = usize::try_from(cursor).unwrap_or(usize::MAX);
+        page((0_u64..).zip(entries).skip(skip), self.host_generation())
     }
 
     pub(super) fn dump_v2b(&self, cursor: u64) -> Page<V2b> {
@@ -278,6 +289,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 .fold(ports.drops(reason), u64::wrapping_add)
         };
         let (inbound, outbound) = (ports.dir(Direction::In), ports.dir(Direction::Out));
+        // Where it isn't as large as it can be.
+        let budget = Some(self.budget.max()).filter(|max| *max < HOST_FLOWS_MAX);
+        let budget = budget.map(|max| counter(("flows_max", u64::from(max))));
         Stats {
             generation: self.host_generation(),
             flows: self.budget.used(),
@@ -294,7 +308,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 ("hairpins", outbound.hairpins),
             ]
             .map(counter)
-            .into(),
+            .into_iter()
+            .chain(budget)
+            .collect(),
             drops: drop_counters(drops),
         }
     }
@@ -358,7 +374,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         ];
         let pools = pools.filter(|counter| counter.value > 0);
         Stats {
-            generation: u64::from(port.policy().generation),
+            generation: port.policy().revision,
             flows: port.table.len(),
             counters: counters.map(counter).into_iter().chain(pools).collect(),
             drops: drop_counters(|reason| port_drops(port, reason)),
@@ -424,7 +440,7 @@ fn flow_page<R: RawMutex, T>(
         left = left.saturating_sub(u32::from(entries.len() > before));
         true
     });
-    let generation = u64::from(port.policy().generation);
+    let generation = port.policy().revision;
     Page {
         entries,
         next,

@@ -1,7 +1,8 @@
 //! Where addresses are: mappings that all ports of a host share.
 //!
 //! Purpose   V2P: from a guest's address to its MAC address and host. V2B: from
-//!           an address outside to the boundary tunnel end point for a flow.
+//!           an address outside to the boundary tunnel end point for a flow,
+//!           unless it is an external address of a guest of this host (near).
 //!
 //! Terms     slot         a counter that the mappings with the same hash share
 //!           generation   a slot's count of changes
@@ -13,14 +14,17 @@
 //!           hit -> `current`: one load
 //!           command -> check -> set, clear; setup -> plan_replace -> commit
 //!
-//! Rules     M1  lock order: `writer`, then a V2P shard or the V2B table.
-//!               Packets take the latter only, one at a time, for one look-up.
+//! Rules     M1  lock order: `writer`, then a V2P shard, the V2B table or
+//!               `near`. Packets take the latter only, one at a time, for one
+//!               look-up.
 //!           M2  a generation moves while the lock of what it stands for is
 //!               held, after the change; a stamp is taken under the same lock.
 //!               So a stamp is never newer than the answer that it comes with.
 //!           M3  a change moves the slots of the mappings that it changes and
 //!               no others: decisions about anything else stay valid, but for
-//!               the few that hash to the same slot and are made again.
+//!               the few that hash to the same slot and are made again. One
+//!               more slot moves with every change, for decisions that depend
+//!               on several mappings.
 //!           M4  what can fail (checks, limits, memory) comes before the first
 //!               change.
 //!
@@ -38,6 +42,7 @@
     )
 )]
 
+mod near;
 mod replace;
 #[cfg(test)]
 mod tests;
@@ -45,7 +50,9 @@ mod v2b;
 mod v2p;
 
 use crate::ConfigError;
-use crate::api::{Prefix, TunnelEndpoint, V2b, V2p};
+use crate::api::mapping::BOUNDARY_VNI;
+use crate::api::{ExternalIps, PortId, Prefix, TunnelEndpoint, V2b, V2p};
+use crate::flow::Tuple;
 use crate::keyed::Keyed;
 use crate::wire::{MacAddr, Vni};
 use alloc::boxed::Box;
@@ -55,6 +62,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::{Mutex, RawMutex};
 pub use replace::Plan;
+pub(super) use replace::{change, difference};
 
 /// Names a counter of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,6 +107,7 @@ pub struct Mappings<R> {
     writer: Mutex<R, usize>,
     v2p: Box<[Mutex<R, v2p::Shard>]>,
     v2b: Mutex<R, v2b::Table>,
+    near: Mutex<R, near::Claims>,
 }
 
 impl<R: RawMutex> Mappings<R> {
@@ -112,6 +121,7 @@ impl<R: RawMutex> Mappings<R> {
             writer: Mutex::new(0),
             v2p: shards.collect(),
             v2b: Mutex::new(v2b::Table::default()),
+            near: Mutex::new(near::Claims::default()),
         }
     }
 
@@ -139,11 +149,37 @@ impl<R: RawMutex> Mappings<R> {
         Some((chosen, self.generations.stamp(slot))) // M2
     }
 
+    /// The port of this host that has the far end of a flow to an internet
+    /// gateway for an external address of its own.
+    pub fn near(&self, flow: &Tuple) -> Option<(PortId, Stamp)> {
+        let claims = self.near.lock();
+        let port = claims.whose(flow)?;
+        let vni = Vni::new(BOUNDARY_VNI)?;
+        Some((port, self.stamp(vni, &flow.remote_ip()))) // M2
+    }
+
+    /// Makes these the external addresses of a port of this host. Flows that
+    /// go to the boundary now find the short way when they are decided next.
+    pub fn claim(&self, port: PortId, ips: &ExternalIps) {
+        let mut claims = self.near.lock();
+        for addr in claims.set(port, ips) {
+            if let Some(vni) = Vni::new(BOUNDARY_VNI) {
+                self.touch(vni, &addr); // M2, M3
+            }
+        }
+    }
+
     /// The present state of whatever is, or isn't, mapped for an address.
     #[must_use]
     pub fn stamp(&self, vni: Vni, addr: &IpAddr) -> Stamp {
         self.generations
             .stamp(v2p::Place::of(&self.key, vni, addr).slot)
+    }
+
+    /// The present state of all mappings together.
+    #[must_use]
+    pub fn stamp_of_all(&self) -> Stamp {
+        self.generations.stamp(ALL)
     }
 
     /// Makes every decision about an address be made again: something else
@@ -334,13 +370,16 @@ impl<R> fmt::Debug for Mappings<R> {
     }
 }
 
+/// A slot that every change moves, after those of the mappings.
+const ALL: Slot = Slot(v2b::SLOTS.end);
+
 /// The counters of changes.
 struct Generations(Box<[AtomicU32]>);
 
 impl Generations {
     fn new() -> Self {
-        let all = (0..v2b::SLOTS.end).map(|_| AtomicU32::new(0));
-        Self(all.collect())
+        let slots = (0..=ALL.0).map(|_| AtomicU32::new(0));
+        Self(slots.collect())
     }
 
     #[inline]
@@ -354,8 +393,10 @@ impl Generations {
     }
 
     fn bump(&self, slot: Slot) {
-        if let Some(counter) = self.0.get(usize::from(slot.0)) {
-            counter.fetch_add(1, Ordering::Release);
+        for slot in [slot, ALL] {
+            if let Some(counter) = self.0.get(usize::from(slot.0)) {
+                counter.fetch_add(1, Ordering::Release);
+            }
         }
     }
 }

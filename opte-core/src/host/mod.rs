@@ -13,12 +13,12 @@
 //!           H3  a command commits after all that can fail has succeeded.
 //!           H4  lock order: `control`; then a flow table's shard; then one
 //!               flow (`flow`'s L2); then one leaf. Leaves are the view, a
-//!               port's policy, one family of its external addresses, the
-//!               underlay, and the mappings (whose writers have an order of
-//!               their own, `mapping`'s M1). Whoever holds a leaf takes no
-//!               lock, and nobody holds two leaves, two flows or two shards.
-//!               A packet takes leaves under a shard (`port::slow` decides
-//!               there) and a dump under a flow.
+//!               port's policy, one family of its external addresses, its
+//!               fragments, the address sets, the underlay, and the mappings
+//!               (whose writers have an order of their own, `mapping`'s M1).
+//!               Whoever holds a leaf takes no lock, and nobody holds two
+//!               leaves, two flows or two shards. A packet takes leaves under a
+//!               shard (`port::slow` decides there) and a dump under a flow.
 //!           H5  `Devices` and `Output` are called with `control` held at
 //!               most. An [`Observer`] may be called
 //!               with a shard and a flow held: it calls nothing of the host's.
@@ -34,11 +34,13 @@
     )
 )]
 
+mod address_set;
 pub(crate) mod advertise;
 mod apply;
 mod built_in;
 mod burst;
 mod by_mac;
+mod carry;
 mod command;
 mod departed;
 mod device;
@@ -46,6 +48,10 @@ mod dump;
 mod encap;
 mod lane;
 pub mod mapping;
+mod mtu;
+mod multicast;
+mod nat_command;
+mod option;
 mod port_command;
 pub mod table;
 pub mod underlay;
@@ -53,6 +59,7 @@ pub(crate) mod view;
 
 use crate::api::PortId;
 use crate::api::mapping::BOUNDARY_VNI;
+use crate::api::multicast::is_underlay_group;
 use crate::event::{FlowEnd, Observer, observe};
 use crate::flow::Tuple;
 use crate::flow::record::Next;
@@ -60,11 +67,12 @@ use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
-use crate::port::{Dropped, Env, Port, Read};
+use crate::port::{Carrier, Dropped, Env, Onward, Port, Read};
+use crate::rule::AddressSets;
 use crate::stats::HostCounters;
-use crate::verdict::{Discard, LinkId, Lost, Output, Verdict};
-use crate::wire::outer;
+use crate::verdict::{LinkId, Lost, Output, Verdict};
 use crate::wire::packet::Packet;
+use crate::wire::{MacAddr, outer};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -75,6 +83,7 @@ pub use device::{Devices, LinkDevice};
 pub use lane::Lane;
 use lock_api::{Mutex, RawMutex};
 use mapping::Mappings;
+use multicast::Multicast;
 use underlay::{Accept, Underlay};
 use view::View;
 
@@ -98,7 +107,10 @@ pub struct Host<R: RawMutex, O> {
     /// `view.generation`, to look at without the lock.
     view_generation: AtomicU64,
     mappings: Mappings<R>,
+    /// What `hosts=set=NAME` stands for; the ports' policies have their own.
+    address_sets: Mutex<R, AddressSets>,
     underlay: Underlay<R>,
+    multicast: Multicast<R>,
     budget: Arc<Budget>,
     /// Chooses among equals, and the tunnels' source ports.
     choice: Keyed,
@@ -135,7 +147,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             view: Mutex::new(Arc::new(View::new(1, Vec::new(), Departed::new(), key))),
             view_generation: AtomicU64::new(1),
             mappings: Mappings::new(config.seed),
+            address_sets: Mutex::new(AddressSets::default()),
             underlay: Underlay::new(config.seed),
+            multicast: Multicast::new(config.seed),
             budget: Arc::new(Budget::new(HOST_FLOWS_MAX)),
             choice: Keyed::new(config.seed, "choice"),
             control: Mutex::new(Control::default()),
@@ -174,35 +188,53 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        (read, packet): (&Read, &Packet),
+        (read, packet): (&Read, &mut Packet),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
         let way = (Direction::Out, false);
-        let onward = match port.process(env, way, (read, packet), frame, out) {
-            Ok(onward) => onward,
-            Err(verdict) => return verdict,
-        };
+        match port.process(env, way, (read, packet), frame, (self, out)) {
+            Ok(onward) => self.go_on(env, port, (frame, packet), onward, out),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Takes a guest's frame, edited already, from its port to where it goes.
+    #[inline(always)]
+    fn go_on(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet): (&mut impl Frame, &Packet),
+        onward: Onward,
+        out: &mut impl Output,
+    ) -> Verdict {
         let sent = match onward.to {
             Next::Path(path, vni) => {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
             }
             Next::Port(to) => {
-                self.deliver_next_door(env, frame, port.id, PortId(to), &packet.tuple)
+                let next_door = (port.id, PortId(to), false);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
+            }
+            Next::Outside(to) => {
+                let next_door = (port.id, PortId(to), true);
+                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
             }
         };
-        sent.unwrap_or_else(|reason| Self::not_sent(env, port, &packet.tuple, reason))
+        sent.unwrap_or_else(|reason| self.not_sent(env, port, (frame, packet, onward), reason, out))
     }
 
-    /// Hands a frame of a guest to another one of this host.
+    /// Hands a frame of a guest to another one of this host, perhaps as one
+    /// that comes from outside of its VPC.
     #[inline(never)]
     fn deliver_next_door(
         &self,
         env: &Env<'_, R, O>,
         frame: &mut impl Frame,
-        from: PortId,
-        to: PortId,
+        (from, to, external): (PortId, PortId, bool),
         key: &Tuple,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Verdict, DropReason> {
         let dst = crate::wire::packet::macs(frame.head()).map(|(dst, _)| dst);
         // Its number may be another port's by now.
@@ -216,25 +248,36 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 key
             }
         );
-        let entry = Entry {
-            port: to,
-            external: false,
-        };
+        let entry = Entry { port: to, external };
         let mut packet = Packet::EMPTY;
         let read = to.read(&mut packet, frame, Direction::In);
-        Ok(Self::deliver(env, &entry, (&read, &packet), frame))
+        let read = (&read, &mut packet);
+        Ok(Self::deliver(env, &entry, read, frame, answers))
     }
 
     /// What becomes of a guest's frame that its port let pass, and that went
     /// nowhere all the same.
     #[inline(never)]
-    fn not_sent(env: &Env<'_, R, O>, port: &Port<R>, key: &Tuple, reason: DropReason) -> Verdict {
-        // Where the flow goes is no more: its next packet looks again.
-        if matches!(reason, DropReason::NoPort | DropReason::NoUnderlayRoute) {
-            port.forget_way(key);
+    fn not_sent(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet, onward): (&impl Frame, &Packet, Onward),
+        reason: DropReason,
+        out: &mut impl Output,
+    ) -> Verdict {
+        match (reason, onward.to) {
+            // Where the flow goes is no more: its next packet looks again.
+            (DropReason::NoPort | DropReason::NoUnderlayRoute, _) => port.forget_way(&packet.tuple),
+            (DropReason::TooBig, Next::Path(path, _)) => {
+                if let Some(path) = self.underlay.path(path) {
+                    port.too_big_for_path(env, frame, packet, path.mtu(), (self, out));
+                }
+            }
+            _ => {}
         }
         let dropped = Dropped {
-            key: Some(*key),
+            key: Some(packet.tuple),
             ..Dropped::by(LayerId::Overlay, reason)
         };
         port.dropped(env, Direction::Out, &dropped);
@@ -257,7 +300,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         match self.arrive(&env, link, frame, out) {
             Ok(entry) => {
                 let read = entry.port.read(packet, frame, Direction::In);
-                Self::deliver(&env, &entry, (&read, packet), frame)
+                Self::deliver(&env, &entry, (&read, packet), frame, (self, out))
             }
             Err(verdict) => verdict,
         }
@@ -276,7 +319,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let len = frame.frame_len();
         let outer = match outer::parse(frame.head(), len) {
             Ok(Some(outer)) if self.underlay.is_ours(link, outer.mac, &outer.address) => outer,
-            Ok(_) => return Err(self.underlay_frame(env, link, frame, out)),
+            Ok(_) => return Err(self.not_to_us(env, link, frame, out)),
             Err(reason) => return Err(self.refuse(env, Direction::In, reason)),
         };
         self.count_link(env.lane, link, Direction::In, len);
@@ -285,7 +328,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
         if dst.is_multicast() {
-            return Err(self.refuse(env, Direction::In, DropReason::NoMulticast));
+            return Err(self.group_to_us(env, link, outer.len, frame, out));
         }
         let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
@@ -297,7 +340,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 port,
                 external: outer.external || from_boundary,
             }),
-            None => Err(self.refuse(env, Direction::In, DropReason::NoPort)),
+            None => Err(self.refuse_stray(env, dst)),
         }
     }
 
@@ -327,8 +370,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 .expire(now, &policy.spec.options, |flow, why: FlowEnd| {
                     port.ended(&env, flow, why);
                 });
+            port.expire_fragments(&env);
             self.advertise(&env, port, &policy, out);
         }
+        self.tick_multicast(&env, out);
         self.underlay.tick(now, out, &self.observer);
     }
 
@@ -337,15 +382,56 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver(
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
-        read: (&Read, &Packet),
+        read: (&Read, &mut Packet),
         frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
     ) -> Verdict {
-        // Nothing inbound is answered.
-        let out = &mut Discard;
         let (port, way) = (entry.port, (Direction::In, entry.external));
-        match port.process(env, way, read, frame, out) {
+        match port.process(env, way, read, frame, answers) {
             Ok(_) => Verdict::Port(port.id),
             Err(verdict) => verdict,
+        }
+    }
+
+    /// A frame that isn't Geneve to the host's own address: it may be to an
+    /// underlay group, whose MAC address it then has (RFC 2464 section 7).
+    #[inline(never)]
+    fn not_to_us(
+        &self,
+        env: &Env<'_, R, O>,
+        link: LinkId,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
+        // Read again, so that what usually comes needn't keep what it read.
+        let outer = outer::parse(frame.head(), frame.frame_len());
+        let to_group = outer.ok().flatten().filter(|outer| {
+            is_underlay_group(&outer.address)
+                && outer.mac == MacAddr::of_group(outer.address.into())
+                && self.underlay.mtu(link).is_some()
+        });
+        let Some(outer) = to_group else {
+            return self.underlay_frame(env, link, frame, out);
+        };
+        self.count_link(env.lane, link, Direction::In, frame.frame_len());
+        self.arrived_for_group(env, link, &outer, frame, out)
+    }
+
+    /// A frame for a group that was sent to the host's own address, less the
+    /// `outer_len` bytes of its outer headers, which are as they came.
+    #[inline(never)]
+    fn group_to_us(
+        &self,
+        env: &Env<'_, R, O>,
+        link: LinkId,
+        outer_len: usize,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
+        _ = frame.push(outer_len);
+        match outer::parse(frame.head(), frame.frame_len()) {
+            Ok(Some(outer)) => self.arrived_for_group(env, link, &outer, frame, out),
+            _ => self.refuse(env, Direction::In, DropReason::BadUnderlay),
         }
     }
 
@@ -364,6 +450,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Accept::Consumed => Verdict::Consumed,
             Accept::Drop(reason) => self.refuse(env, Direction::In, reason),
         }
+    }
+
+    /// Drops a frame for a guest that isn't here, or not in this VPC.
+    #[inline(never)]
+    fn refuse_stray(&self, env: &Env<'_, R, O>, dst: MacAddr) -> Verdict {
+        let reason = match env.view.port_with_mac(dst) {
+            Some(_) => DropReason::WrongVni,
+            None => DropReason::NoPort,
+        };
+        self.refuse(env, Direction::In, reason)
     }
 
     /// Drops a frame that reached no port.

@@ -1,7 +1,7 @@
 //! Commands about one port.
 
 use super::device::Devices;
-use super::{Control, Host};
+use super::{Control, Host, mtu};
 use crate::api::port::TransitPrefix;
 use crate::api::{
     ConfigError, ErrorCode, ExternalIps, FwRule, Name, ObjectKind, PortId, PortSpec, Prefix,
@@ -14,6 +14,7 @@ use crate::layer::{firewall, router};
 use crate::limits::PORTS_MAX;
 use crate::port::policy::{check_transit, of_port};
 use crate::port::{Policy, Port};
+use crate::rule::AddressSets;
 use crate::{Direction, Instant, LayerId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -44,11 +45,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         })?;
         let policies: Vec<_> = view.ports().map(|port| port.policy()).collect();
         unique(&spec, policies.iter().map(|policy| &policy.spec))?;
-        let port = self.build_port(id, &spec, now)?;
+        mtu::check_port(&spec, self.underlay.spec().ok().as_ref())?;
+        let port = self.build_port(id, &spec, &self.address_sets(), now)?;
         devices.open_port(id, &spec)?;
         put(&mut places, id, Some(Arc::clone(&port)));
         self.commit_view(places);
         self.touch(&port);
+        self.mappings.claim(id, &spec.external);
         Ok(Response::Id(id.0))
     }
 
@@ -72,6 +75,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let view = self.view();
         let env = self.env_of(&view, 0, now);
         self.touch(port);
+        self.mappings.claim(port.id, &ExternalIps::default());
+        self.multicast.forget(port.id);
         port.table
             .clear(|_| true, |flow| port.ended(&env, flow, FlowEnd::Cleared));
         devices.close_port(port.id);
@@ -82,9 +87,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         id: PortId,
         spec: &PortSpec,
+        sets: &AddressSets,
         now: Instant,
     ) -> Result<Arc<Port<R>>, ConfigError> {
-        let policy = Policy::first(spec)?;
+        let policy = Policy::first(spec, sets)?;
         let (budget, lanes) = (Arc::clone(&self.budget), self.lanes.len());
         let port = Port::new(id, policy, self.seed, lanes, budget, now);
         let plan = port.nat.plan(&spec.name, &spec.external)?;
@@ -97,8 +103,23 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         port: &Port<R>,
         spec: &PortSpec,
+        sets: &AddressSets,
     ) -> Result<PortChange, ConfigError> {
-        let policy = port.policy().planned(spec)?;
+        let old = port.policy();
+        let but_limits = PortSpec {
+            mtu: old.spec.mtu,
+            options: old.spec.options,
+            ..spec.clone()
+        };
+        let policy = if old.is(&but_limits) && !old.rules.is_outdated(sets) {
+            old.with_limits(PortSpec {
+                mtu: spec.mtu,
+                options: spec.options,
+                ..old.spec.clone()
+            })?
+        } else {
+            old.planned(spec, sets)?
+        };
         let nat = port.nat.plan(&spec.name, &spec.external)?;
         Ok(PortChange { policy, nat })
     }
@@ -107,6 +128,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let options = change.policy.spec.options;
         let new_timeouts = options != port.policy().spec.options;
         port.nat.commit(change.nat);
+        self.mappings.claim(port.id, &change.policy.spec.external);
         port.commit(change.policy);
         if new_timeouts {
             port.table.reschedule_all(&options);
@@ -144,7 +166,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let old = port.policy();
         let (id, next) = take_id(&old, name)?;
         let rules = firewall::plan_add(&old.rules, id, rule).map_err(|e| of_port(e, &old.spec))?;
-        port.commit(old.with_rules(rules, next));
+        port.commit(old.with_rules(rules, next, &self.address_sets())?);
         Ok(Response::Id(id))
     }
 
@@ -158,7 +180,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let old = port.policy();
         let rules =
             firewall::plan_remove(&old.rules, dir, id).map_err(|e| of_port(e, &old.spec))?;
-        port.commit(old.with_rules(rules, old.next_id));
+        port.commit(old.with_rules(rules, old.next_id, &self.address_sets())?);
         Ok(Response::Done)
     }
 
@@ -171,7 +193,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let old = port.policy();
         let (rules, next) = firewall::plan_replace(&old.rules, rules, old.next_id)
             .map_err(|e| of_port(e, &old.spec))?;
-        port.commit(old.with_rules(rules, next));
+        port.commit(old.with_rules(rules, next, &self.address_sets())?);
         Ok(Response::Done)
     }
 
@@ -179,6 +201,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let port = self.named(name)?;
         let old = port.policy();
         let (id, next) = take_id(&old, name)?;
+        router::check_gateways([&route], &old.spec.external).map_err(|e| of_port(e, &old.spec))?;
         let routes = router::plan_add(&old.routes, id, route).map_err(|e| of_port(e, &old.spec))?;
         port.commit(old.with_routes(routes, next));
         Ok(Response::Id(id))
@@ -201,9 +224,23 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         name: &Name,
         external: ExternalIps,
     ) -> Result<Response, ConfigError> {
+        // How they are used stays as it is.
+        self.change_external(name, |old| ExternalIps {
+            nat: old.nat,
+            ..external
+        })
+    }
+
+    /// Commits other external addresses, or another use of them.
+    pub(super) fn change_external(
+        &self,
+        name: &Name,
+        change: impl FnOnce(&ExternalIps) -> ExternalIps,
+    ) -> Result<Response, ConfigError> {
         let port = self.named(name)?;
-        let nat = port.nat.plan(name, &external)?;
         let old = port.policy();
+        let external = change(&old.spec.external);
+        let nat = port.nat.plan(name, &external)?;
         let spec = PortSpec {
             external,
             ..old.spec.clone()

@@ -20,27 +20,27 @@ use alloc::vec::Vec;
 pub struct Decision<'r> {
     /// The rule that decided; none when it was the default.
     pub rule: Option<&'r Rule>,
-    /// Whether the flow may be opened.
-    pub allow: bool,
+    /// What it says.
+    pub action: FwAction,
 }
 
 /// Decides about a flow that `query` would open.
 #[must_use]
 pub fn decide<'r>(rules: &'r RuleSet, query: &Query) -> Decision<'r> {
     let rule = rules.find(query);
-    let allow = match rule {
-        Some(rule) => rule.spec.action == FwAction::Allow,
-        None => default_allow(query.dir),
+    let action = match rule {
+        Some(rule) => rule.spec.action,
+        None => default_action(query.dir),
     };
-    Decision { rule, allow }
+    Decision { rule, action }
 }
 
 /// What happens to a flow that no rule matches.
 #[must_use]
-pub const fn default_allow(dir: Direction) -> bool {
+pub const fn default_action(dir: Direction) -> FwAction {
     match dir {
-        Direction::In => false,
-        Direction::Out => true,
+        Direction::In => FwAction::Deny,
+        Direction::Out => FwAction::Allow,
     }
 }
 
@@ -208,7 +208,7 @@ fn families_apart(rule: &FwRule) -> Option<&ProtoFilter> {
         };
         rule.hosts.iter().all(|host| match host {
             HostFilter::Prefix(prefix) => prefix.family() != family,
-            HostFilter::Vni(_) => false,
+            HostFilter::Vni(_) | HostFilter::Set(_) => false,
         })
     };
     let apart = !rule.hosts.is_empty() && rule.protocols.iter().all(apart);

@@ -15,7 +15,7 @@
 //!               first ones of a destination are its share.
 //!           R2  a share has one route, or `ip` targets only.
 
-use crate::api::{ConfigError, ErrorCode, ObjectKind, Prefix, RouteSpec, RouteTarget};
+use crate::api::{ConfigError, ErrorCode, ExternalIps, ObjectKind, Prefix, RouteSpec, RouteTarget};
 use crate::flow::Family;
 use crate::flow::tuple::from_ip;
 use crate::limits::{ROUTE_TARGETS_MAX, ROUTES_MAX};
@@ -254,6 +254,33 @@ pub fn plan_replace(
         });
     }
     Ok((list, next_id))
+}
+
+/// Checks that the gateways which routes name are known: that one of the port's
+/// floating addresses belongs to each.
+///
+/// Only asked when a route is added. An address may go before the route does;
+/// what takes the route then is dropped for want of an address.
+///
+/// # Errors
+///
+/// When there is no such address.
+pub fn check_gateways<'r>(
+    routes: impl IntoIterator<Item = &'r RouteSpec>,
+    external: &ExternalIps,
+) -> Result<(), ConfigError> {
+    for route in routes {
+        let RouteTarget::Gateway(Some(_)) = route.target else {
+            continue;
+        };
+        let is_it = |gateway| route.target == RouteTarget::Gateway(gateway);
+        if !external.floating.iter().any(|f| is_it(f.gateway)) {
+            return Err(refuse(ErrorCode::NotFound, route)
+                .field("target", route.target)
+                .hint("no floating address of the port belongs to this gateway"));
+        }
+    }
+    Ok(())
 }
 
 fn is_same_share(a: &RouteSpec, b: &RouteSpec) -> bool {

@@ -4,11 +4,11 @@
 //! router, firewall, gateway. The flow carries what one layer tells the next.
 
 use super::{Dropped, Env, Policy, Port};
-use crate::api::RouteTarget;
+use crate::api::{FwAction, RouteTarget};
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
 use crate::flow::record::{Difference, Flow, NatKind};
-use crate::layer::nat::Outside;
+use crate::layer::nat::{Outside, Via};
 use crate::layer::{firewall, gateway, overlay};
 use crate::rule::Query;
 use crate::{Direction, DropReason, LayerId};
@@ -28,10 +28,13 @@ impl<R: RawMutex> Port<R> {
         flow: &mut Flow,
         dir: Direction,
     ) -> Result<(), Dropped> {
-        let judged = flow.rewrite(flow.opened) == Some(policy.generation);
+        let asks_vni = policy.asks_vni && flow.opened == Direction::Out;
+        let vpc = asks_vni.then(|| overlay::vpc_stamps(env, self.vni, &flow.inside.remote_ip()));
+        let judged = flow.rewrite(flow.opened) == Some(policy.generation)
+            && (vpc.is_none() || env.mappings.current(flow.forward.mapping));
         if !judged {
             self.layer(env, flow, LayerId::Gateway, |flow| {
-                gateway::admit(&policy.spec, flow.opened, &flow.inside)
+                gateway::admit(&policy.spec, &policy.routes, flow.opened, &flow.inside)
                     .map_err(|reason| Dropped::by(LayerId::Gateway, reason))
             })?;
             self.layer(env, flow, LayerId::Firewall, |flow| {
@@ -40,6 +43,9 @@ impl<R: RawMutex> Port<R> {
         }
         if flow.opened == Direction::Out || dir == Direction::Out {
             self.forward(env, policy, flow)?;
+            if let Some(vpc) = vpc {
+                flow.forward.mapping = vpc.covering(flow.forward.mapping);
+            }
             flow.set_rewrites(policy.generation);
         } else {
             self.layer(env, flow, LayerId::Nat, |flow| self.entrance(flow))?;
@@ -51,7 +57,7 @@ impl<R: RawMutex> Port<R> {
     /// Whether the external address that a flow came in by is still the port's.
     fn entrance(&self, flow: &Flow) -> Result<(), Dropped> {
         match flow.held() {
-            Some(held) if !self.nat.still_valid(&held, None) => {
+            Some(held) if !self.nat.still_valid(&flow.inside, &held, Via::Arrival) => {
                 Err(Dropped::by(LayerId::Nat, DropReason::NoMapping))
             }
             _ => Ok(()),
@@ -59,7 +65,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Runs one layer between its probes.
-    fn layer<O: Observer, T>(
+    pub(super) fn layer<O: Observer, T>(
         &self,
         env: &Env<'_, R, O>,
         flow: &mut Flow,
@@ -92,7 +98,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Asks the firewall in the direction in which the flow was opened.
-    fn firewall<O: Observer>(
+    pub(super) fn firewall<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         policy: &Policy,
@@ -102,7 +108,8 @@ impl<R: RawMutex> Port<R> {
         let decision = firewall::decide(&policy.rules, &query);
         let rule = decision.rule.map_or(0, |rule| rule.id);
         let (port, layer, dir, key) = (self.id, LayerId::Firewall, flow.opened, &flow.inside);
-        match (decision.rule.is_some(), decision.allow) {
+        let allow = decision.action == FwAction::Allow;
+        match (decision.rule.is_some(), allow) {
             (true, true) => observe!(
                 env.observer,
                 RuleMatch {
@@ -133,12 +140,13 @@ impl<R: RawMutex> Port<R> {
                 }
             ),
         }
-        if decision.allow {
+        if allow {
             flow.fw_rule = rule;
             return Ok(());
         }
-        let reason = match rule {
-            0 => DropReason::FirewallDefault,
+        let reason = match (decision.action, rule) {
+            (FwAction::Reject, _) => DropReason::FirewallReject,
+            (_, 0) => DropReason::FirewallDefault,
             _ => DropReason::FirewallDeny,
         };
         Err(Dropped {
@@ -150,13 +158,12 @@ impl<R: RawMutex> Port<R> {
     fn query<O>(&self, env: &Env<'_, R, O>, policy: &Policy, flow: &Flow) -> Query {
         let key = &flow.inside;
         let remote = key.remote_ip();
-        let remote_vni = (policy.asks_vni && !flow.external)
-            .then(|| match flow.opened {
-                // The tunnel said which VPC it is from: this port's own.
-                Direction::In => Some(self.vni),
-                Direction::Out => overlay::is_peer(env, self.vni, &remote).then_some(self.vni),
-            })
-            .flatten();
+        let is_peer = match flow.opened {
+            // The tunnel said which VPC it is from: this port's own.
+            Direction::In => !flow.external,
+            Direction::Out => policy.asks_vni && overlay::is_peer(env, self.vni, &remote),
+        };
+        let remote_vni = is_peer.then_some(self.vni);
         let (source_port, dest_port) = match flow.opened {
             Direction::Out => (key.local_port, key.remote_port),
             Direction::In => (key.remote_port, key.local_port),
@@ -179,14 +186,12 @@ impl<R: RawMutex> Port<R> {
         policy: &Policy,
         flow: &mut Flow,
     ) -> Result<(), Dropped> {
-        // 32 bits choose among equals; the tunnel's source port takes 14 of them.
-        let choice = env.choice.hash(flow.inside);
-        let choice = u32::try_from(choice >> 32).unwrap_or(0);
+        let choice = overlay::choice(env.choice, &flow.inside);
         let target = self.layer(env, flow, LayerId::Router, |flow| {
             self.route(env, policy, flow, choice)
         })?;
         let forward = self.layer(env, flow, LayerId::Overlay, |flow| {
-            overlay::forward(env, self.vni, target, &flow.inside.remote_ip(), choice)
+            overlay::forward(env, self.vni, target, &flow.inside, choice)
                 .map_err(|reason| Dropped::by(LayerId::Overlay, reason))
         })?;
         // Last, for it may take an external port (rule P3).
@@ -277,7 +282,11 @@ impl<R: RawMutex> Port<R> {
             };
         };
         if let Some(held) = flow.held() {
-            return match self.nat.still_valid(&held, gateway) {
+            let via = match flow.opened {
+                Direction::In => Via::Arrival,
+                Direction::Out => Via::Gateway(gateway),
+            };
+            return match self.nat.still_valid(&flow.inside, &held, via) {
                 true => Ok(()),
                 false => Err(Dropped::by(layer, DropReason::NoExternalAddress)),
             };

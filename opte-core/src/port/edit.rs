@@ -18,32 +18,50 @@ impl<R: RawMutex> Port<R> {
         dir: Direction,
         frame: &mut impl Frame,
     ) {
+        let offload = frame.offload();
         let head = frame.head_mut();
+        self.address(flow, dir, head);
+        if flow.nat != NatKind::None {
+            NearEnd::of(flow, dir).apply(head, packet, dir, offload);
+        }
+    }
+
+    /// Writes the MAC addresses of a frame of `flow`.
+    #[inline(always)]
+    pub(super) fn address(&self, flow: &Flow, dir: Direction, head: &mut [u8]) {
         match dir {
             Direction::Out => put(head, 0, flow.forward.mac.0),
             Direction::In => put(head, 0, self.macs_in),
         }
-        if flow.nat != NatKind::None {
-            let offload = frame.offload();
-            NearEnd::of(flow, dir).apply(frame.head_mut(), packet, dir, offload);
-        }
+    }
+}
+
+/// Offset of the source address, or of the destination's, in an IP header.
+#[inline(always)]
+pub(super) const fn address_at(family: Family, is_source: bool) -> usize {
+    match (family, is_source) {
+        (Family::V4, true) => 12,
+        (Family::V4, false) => 16,
+        (Family::V6, true) => 8,
+        (Family::V6, false) => 24,
     }
 }
 
 /// The new near end of a translated flow's packet: source outbound,
 /// destination inbound.
-struct NearEnd {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NearEnd {
     /// The address, in its 16-byte form.
-    addr: [u8; 16],
+    pub(super) addr: [u8; 16],
     /// The port or echo identifier.
-    port: u16,
+    pub(super) port: u16,
     /// What the new end adds to the checksums.
-    diff: Difference,
+    pub(super) diff: Difference,
 }
 
 impl NearEnd {
     #[inline(always)]
-    fn of(flow: &Flow, dir: Direction) -> Self {
+    pub(super) fn of(flow: &Flow, dir: Direction) -> Self {
         match dir {
             Direction::Out => Self {
                 addr: flow.outside_local,
@@ -59,22 +77,8 @@ impl NearEnd {
     }
 
     #[inline(always)]
-    fn apply(&self, head: &mut [u8], packet: &Packet, dir: Direction, offload: Offload) {
-        // Offsets in the frame, whose Ethernet header has 14 bytes.
-        match packet.tuple.family {
-            Family::V4 => {
-                let at = if dir == Direction::Out { 26 } else { 30 };
-                let [.., a, b, c, d] = self.addr;
-                put(head, at, [a, b, c, d]);
-                update(head, ETHERNET_LEN + 10, |sum| {
-                    self.diff.addresses.apply(sum)
-                });
-            }
-            Family::V6 => {
-                let at = if dir == Direction::Out { 22 } else { 38 };
-                put(head, at, self.addr);
-            }
-        }
+    pub(super) fn apply(&self, head: &mut [u8], packet: &Packet, dir: Direction, offload: Offload) {
+        self.apply_address(head, packet.tuple.family, dir);
         let (port_at, sum_at) = match packet.tuple.proto {
             Proto::TCP => (near_port(dir), 16),
             Proto::UDP => (near_port(dir), 6),
@@ -85,6 +89,23 @@ impl NearEnd {
         let port_at = packet.transport.wrapping_add(port_at);
         put(head, port_at, self.port.to_be_bytes());
         self.fix_checksum(head, packet, sum_at, offload);
+    }
+
+    /// The IP header's part, which is all that a later fragment has.
+    #[inline(always)]
+    pub(super) fn apply_address(&self, head: &mut [u8], family: Family, dir: Direction) {
+        let at = |family| ETHERNET_LEN.wrapping_add(address_at(family, dir == Direction::Out));
+        match family {
+            Family::V4 => {
+                let at = at(Family::V4);
+                let [.., a, b, c, d] = self.addr;
+                put(head, at, [a, b, c, d]);
+                update(head, ETHERNET_LEN + 10, |sum| {
+                    self.diff.addresses.apply(sum)
+                });
+            }
+            Family::V6 => put(head, at(Family::V6), self.addr),
+        }
     }
 
     /// Mends the checksum at this offset of the transport header.
@@ -114,7 +135,7 @@ const fn near_port(dir: Direction) -> usize {
 
 /// Writes `bytes` at `at`; the parser has checked that they are there.
 #[inline(always)]
-fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
+pub(super) fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
     if let Some(place) = head.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *place = bytes;
     }
@@ -122,7 +143,7 @@ fn put<const N: usize>(head: &mut [u8], at: usize, bytes: [u8; N]) {
 
 /// Replaces a 16-bit field.
 #[inline(always)]
-fn update(head: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
+pub(super) fn update(head: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
     if let Some(field) = head.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
         *field = change(u16::from_be_bytes(*field)).to_be_bytes();
     }

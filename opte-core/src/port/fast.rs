@@ -4,27 +4,29 @@ use super::process::{Arrival, Lookup};
 use super::{Env, Port};
 use crate::event::{Observer, Stale, observe};
 use crate::flow::record::{Flow, Next};
+use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, Name};
-use crate::flow::tcp::State;
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::time::Coarse;
-use crate::wire::packet::{Packet, Segment};
+use crate::wire::packet::Segment;
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
-use lock_api::RawMutex;
+use lock_api::{MutexGuard, RawMutex};
 
 /// Why the flow table has no answer.
 #[derive(Debug)]
 pub(super) enum NoHit {
     /// It wasn't asked: the packet is longer than the port allows.
     TooBig,
-    /// It wasn't asked: the packet is for more than one.
-    Group,
+    /// It wasn't asked: the packet's hops are used up.
+    Expired,
     /// It knows nothing.
     Miss,
     /// It knows the flow, whose inside key this is, but not what to do now.
     Stale(Tuple),
+    /// It knows the flow, whose state the packet may change.
+    Uncommon,
     /// The flow refuses the packet.
     Refused(DropReason),
 }
@@ -57,39 +59,77 @@ impl<R: RawMutex> Port<R> {
         hash: u64,
         frame: &mut impl Frame,
     ) -> Result<Onward, NoHit> {
-        let (dir, packet) = (arrival.dir, arrival.packet);
-        let name = name_of(arrival.external);
-        let Some((id, mut flow)) = self.table.find(dir, name, &packet.tuple, hash) else {
-            return Err(NoHit::Miss);
-        };
-        if !arrival.may_join(&flow) {
-            return Err(NoHit::Miss);
+        let (_, mut flow) = self.find(env, arrival, hash)?;
+        if !is_common(&mut flow, arrival) {
+            return Err(NoHit::Uncommon);
         }
-        if let Some(cause) = self.stale(env, &flow, dir) {
-            return Err(NoHit::Stale(self.invalidate(env, &flow, dir, cause)));
-        }
-        let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
+        self.count(env, &mut flow, arrival);
+        self.edit(&flow, arrival.packet, arrival.dir, frame);
+        let onward = Onward::of(&flow);
+        drop(flow);
+        self.hit(env, arrival);
+        Ok(onward)
+    }
+
+    /// The same for a packet that may change its flow's state: rare, and so
+    /// it is looked up once more rather than in the hit's way.
+    pub(super) fn step<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+    ) -> Result<Onward, NoHit> {
+        let hash = self.table.hash(&arrival.packet.tuple);
+        let (id, mut flow) = self.find(env, arrival, hash)?;
+        let taken = self.take_into_account(env, &mut flow, arrival, frame);
         match taken {
             Taken::Same | Taken::StateChanged => {}
             Taken::Over => return Err(NoHit::Stale(flow.inside)),
             Taken::Refused(reason) => return Err(NoHit::Refused(reason)),
         }
-        self.edit(&flow, packet, dir, frame);
+        self.edit(&flow, arrival.packet, arrival.dir, frame);
         let onward = Onward::of(&flow);
         drop(flow);
-        if matches!(taken, Taken::StateChanged) {
+        if taken == Taken::StateChanged {
             // Its timeout may be shorter (rule L2: after the flow's lock).
-            self.reschedule(id);
+            self.table.reschedule(id, &self.policy().spec.options);
         }
+        self.hit(env, arrival);
+        Ok(onward)
+    }
+
+    /// The flow that a packet belongs to, if its rewrite may be used.
+    #[inline(always)]
+    fn find<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        hash: u64,
+    ) -> Result<(FlowId, MutexGuard<'_, R, Flow>), NoHit> {
+        let (dir, name) = (arrival.dir, name_of(arrival.external));
+        let found = self.table.find(dir, name, &arrival.packet.tuple, hash);
+        let Some((id, flow)) = found else {
+            return Err(NoHit::Miss);
+        };
+        if !arrival.may_join(&flow) {
+            return Err(NoHit::Miss);
+        }
+        match self.stale(env, &flow, dir) {
+            Some(cause) => Err(NoHit::Stale(self.invalidate(env, &flow, dir, cause))),
+            None => Ok((id, flow)),
+        }
+    }
+
+    #[inline(always)]
+    fn hit<O: Observer>(&self, env: &Env<'_, R, O>, arrival: &Arrival<'_>) {
         observe!(
             env.observer,
             UftHit {
                 port: self.id,
-                dir,
-                key: &packet.tuple
+                dir: arrival.dir,
+                key: &arrival.packet.tuple
             }
         );
-        Ok(onward)
     }
 
     /// Asks for the memory that tells where the flow of a packet is.
@@ -102,11 +142,6 @@ impl<R: RawMutex> Port<R> {
     #[inline]
     pub(crate) fn prefetch_flow(&self, lookup: &Lookup, external: bool) {
         self.table.prefetch_flow(name_of(external), lookup.hash);
-    }
-
-    #[inline(never)]
-    fn reschedule(&self, id: FlowId) {
-        self.table.reschedule(id, &self.policy().spec.options);
     }
 
     /// Says that a rewrite is out of date; the flow's inside key.
@@ -134,7 +169,12 @@ impl<R: RawMutex> Port<R> {
 
     /// Whether the rewrite for `dir` may not be used any more (rule P1).
     #[inline(always)]
-    fn stale<O>(&self, env: &Env<'_, R, O>, flow: &Flow, dir: Direction) -> Option<Stale> {
+    pub(super) fn stale<O>(
+        &self,
+        env: &Env<'_, R, O>,
+        flow: &Flow,
+        dir: Direction,
+    ) -> Option<Stale> {
         let current = Some(self.generation.load(Ordering::Acquire));
         if flow.rewrite(dir) != current {
             return Some(Stale::Policy);
@@ -151,65 +191,64 @@ impl<R: RawMutex> Port<R> {
         (idle > self.uft.load(Ordering::Relaxed)).then_some(Stale::Idle)
     }
 
-    /// Counts the packet and steps TCP.
-    #[inline(always)]
+    /// Takes a packet of a flow into account: its state and its counters.
     pub(super) fn take_into_account<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         flow: &mut Flow,
-        dir: Direction,
-        packet: &Packet,
-        len: usize,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
     ) -> Taken {
-        let mut taken = Taken::Same;
-        if packet.tuple.proto == Proto::TCP {
-            let segment = &packet.segment;
-            let before = flow.tcp.state();
-            if before.is_over() && segment.has(Segment::SYN) && !segment.has(Segment::ACK) {
-                return Taken::Over;
-            }
-            if let Err(reason) = flow.tcp.step(segment, dir) {
-                return Taken::Refused(reason);
-            }
-            if flow.tcp.state() != before {
-                taken = Taken::StateChanged;
-                self.state_changed(env, dir, &flow.inside, before, flow.tcp.state());
-            }
-        }
-        flow.answered |= dir != flow.opened;
-        flow.last = flow.last.max(env.now.into());
-        if flow.count(dir, len) {
-            self.fold(flow);
+        let (dir, packet) = (arrival.dir, arrival.packet);
+        let taken = match packet.tuple.proto {
+            _ if is_common(flow, arrival) => Taken::Same,
+            Proto::SCTP => take_sctp(flow, dir, &packet.segment),
+            _ => self.track(env, flow, dir, packet, frame),
+        };
+        if matches!(taken, Taken::Same | Taken::StateChanged) {
+            self.count(env, flow, arrival);
         }
         taken
     }
 
-    #[inline(never)]
-    fn state_changed<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        dir: Direction,
-        key: &Tuple,
-        old: State,
-        new: State,
-    ) {
-        observe!(
-            env.observer,
-            TcpFlowState {
-                port: self.id,
-                dir,
-                key,
-                old: old.number(),
-                new: new.number()
-            }
-        );
+    /// Counts a packet for its flow.
+    #[inline(always)]
+    fn count<O: Observer>(&self, env: &Env<'_, R, O>, flow: &mut Flow, arrival: &Arrival<'_>) {
+        flow.answered |= arrival.dir != flow.opened;
+        flow.last = flow.last.max(env.now.into());
+        if flow.count(arrival.dir, arrival.len) {
+            self.fold(flow);
+        }
+    }
+}
+
+/// Whether a packet changes nothing but its flow's numbers, which it has then:
+/// of protocols with a state, a common TCP segment.
+#[inline(always)]
+fn is_common(flow: &mut Flow, arrival: &Arrival<'_>) -> bool {
+    match arrival.packet.tuple.proto {
+        Proto::TCP => flow.tcp.advance(&arrival.packet.segment, arrival.dir),
+        proto => proto != Proto::SCTP,
+    }
+}
+
+/// Takes an SCTP packet into account for its association.
+fn take_sctp(flow: &mut Flow, dir: Direction, segment: &Segment) -> Taken {
+    let (chunk, before) = (Chunk::of(segment), flow.tcp.state());
+    if before.is_over() && chunk.opens() {
+        return Taken::Over;
+    }
+    match sctp::step(&mut flow.tcp, &chunk, dir) {
+        Err(reason) => Taken::Refused(reason),
+        Ok(()) if flow.tcp.state() != before => Taken::StateChanged,
+        Ok(()) => Taken::Same,
     }
 }
 
 /// The name by which a packet probably knows its flow: nearly all that comes
 /// from outside of the VPC is to be translated.
 #[inline(always)]
-const fn name_of(external: bool) -> Name {
+pub(super) const fn name_of(external: bool) -> Name {
     match external {
         true => Name::Outside,
         false => Name::Inside,

@@ -25,16 +25,25 @@
     )
 )]
 
+mod answer;
+mod bucket;
+mod closer;
 pub(crate) mod decide;
 pub(crate) mod edit;
 mod fast;
+mod fragment;
+mod group;
 pub(crate) mod policy;
 mod process;
+mod related;
 mod slow;
+mod track;
 
 use crate::api::{Name, PortId};
+use crate::flow::fragment::Fragments;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
+use crate::frame::{Frame, SliceFrame};
 use crate::host::advertise::Schedule;
 use crate::host::mapping::Mappings;
 use crate::host::underlay::Underlay;
@@ -43,10 +52,13 @@ use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
 use crate::stats::PortStats;
 use crate::time::Coarse;
+use crate::verdict::{Output, Verdict};
+use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
+pub(crate) use fast::Onward;
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
 pub(crate) use process::{Keyless, Read};
@@ -70,10 +82,14 @@ pub(crate) struct Port<R: RawMutex> {
     generation: AtomicU32,
     /// `policy.options.uft_s` in units of [`Coarse`], likewise.
     uft: AtomicU32,
-    /// `policy.mtu`, likewise.
+    /// `policy.plain_mtu()`, likewise.
     mtu: AtomicU32,
     /// When the next router advertisement is due.
     pub(crate) advertise: Schedule,
+    /// How much it may say about what it drops.
+    answers: answer::Buckets,
+    /// Packets of which some fragments have come.
+    fragments: Fragments<R>,
 }
 
 /// What a port needs of its host while it decides about a frame.
@@ -86,6 +102,41 @@ pub(crate) struct Env<'h, R: RawMutex, O> {
     pub(crate) observer: &'h O,
     pub(crate) lane: usize,
     pub(crate) now: Instant,
+}
+
+/// Who takes on a frame that didn't take the cached path: the host.
+pub(crate) trait Carrier<R: RawMutex, O> {
+    /// Sends a guest's frame, edited already, from `port` to where `onward` says.
+    fn send_on(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: (&mut impl Frame, &Packet),
+        onward: Onward,
+        out: &mut impl Output,
+    ) -> Verdict;
+
+    /// Sends a guest's frame to the members of a group, which the host knows.
+    fn send_to_group(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: (&mut impl Frame, &Packet),
+        out: &mut impl Output,
+    ) -> Verdict;
+
+    /// The same for one that the port made itself, or had kept.
+    /// Sends a frame, edited already, from `port` to where `onward` says. A
+    /// frame that can't be sent is counted as dropped.
+    fn carry(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: &mut SliceFrame<'_>,
+        packet: &Packet,
+        onward: Onward,
+        out: &mut impl Output,
+    );
 }
 
 /// A refusal: why, and who said so.
@@ -150,6 +201,8 @@ impl<R: RawMutex> Port<R> {
             uft: AtomicU32::new(0),
             mtu: AtomicU32::new(0),
             advertise: Schedule::default(),
+            answers: answer::Buckets::default(),
+            fragments: Fragments::new(seed),
             policy: Mutex::new(Arc::new(policy)),
         };
         port.publish();
@@ -166,6 +219,9 @@ impl<R: RawMutex> Port<R> {
         // The old policy is freed after the lock is let go.
         let old = core::mem::replace(&mut *self.policy.lock(), Arc::new(policy));
         self.publish();
+        if old.hairpin != self.policy().hairpin {
+            self.advertise.restart();
+        }
         drop(old);
     }
 
@@ -175,7 +231,8 @@ impl<R: RawMutex> Port<R> {
         let uft = Coarse::units_of_s(policy.spec.options.uft_s);
         self.uft.store(uft, Ordering::Relaxed);
         self.mtu
-            .store(u32::from(policy.spec.mtu), Ordering::Relaxed);
+            .store(u32::from(policy.plain_mtu()), Ordering::Relaxed);
+        self.table.limit(policy.spec.options.flows_max);
         self.generation.store(policy.generation, Ordering::Release);
     }
 
@@ -188,10 +245,11 @@ impl<R: RawMutex> Port<R> {
         }
     }
 
-    /// Settles what a flow leaves behind: its external port, its counts.
-    pub(crate) fn settle(&self, flow: &mut Flow, now: Instant) {
+    /// Settles what a flow leaves behind: its external port, which was used
+    /// last at `last`, and its counts.
+    pub(crate) fn settle(&self, flow: &mut Flow, last: Instant) {
         if let Some(held) = flow.held() {
-            self.nat.release(&flow.inside, &held, now);
+            self.nat.release(&flow.inside, &held, last);
         }
         self.fold(flow);
     }

@@ -1,5 +1,7 @@
 //! A port's configuration, as decisions are made from it.
 
+mod service;
+
 use super::Dropped;
 use crate::api::mapping::BOUNDARY_VNI;
 use crate::api::{
@@ -10,10 +12,9 @@ use crate::hairpin;
 use crate::layer::firewall::{self, DefaultStats};
 use crate::layer::router::{self, Route, RouteTable};
 use crate::limits::{
-    DHCP_LIST_MAX, DOMAIN_LEN_MAX, PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN,
-    PORT_PREFIXES_MAX,
+    PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN, PORT_PREFIXES_MAX,
 };
-use crate::rule::{Rule, RuleSet, RuleStats};
+use crate::rule::{AddressSets, Rule, RuleSet, RuleStats};
 use crate::{Direction, Instant};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -23,8 +24,10 @@ use core::net::IpAddr;
 /// one with the next generation (decision D3).
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    /// Counts the port's policies, from one.
+    /// Counts the policies that decide differently, from one.
     pub(crate) generation: u32,
+    /// Counts all of the port's policies, from one.
+    pub(crate) revision: u64,
     /// What the port was made from and changed to since. Its rules and routes
     /// are in `rules` and `routes` and empty here.
     pub(crate) spec: PortSpec,
@@ -35,15 +38,16 @@ pub(crate) struct Policy {
     pub(crate) defaults: Arc<DefaultStats>,
     /// The id that the next new rule or route gets.
     pub(crate) next_id: u32,
-    /// Whether a rule asks for the far side's VPC.
+    /// Whether an outbound rule asks for the far side's VPC.
     pub(crate) asks_vni: bool,
 }
 
 impl Policy {
     /// A new port's policy.
-    pub(crate) fn first(spec: &PortSpec) -> Result<Self, ConfigError> {
+    pub(crate) fn first(spec: &PortSpec, sets: &AddressSets) -> Result<Self, ConfigError> {
         let nothing = Self {
             generation: 0,
+            revision: 0,
             hairpin: hairpin_config(spec),
             spec: stripped(spec),
             rules: Arc::default(),
@@ -52,21 +56,24 @@ impl Policy {
             next_id: 1,
             asks_vni: false,
         };
-        nothing.planned(spec)
+        nothing.planned(spec, sets)
     }
 
     /// The policy that follows this one and is as `spec` says.
-    pub(crate) fn planned(&self, spec: &PortSpec) -> Result<Self, ConfigError> {
+    pub(crate) fn planned(&self, spec: &PortSpec, sets: &AddressSets) -> Result<Self, ConfigError> {
         check(spec)?;
         let of_port = |error: ConfigError| of_port(error, spec);
+        router::check_gateways(&spec.routes, &spec.external).map_err(of_port)?;
         let (rules, next_id) =
             firewall::plan_replace(&self.rules, spec.rules.clone(), self.next_id)
                 .map_err(of_port)?;
         let (routes, next_id) =
             router::plan_replace(&self.routes, spec.routes.clone(), next_id).map_err(of_port)?;
-        let next = self.with_rules(rules, next_id).with_routes(routes, next_id);
+        let next = self.with_rules(rules, next_id, sets)?;
+        let next = next.with_routes(routes, next_id);
         Ok(Self {
             generation: self.generation.wrapping_add(1),
+            revision: self.revision.saturating_add(1),
             hairpin: hairpin_config(spec),
             spec: stripped(spec),
             ..next
@@ -77,37 +84,68 @@ impl Policy {
     /// rules and routes.
     pub(crate) fn with_spec(&self, spec: PortSpec) -> Result<Self, ConfigError> {
         check(&spec)?;
-        let (generation, hairpin) = (self.generation.wrapping_add(1), hairpin_config(&spec));
         Ok(Self {
-            generation,
-            hairpin,
+            hairpin: hairpin_config(&spec),
             spec,
-            ..self.clone()
+            ..self.next()
+        })
+    }
+
+    /// The policy that follows this one, with other options or another MTU. It
+    /// decides the same, so what was decided stays good.
+    pub(crate) fn with_limits(&self, spec: PortSpec) -> Result<Self, ConfigError> {
+        Ok(Self {
+            generation: self.generation,
+            ..self.with_spec(spec)?
         })
     }
 
     /// The policy that follows this one, with other rules.
-    pub(crate) fn with_rules(&self, rules: Vec<Rule>, next_id: u32) -> Self {
+    pub(crate) fn with_rules(
+        &self,
+        rules: Vec<Rule>,
+        next_id: u32,
+        sets: &AddressSets,
+    ) -> Result<Self, ConfigError> {
+        let specs = rules.iter().map(|rule| &*rule.spec);
+        sets.check(specs.clone())
+            .map_err(|error| of_port(error, &self.spec))?;
         let is_vni = |host: &HostFilter| matches!(host, HostFilter::Vni(_));
-        let asks_vni = rules.iter().any(|rule| rule.spec.hosts.iter().any(is_vni));
-        let rules = Arc::new(RuleSet::build(rules));
-        let generation = self.generation.wrapping_add(1);
-        Self {
-            generation,
-            rules,
+        let asks_vni = specs
+            .filter(|rule| rule.dir == Direction::Out)
+            .any(|rule| rule.hosts.iter().any(is_vni));
+        Ok(Self {
+            rules: Arc::new(RuleSet::build_with(rules, sets)),
             next_id,
             asks_vni,
-            ..self.clone()
+            ..self.next()
+        })
+    }
+
+    /// The policy that follows this one when address sets have changed; none
+    /// when its rules name none of those.
+    pub(crate) fn with_sets(&self, sets: &AddressSets) -> Result<Option<Self>, ConfigError> {
+        if !self.rules.is_outdated(sets) {
+            return Ok(None);
         }
+        let rules = self.rules.iter().cloned().collect();
+        self.with_rules(rules, self.next_id, sets).map(Some)
     }
 
     /// The policy that follows this one, with other routes.
     pub(crate) fn with_routes(&self, routes: Vec<Route>, next_id: u32) -> Self {
-        let routes = Arc::new(RouteTable::build(routes));
+        Self {
+            routes: Arc::new(RouteTable::build(routes)),
+            next_id,
+            ..self.next()
+        }
+    }
+
+    /// This policy as another one.
+    fn next(&self) -> Self {
         Self {
             generation: self.generation.wrapping_add(1),
-            routes,
-            next_id,
+            revision: self.revision.saturating_add(1),
             ..self.clone()
         }
     }
@@ -191,6 +229,7 @@ fn hairpin_config(spec: &PortSpec) -> hairpin::Config {
         ipv6: spec.ipv6,
         mtu: spec.mtu,
         dhcp: spec.dhcp.clone(),
+        advertise: spec.advertise,
         sources: own_sources(spec).collect(),
     }
 }
@@ -236,7 +275,8 @@ pub(crate) fn check(spec: &PortSpec) -> Result<(), ConfigError> {
     }
     check_addresses(spec)?;
     check_options(spec)?;
-    check_dhcp(spec)
+    service::check_dhcp(spec)?;
+    service::check_advertise(spec)
 }
 
 fn check_addresses(spec: &PortSpec) -> Result<(), ConfigError> {
@@ -351,58 +391,22 @@ fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
             );
         }
     }
-    Ok(())
-}
-
-/// Longest timeout: a week.
-const TIMEOUT_MAX_S: u32 = 604_800;
-
-fn check_dhcp(spec: &PortSpec) -> Result<(), ConfigError> {
-    let bad = |code, field: &str, value: &dyn core::fmt::Display| {
-        ConfigError::new(code, ObjectKind::Port, spec.name)
-            .field(&alloc::format!("dhcp.{field}"), value)
-    };
-    let dhcp = &spec.dhcp;
-    let lists = [
-        ("search", dhcp.search.len()),
-        ("dns4", dhcp.dns4.len()),
-        ("dns6", dhcp.dns6.len()),
-        ("ntp4", dhcp.ntp4.len()),
-        ("ntp6", dhcp.ntp6.len()),
-    ];
-    for (field, len) in lists {
-        if len > DHCP_LIST_MAX {
-            let hint = alloc::format!("{DHCP_LIST_MAX} at most");
-            return Err(bad(ErrorCode::LimitReached, field, &len).hint(hint));
-        }
-    }
-    let names = dhcp.hostname.iter().map(|n| ("hostname", n));
-    let names = names.chain(dhcp.domain.iter().map(|n| ("domain", n)));
-    for (field, name) in names.chain(dhcp.search.iter().map(|n| ("search", n))) {
-        if !is_domain(name) || (field == "hostname" && name.contains('.')) {
-            return Err(bad(ErrorCode::Malformed, field, name)
-                .hint("letters, digits and hyphens, 63 at most between dots"));
-        }
-    }
-    if dhcp.lease_s.is_some_and(|lease| lease < 60) {
+    // Every host takes segments of 536 bytes (RFC 9293 section 3.7.1).
+    if o.mss_max != 0 && !(MSS_MIN..=PORT_MTU_MAX).contains(&o.mss_max) {
         return Err(
-            bad(ErrorCode::OutOfRange, "lease_s", &dhcp.lease_s.unwrap_or(0)).hint("60 or more"),
+            ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name)
+                .field("options.mss_max", o.mss_max)
+                .hint(alloc::format!("0, or {MSS_MIN} to {PORT_MTU_MAX}")),
         );
     }
     Ok(())
 }
 
-/// A host or domain name (RFC 1123 section 2.1).
-fn is_domain(name: &str) -> bool {
-    let label = |label: &str| {
-        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(good)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= DOMAIN_LEN_MAX && name.split('.').all(label)
-}
+/// Smallest segment size that a SYN may be told to offer.
+const MSS_MIN: u16 = 536;
+
+/// Longest timeout: a week.
+const TIMEOUT_MAX_S: u32 = 604_800;
 
 /// Whether an address can be one host's.
 pub(crate) fn is_unicast(addr: &IpAddr) -> bool {

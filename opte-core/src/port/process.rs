@@ -1,14 +1,14 @@
 //! One frame through a port.
 
 use super::fast::{NoHit, Onward};
-use super::{Dropped, Env, Port};
+use super::{Carrier, Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
-use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
+use crate::wire::notice::Notice;
 use crate::wire::packet::{self, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
@@ -63,16 +63,97 @@ impl<R: RawMutex> Port<R> {
     /// Replies to the guest go to `out`.
     ///
     /// All that a hit needs is in one piece of code; whatever is rarer is out
-    /// of its line.
+    /// of its line, and goes on from there by `carrier`, so that where a hit
+    /// goes stays in registers.
     #[inline(always)]
     pub(crate) fn process<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
-        (read, packet): (&Read, &Packet),
+        (read, packet): (&Read, &mut Packet),
         frame: &mut impl Frame,
-        out: &mut impl Output,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Onward, Verdict> {
+        let len = self.enter(env, dir, frame);
+        let counters = self.stats.lane(env.lane).dir(dir);
+        let Lookup { hash, is_for_many } = match read {
+            Ok(lookup) => *lookup,
+            Err(Keyless::Headers(Reject::Fragment)) => {
+                return Err(self.fragment(env, (dir, external), packet, frame, (carrier, out)));
+            }
+            Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
+        };
+        let arrival = Arrival {
+            dir,
+            packet,
+            external,
+            len,
+        };
+        if is_for_many {
+            return Err(self.group(env, &arrival, frame, (carrier, out)));
+        }
+        let mtu = self.mtu.load(Ordering::Relaxed);
+        if u32::from(packet.ip_len) > mtu
+            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
+        {
+            return Err(self.take_care(env, &arrival, hash, frame, (carrier, out)));
+        }
+        match self.fast(env, &arrival, hash, frame) {
+            Ok(onward) => {
+                counters.hits.add(1);
+                self.went_on(env, &arrival, frame, Path::Hit);
+                Ok(onward)
+            }
+            Err(why) => Err(self.miss(env, &arrival, frame, (carrier, out), why)),
+        }
+    }
+
+    /// A packet whose flow has no answer, to its end.
+    #[inline(never)]
+    fn miss<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+        why: NoHit,
+    ) -> Verdict {
+        let went = self.missed(env, arrival, frame, (carrier, &mut *out), why);
+        self.pass_on(
+            env,
+            (arrival.dir, arrival.packet),
+            frame,
+            went,
+            (carrier, out),
+        )
+    }
+
+    /// Sends a frame on that didn't take the cached path, if it goes on.
+    pub(super) fn pass_on<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        (dir, packet): (Direction, &Packet),
+        frame: &mut impl Frame,
+        went: Result<Onward, Verdict>,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Verdict {
+        match (went, dir) {
+            (Err(verdict), _) => verdict,
+            (Ok(_), Direction::In) => Verdict::Port(self.id),
+            (Ok(onward), Direction::Out) => {
+                carrier.send_on(env, self, (frame, packet), onward, out)
+            }
+        }
+    }
+
+    /// Counts a frame that comes to the port; its length.
+    #[inline(always)]
+    pub(super) fn enter<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        dir: Direction,
+        frame: &impl Frame,
+    ) -> usize {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
@@ -85,34 +166,7 @@ impl<R: RawMutex> Port<R> {
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        let Lookup { hash, is_for_many } = match read {
-            Ok(lookup) => *lookup,
-            Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
-        };
-        let arrival = Arrival {
-            dir,
-            packet,
-            external,
-            len,
-        };
-        let mtu = self.mtu.load(Ordering::Relaxed);
-        let found = if is_for_many {
-            Err(NoHit::Group)
-        } else if u32::from(packet.ip_len) > mtu
-            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
-        {
-            Err(NoHit::TooBig)
-        } else {
-            self.fast(env, &arrival, hash, frame)
-        };
-        match found {
-            Ok(onward) => {
-                counters.hits.add(1);
-                self.went_on(env, &arrival, frame, Path::Hit);
-                Ok(onward)
-            }
-            Err(why) => self.missed(env, &arrival, frame, out, why),
-        }
+        len
     }
 
     /// Checks the MAC addresses and finds the flow key. `packet` is a place
@@ -129,8 +183,8 @@ impl<R: RawMutex> Port<R> {
         })
     }
 
-    /// The guest sends from its own MAC address, and to the gateway. Whether
-    /// its frame is for a group. A frame for it was brought here by its
+    /// The guest sends from its own MAC address, and to the gateway or a group.
+    /// Whether it is a group. A frame for it was brought here by its
     /// destination address, which the host has looked up.
     #[inline(always)]
     fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
@@ -165,8 +219,9 @@ impl<R: RawMutex> Port<R> {
                 Err(Dropped::by(LayerId::Gateway, DropReason::ArpNotAnswered))
             }
             Keyless::Headers(Reject::Arp) => {
-                self.hairpinned(env, dir, self.hairpin(dir, head, None))
+                self.hairpinned(env, dir, self.hairpin(env, dir, head, None))
             }
+            // Followed elsewhere.
             Keyless::Headers(Reject::Fragment) => Err(DropReason::Fragment.into()),
             Keyless::Headers(Reject::Bad(reason)) => {
                 let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
@@ -185,14 +240,36 @@ impl<R: RawMutex> Port<R> {
         self.conclude(env, dir, None, Path::None, result, out)
     }
 
-    /// What to do with a packet whose flow has no answer.
+    /// What to do with a packet that is no hit at once.
     #[inline(never)]
-    fn missed<O: Observer>(
+    pub(super) fn missed<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         frame: &mut impl Frame,
-        out: &mut impl Output,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
+        mut why: NoHit,
+    ) -> Result<Onward, Verdict> {
+        if matches!(why, NoHit::Uncommon) {
+            match self.step(env, arrival, frame) {
+                Ok(onward) => {
+                    self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
+                    self.went_on(env, arrival, frame, Path::Hit);
+                    return Ok(onward);
+                }
+                Err(other) => why = other,
+            }
+        }
+        self.unanswered(env, arrival, frame, answers, why)
+    }
+
+    /// What to do with a packet whose flow has no answer.
+    fn unanswered<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
         why: NoHit,
     ) -> Result<Onward, Verdict> {
         let dir = arrival.dir;
@@ -200,14 +277,11 @@ impl<R: RawMutex> Port<R> {
         let counters = self.stats.lane(env.lane).dir(dir);
         let decided = match why {
             NoHit::TooBig => {
+                let mtu = self.policy().spec.mtu;
+                let notice = Notice::TooBig { mtu };
+                self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
-            }
-            NoHit::Group => {
-                // Without its end it is refused, whatever it is.
-                let _ = frame.gather();
-                let result = self.group(env, frame.head(), arrival.packet);
-                return Err(self.conclude(env, dir, key, Path::None, result, out));
             }
             NoHit::Refused(reason) => {
                 counters.hits.add(1);
@@ -215,13 +289,22 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss => match self.ask_gateway(dir, frame, arrival.packet) {
-                Ok(None) => self.slow(env, arrival, None, frame),
-                reply => {
-                    let result = self.hairpinned(env, dir, reply);
-                    return Err(self.conclude(env, dir, key, Path::None, result, out));
+            // The last of them is over with.
+            NoHit::Miss | NoHit::Expired | NoHit::Uncommon => {
+                match self.reply_to(env, dir, frame, arrival.packet) {
+                    Ok(None) if matches!(why, NoHit::Expired) => {
+                        Err(DropReason::TtlExceeded.into())
+                    }
+                    Ok(None) if related::is_error(arrival.packet) => {
+                        self.related(env, arrival, frame)
+                    }
+                    Ok(None) => self.slow(env, arrival, None, frame),
+                    reply => {
+                        let result = self.hairpinned(env, dir, reply);
+                        return Err(self.conclude(env, dir, key, Path::None, result, out));
+                    }
                 }
-            },
+            }
         };
         counters.misses.add(1);
         match decided {
@@ -229,28 +312,34 @@ impl<R: RawMutex> Port<R> {
                 self.went_on(env, arrival, frame, Path::Miss);
                 Ok(onward)
             }
-            Err(dropped) => Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out)),
+            Err(dropped) => {
+                if let Some(notice) = answer::notice(dropped.reason, dir) {
+                    self.answer(env, arrival, frame.head(), notice, (carrier, out));
+                }
+                Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out))
+            }
         }
     }
 
     /// Has the gateway look at a frame; at all of it, when the head isn't enough.
-    fn ask_gateway(
+    pub(super) fn reply_to<O: Observer>(
         &self,
+        env: &Env<'_, R, O>,
         dir: Direction,
         frame: &mut impl Frame,
         packet: &Packet,
     ) -> Result<Option<Vec<u8>>, Dropped> {
-        let reply = self.hairpin(dir, frame.head(), Some(packet));
+        let reply = self.hairpin(env, dir, frame.head(), Some(packet));
         let is_whole = frame.head().len() == frame.frame_len();
         if reply.is_ok() || is_whole || !frame.gather() {
             return reply;
         }
-        self.hairpin(dir, frame.head(), Some(packet))
+        self.hairpin(env, dir, frame.head(), Some(packet))
     }
 
     /// Says that a frame goes on, as it is now.
     #[inline(always)]
-    fn went_on<O: Observer>(
+    pub(super) fn went_on<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -275,7 +364,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Ends with a frame that doesn't go on: it was answered, or is dropped.
     #[inline(never)]
-    fn conclude<O: Observer>(
+    pub(super) fn conclude<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
@@ -309,7 +398,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// A frame that is the gateway's: answered, or dropped without an answer.
-    fn hairpinned<O>(
+    pub(super) fn hairpinned<O>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
@@ -319,31 +408,10 @@ impl<R: RawMutex> Port<R> {
         reply?.ok_or_else(|| DropReason::UnknownEthertype.into())
     }
 
-    /// A guest's frame for more than one. The gateway hears what is for it
-    /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
-    fn group<O>(
+    /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
+    pub(super) fn hairpin<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
-        head: &[u8],
-        packet: &Packet,
-    ) -> Result<Vec<u8>, Dropped> {
-        match self.hairpin(Direction::Out, head, Some(packet)) {
-            Ok(None) => {
-                let is_group = gateway::is_group(&packet.tuple.remote_ip());
-                // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
-                let reason = match is_group {
-                    true => DropReason::NoMulticast,
-                    false => DropReason::BadDestinationMac,
-                };
-                Err(Dropped::by(LayerId::Gateway, reason))
-            }
-            reply => self.hairpinned(env, Direction::Out, reply),
-        }
-    }
-
-    /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin(
-        &self,
         dir: Direction,
         head: &[u8],
         packet: Option<&Packet>,
@@ -351,12 +419,34 @@ impl<R: RawMutex> Port<R> {
         let refused = |reason| Dropped::by(LayerId::Gateway, reason);
         match dir {
             // The guest's only neighbour is the gateway, which sends its own.
-            Direction::In if packet.is_some_and(is_neighbour_discovery) => {
-                Err(refused(DropReason::NdpNotAnswered))
-            }
-            Direction::In => Ok(None),
-            Direction::Out => hairpin::outbound(&self.policy().hairpin, head).map_err(refused),
+            Direction::In => match packet.and_then(hairpin::inbound) {
+                Some(reason) => Err(refused(reason)),
+                None => Ok(None),
+            },
+            Direction::Out => self.ask_gateway(env, head).map_err(refused),
         }
+    }
+
+    /// The gateway's answer to the guest. An address that the guest finds in
+    /// use elsewhere is still its own, as there is no other to give; somebody
+    /// should look into it.
+    fn ask_gateway<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        head: &[u8],
+    ) -> Result<Option<Vec<u8>>, DropReason> {
+        let policy = self.policy();
+        let answer = hairpin::outbound(&policy.hairpin, head);
+        let declined = match &answer {
+            Ok(Some(answer)) => answer.declined,
+            Err(DropReason::DhcpDeclined) => policy.spec.ipv4.map(|c| c.address.into()),
+            _ => None,
+        };
+        if let Some(address) = declined {
+            let port = self.id;
+            observe!(env.observer, DhcpDecline { port, address });
+        }
+        answer.map(|answer| answer.map(|answer| answer.frame))
     }
 
     /// Counts a drop at this port and says so.
@@ -381,6 +471,6 @@ impl<R: RawMutex> Port<R> {
     }
 }
 
-fn is_neighbour_discovery(packet: &Packet) -> bool {
+pub(super) fn is_neighbour_discovery(packet: &Packet) -> bool {
     packet.tuple.proto == Proto::ICMPV6 && icmpv6::is_neighbour_discovery(packet.icmp.0)
 }

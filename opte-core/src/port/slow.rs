@@ -2,17 +2,21 @@
 
 use super::fast::{Onward, Taken};
 use super::process::Arrival;
+use super::track::{makes_room, scale};
 use super::{Dropped, Env, Policy, Port};
+use crate::api::Behaviour;
 use crate::event::{FlowEnd, Observer, observe};
-use crate::flow::record::Flow;
+use crate::flow::record::{Flow, NatKind};
+use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, ShardGuard};
-use crate::flow::tcp::Connection;
+use crate::flow::tcp::{self, Connection};
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::layer::gateway;
 use crate::layer::nat::Outside;
-use crate::wire::packet::{Packet, Segment};
-use crate::{Direction, DropReason, LayerId};
+use crate::limits::SNAT_REST_MS_MIN;
+use crate::wire::packet::Packet;
+use crate::{Direction, DropReason, Instant, LayerId};
 use lock_api::RawMutex;
 
 /// The near end of a packet that belongs to no known flow.
@@ -20,6 +24,8 @@ struct Inside {
     key: Tuple,
     /// The external end that it came by, with a reference to it.
     by: Option<Outside>,
+    /// Whether its sender may open a flow by that end.
+    admitted: bool,
 }
 
 impl<R: RawMutex> Port<R> {
@@ -52,7 +58,13 @@ impl<R: RawMutex> Port<R> {
             self.give_back(env, &inside);
             return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
-        let opened = self.open(env, &policy, arrival, &inside, &mut shard, frame);
+        let opened = match inside.admitted {
+            true => self.open(env, &policy, arrival, &inside, &mut shard, frame),
+            false => {
+                self.give_back(env, &inside);
+                Err(Dropped::by(LayerId::Nat, DropReason::NatFiltered))
+            }
+        };
         opened.map_err(|dropped| {
             count_refusal(env, &policy, arrival, &dropped);
             let key = Some(inside.key);
@@ -90,10 +102,10 @@ impl<R: RawMutex> Port<R> {
         let mut decision = *self.table.get(id)?;
         // A revoked one ends for whom policy judges otherwise.
         let is_over = match decision.revoked {
-            true => decision.opened != dir,
-            false => decision.tcp.state().is_over(),
+            true => decision.opened != dir && opens(packet),
+            false => makes_room(&decision, dir, packet),
         };
-        if is_over && opens(packet) {
+        if is_over {
             self.end(env, shard, id, FlowEnd::Closed);
             return None;
         }
@@ -128,7 +140,7 @@ impl<R: RawMutex> Port<R> {
         flow.fw_rule = decision.fw_rule;
         flow.route = decision.route;
         flow.external = decision.external;
-        let taken = self.take_into_account(env, &mut flow, dir, packet, arrival.len);
+        let taken = self.take_into_account(env, &mut flow, arrival, frame);
         if let Taken::Refused(reason) = taken {
             return Some(Err(Dropped {
                 key: Some(key),
@@ -194,8 +206,9 @@ impl<R: RawMutex> Port<R> {
         if let Some(by) = &inside.by {
             flow.hold(by);
         }
+        let first = self.first_packet(env, policy, &mut flow, (arrival, &*frame));
         let decided = self
-            .first_packet(env, policy, &mut flow, arrival)
+            .once_more(env, policy, &mut flow, (arrival, &*frame), shard, first)
             .and_then(|()| {
                 // The guest names flows by their inside key, so there is one of each.
                 // The far end may have changed the address it calls: the new one counts.
@@ -225,26 +238,54 @@ impl<R: RawMutex> Port<R> {
         }
     }
 
+    /// When all external ports are taken, one of a flow that gives way, as in a
+    /// full table, and the layers are asked again.
+    fn once_more<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        policy: &Policy,
+        flow: &mut Flow,
+        (arrival, frame): (&Arrival<'_>, &impl Frame),
+        shard: &mut ShardGuard<'_, R>,
+        first: Result<(), Dropped>,
+    ) -> Result<(), Dropped> {
+        if !first.is_err_and(|dropped| dropped.reason == DropReason::SnatExhausted) {
+            return first;
+        }
+        let mapping = policy.spec.external.nat.mapping;
+        let frees = |other: &Flow| frees_port(other, &flow.inside, mapping, env.now);
+        let evicted = |flow: &mut Flow| self.ended(env, flow, FlowEnd::Evicted);
+        match shard.make_way(&policy.spec.options, frees, evicted) {
+            true => self.first_packet(env, policy, flow, (arrival, frame)),
+            false => first,
+        }
+    }
+
     /// The first packet of a flow: may it open one, and what do the layers say?
     fn first_packet<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         policy: &Policy,
         flow: &mut Flow,
-        arrival: &Arrival<'_>,
+        (arrival, frame): (&Arrival<'_>, &impl Frame),
     ) -> Result<(), Dropped> {
         let packet = arrival.packet;
         match packet.tuple.proto {
             Proto::TCP => {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
                 // Its own spoofing is the guest's first offence; look at that first.
-                let opened = Connection::open(&packet.segment, arrival.dir, mid_stream);
+                let scale = scale(packet, frame);
+                let opened = Connection::open(&packet.segment, arrival.dir, scale, mid_stream);
                 if opened.is_err()
                     && !gateway::is_own(&policy.spec, &flow.inside.local_ip(), arrival.dir)
                 {
                     self.decide(env, policy, flow, arrival.dir)?;
                 }
                 flow.tcp = opened?;
+            }
+            Proto::SCTP => {
+                let mid_stream = policy.spec.options.tcp_mid_stream;
+                flow.tcp = sctp::open(&Chunk::of(&packet.segment), arrival.dir, mid_stream)?;
             }
             proto if proto.is_icmp() => flow.icmp = packet.icmp,
             _ => {}
@@ -259,14 +300,22 @@ impl<R: RawMutex> Port<R> {
     /// VPC, who its destination address stands for.
     fn inside(&self, policy: &Policy, arrival: &Arrival<'_>) -> Result<Inside, Dropped> {
         let key = arrival.packet.tuple;
-        if arrival.dir == Direction::Out || !arrival.external {
-            return Ok(Inside { key, by: None });
-        }
-        if gateway::is_attached(&policy.spec, &key.local_ip()) {
-            return Ok(Inside { key, by: None });
+        let as_it_is = arrival.dir == Direction::Out
+            || !arrival.external
+            || gateway::is_attached(&policy.spec, &key.local_ip());
+        if as_it_is {
+            return Ok(Inside {
+                key,
+                by: None,
+                admitted: true,
+            });
         }
         match self.nat.inbound(&key) {
-            Some((key, by)) => Ok(Inside { key, by: Some(by) }),
+            Some(inbound) => Ok(Inside {
+                key: inbound.inside,
+                by: Some(inbound.by),
+                admitted: inbound.admits,
+            }),
             None => Err(Dropped {
                 key: Some(key),
                 ..Dropped::by(LayerId::Nat, DropReason::NoMapping)
@@ -296,7 +345,13 @@ impl<R: RawMutex> Port<R> {
     /// Settles a flow that has ended, and says so.
     pub(crate) fn ended<O: Observer>(&self, env: &Env<'_, R, O>, flow: &mut Flow, why: FlowEnd) {
         let why = if flow.revoked { FlowEnd::Revoked } else { why };
-        self.settle(flow, env.now);
+        // An external port rests after the last packet by it. Of a flow that
+        // was idle that is long ago, but its end is what the far side knows.
+        let last = match why {
+            FlowEnd::Evicted => flow.last.after(),
+            _ => env.now,
+        };
+        self.settle(flow, last);
         if flow.held().is_some() {
             observe!(
                 env.observer,
@@ -333,8 +388,27 @@ fn count_refusal<R: RawMutex, O>(
     }
 }
 
+/// Whether the end of `other` gives back an external port that a flow with
+/// this inside key could have.
+fn frees_port(other: &Flow, inside: &Tuple, mapping: Behaviour, now: Instant) -> bool {
+    let same_pool = other.nat == NatKind::Snat
+        && (other.inside.proto, other.inside.family) == (inside.proto, inside.family);
+    let same_address = other.inside.remote == inside.remote;
+    let of_use = match mapping {
+        Behaviour::EndpointIndependent => true,
+        Behaviour::AddressDependent => same_address,
+        Behaviour::AddressAndPortDependent => {
+            same_address && other.inside.remote_port == inside.remote_port
+        }
+    };
+    same_pool && of_use && now.millis_since(other.last.after()) >= SNAT_REST_MS_MIN
+}
+
 /// Whether the packet asks for a new connection.
 fn opens(packet: &Packet) -> bool {
-    let segment = &packet.segment;
-    packet.tuple.proto == Proto::TCP && segment.has(Segment::SYN) && !segment.has(Segment::ACK)
+    match packet.tuple.proto {
+        Proto::TCP => tcp::is_first(&packet.segment),
+        Proto::SCTP => Chunk::of(&packet.segment).opens(),
+        _ => false,
+    }
 }

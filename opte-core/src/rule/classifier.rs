@@ -26,7 +26,6 @@ mod build;
 
 use super::dimension::{Dimension, Row, Set};
 use super::predicate::{self, Query};
-use crate::api::FwRule;
 use crate::limits::FW_RULES_MAX;
 use alloc::vec::Vec;
 
@@ -66,13 +65,9 @@ pub(super) struct Classifier {
 }
 
 impl Classifier {
-    /// The number of the first rule that matches. `rule` gives a rule by its
-    /// number; it is only asked when a dimension is coarse.
-    pub(super) fn find<'a>(
-        &self,
-        query: &Query,
-        rule: impl Fn(u16) -> Option<&'a FwRule>,
-    ) -> Option<u16> {
+    /// The number of the first rule that matches. `is_match` asks a rule
+    /// directly, by its number; it is only needed when a dimension is coarse.
+    pub(super) fn find(&self, query: &Query, is_match: impl Fn(u16) -> bool) -> Option<u16> {
         let number = predicate::address;
         let vni = match query.remote_vni {
             Some(vni) => self.vnis.find(&number(predicate::vni_bits(vni))),
@@ -88,8 +83,7 @@ impl Classifier {
         } else {
             [Row::none(&self.ports), Row::none(&self.source_ports)]
         };
-        let matches =
-            |number| !self.coarse || rule(number).is_some_and(|r| predicate::matches(r, query));
+        let matches = |number| !self.coarse || is_match(number);
         let mut best: Option<u16> = None;
         for group in &self.groups {
             // C1, and groups come by their first rule.

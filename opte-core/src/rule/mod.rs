@@ -23,6 +23,7 @@
     )
 )]
 
+pub mod address_set;
 mod classifier;
 mod dimension;
 pub mod lpm;
@@ -33,6 +34,7 @@ pub mod stats;
 #[cfg(test)]
 mod tests;
 
+pub use address_set::AddressSets;
 pub use lpm::Lpm;
 pub use predicate::Query;
 pub use set::{Rule, RuleSet};

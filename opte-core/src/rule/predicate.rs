@@ -9,11 +9,12 @@
 //!
 //! | predicate | bits |
 //! | --- | --- |
-//! | address | as it is |
+//! | address, address set | as it is |
 //! | VNI | 24 bits, whole |
 //! | protocol | 8 bits, then a one, 8 bits of type and 8 of code, as far as given |
 //! | port | 16 bits; a range is cut into aligned blocks |
 
+use super::address_set::AddressSets;
 use crate::Direction;
 use crate::api::{FwRule, HostFilter, PortRange, Prefix, ProtoFilter};
 use crate::flow::Proto;
@@ -41,7 +42,7 @@ pub struct Query {
 }
 
 /// Whether `rule` matches, direction aside. Takes time for each list entry.
-pub(super) fn matches(rule: &FwRule, query: &Query) -> bool {
+pub(super) fn matches(rule: &FwRule, sets: &AddressSets, query: &Query) -> bool {
     let ports = |ranges: &[PortRange], port: u16| {
         ranges.is_empty()
             || query.proto.has_ports()
@@ -49,7 +50,11 @@ pub(super) fn matches(rule: &FwRule, query: &Query) -> bool {
                     .iter()
                     .any(|range| (range.first..=range.last).contains(&port))
     };
-    let host = |filter: &HostFilter| filter.matches(&query.remote, query.remote_vni);
+    let host = |filter: &HostFilter| match filter {
+        HostFilter::Prefix(prefix) => prefix.contains(&query.remote),
+        HostFilter::Vni(vni) => query.remote_vni == Some(*vni),
+        HostFilter::Set(name) => sets.holds(name, &query.remote),
+    };
     (rule.protocols.is_empty() || rule.protocols.iter().any(|filter| is_proto(filter, query)))
         && ports(&rule.ports, query.dest_port)
         && ports(&rule.source_ports, query.source_port)

@@ -1,8 +1,9 @@
 //! A port's firewall rules as a packet meets them.
 
+use super::address_set::{AddressSets, names};
 use super::classifier::Classifier;
 use super::dimension::Bounds;
-use super::predicate::Query;
+use super::predicate::{self, Query};
 use super::stats::RuleStats;
 use crate::Direction;
 use crate::api::FwRule;
@@ -46,6 +47,8 @@ pub struct RuleSet {
     ids: Vec<(u32, usize)>,
     classify_in: Classifier,
     classify_out: Classifier,
+    /// What `hosts=set=NAME` stood for when they were compiled.
+    sets: AddressSets,
 }
 
 impl RuleSet {
@@ -55,22 +58,30 @@ impl RuleSet {
     /// direction are evaluated.
     #[must_use]
     pub fn build(rules: Vec<Rule>) -> Self {
-        Self::build_within(rules, Bounds::PORT)
+        Self::build_with(rules, &AddressSets::default())
+    }
+
+    /// As [`RuleSet::build`], for rules that name address sets. A set that
+    /// isn't there holds nobody.
+    #[must_use]
+    pub fn build_with(rules: Vec<Rule>, sets: &AddressSets) -> Self {
+        Self::build_within(rules, sets, Bounds::PORT)
     }
 
     /// As [`RuleSet::build`], with other bounds.
-    pub(super) fn build_within(mut rules: Vec<Rule>, bounds: Bounds) -> Self {
+    pub(super) fn build_within(mut rules: Vec<Rule>, sets: &AddressSets, bounds: Bounds) -> Self {
         rules.sort_by_key(|rule| (rule.spec.dir, rule.spec.priority, rule.spec.action));
         let inbound = rules.partition_point(|rule| rule.spec.dir == Direction::In);
         let mut ids: Vec<_> = rules.iter().map(|rule| rule.id).zip(0..).collect();
         ids.sort_unstable();
         let classifier = |rules: Option<&[Rule]>| {
             let rules = rules.unwrap_or_default();
-            Classifier::build(rules.iter().map(|rule| &*rule.spec), bounds)
+            Classifier::build(rules.iter().map(|rule| &*rule.spec), sets, bounds)
         };
         Self {
             classify_in: classifier(rules.get(..inbound)),
             classify_out: classifier(rules.get(inbound..)),
+            sets: sets.clone(),
             ids,
             inbound,
             rules,
@@ -86,7 +97,8 @@ impl RuleSet {
         };
         let rules = self.side(query.dir);
         let number = classifier.find(query, |number| {
-            rules.get(usize::from(number)).map(|rule| &*rule.spec)
+            let rule = rules.get(usize::from(number));
+            rule.is_some_and(|rule| predicate::matches(&rule.spec, &self.sets, query))
         })?;
         rules.get(usize::from(number))
     }
@@ -97,6 +109,13 @@ impl RuleSet {
         let at = self.ids.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let (_, position) = self.ids.get(at)?;
         self.rules.get(*position)
+    }
+
+    /// Whether a rule names an address set that is another one in `sets`.
+    #[must_use]
+    pub fn is_outdated(&self, sets: &AddressSets) -> bool {
+        let mut names = self.rules.iter().flat_map(|rule| names(&rule.spec));
+        names.any(|name| !self.sets.agree(sets, name))
     }
 
     /// Every rule in order of evaluation, inbound ones first.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Direction;
-use crate::api::{FwAction, FwRule, HostFilter, PortRange, Prefix, ProtoFilter};
+use crate::api::{AddressSet, FwAction, FwRule, HostFilter, Name, PortRange, Prefix, ProtoFilter};
 use crate::flow::Proto;
 use crate::wire::Vni;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -142,16 +142,32 @@ impl Rng {
     }
 
     fn host(&mut self) -> HostFilter {
-        if self.below(6) == 0 {
-            return HostFilter::Vni(Vni::new(self.below(4) as u32).unwrap());
+        match self.below(12) {
+            0 | 1 => HostFilter::Vni(Vni::new(self.below(4) as u32).unwrap()),
+            2 | 3 => HostFilter::Set(set_name(self.below(4))),
+            _ => HostFilter::Prefix(self.prefix()),
         }
+    }
+
+    /// Three of the four sets that rules name.
+    fn sets(&mut self) -> AddressSets {
+        let sets: Vec<_> = (0..3)
+            .map(|n| AddressSet {
+                name: set_name(n),
+                prefixes: self.list(9, Self::prefix),
+            })
+            .collect();
+        AddressSets::build(&sets).unwrap()
+    }
+
+    fn prefix(&mut self) -> Prefix {
         let addr = self.address();
         let (bits, lens): (u8, &[u8]) = match addr {
             IpAddr::V4(_) => (32, &[0, 8, 17, 26, 27, 30, 31, 32]),
             IpAddr::V6(_) => (128, &[0, 15, 16, 64, 122, 125, 128]),
         };
         let len = self.pick(lens);
-        HostFilter::Prefix(match addr {
+        match addr {
             IpAddr::V4(v4) => {
                 let mask = u32::MAX.checked_shl(u32::from(bits - len)).unwrap_or(0);
                 Prefix::new(Ipv4Addr::from_bits(v4.to_bits() & mask).into(), len).unwrap()
@@ -160,7 +176,7 @@ impl Rng {
                 let mask = u128::MAX.checked_shl(u32::from(bits - len)).unwrap_or(0);
                 Prefix::new(Ipv6Addr::from_bits(v6.to_bits() & mask).into(), len).unwrap()
             }
-        })
+        }
     }
 
     fn proto(&mut self) -> Proto {
@@ -230,8 +246,12 @@ impl Rng {
     }
 }
 
+fn set_name(n: u64) -> Name {
+    std::format!("set{n}").parse().unwrap()
+}
+
 /// The rule's meaning, spelled out.
-fn fits(rule: &FwRule, query: &Query) -> bool {
+fn fits(rule: &FwRule, sets: &AddressSets, query: &Query) -> bool {
     let ported = [Proto::TCP, Proto::UDP, Proto::SCTP].contains(&query.proto);
     let port = |ranges: &[PortRange], port: u16| {
         if ranges.is_empty() {
@@ -244,6 +264,10 @@ fn fits(rule: &FwRule, query: &Query) -> bool {
         || rule.hosts.iter().any(|host| match host {
             HostFilter::Prefix(prefix) => prefix.contains(&query.remote),
             HostFilter::Vni(vni) => query.remote_vni == Some(*vni),
+            HostFilter::Set(name) => {
+                let mut prefixes = sets.get(name).unwrap_or_default().iter();
+                prefixes.any(|prefix| prefix.contains(&query.remote))
+            }
         });
     let proto = rule.protocols.is_empty()
         || rule.protocols.iter().any(|want| {
@@ -262,10 +286,10 @@ fn fits(rule: &FwRule, query: &Query) -> bool {
         && port(&rule.source_ports, query.source_port)
 }
 
-fn oracle(rules: &[Rule], query: &Query) -> Option<u32> {
+fn oracle(rules: &[Rule], sets: &AddressSets, query: &Query) -> Option<u32> {
     let numbered = rules.iter().enumerate();
     numbered
-        .filter(|(_, rule)| fits(&rule.spec, query))
+        .filter(|(_, rule)| fits(&rule.spec, sets, query))
         .min_by_key(|(at, rule)| (rule.spec.priority, rule.spec.action == FwAction::Allow, *at))
         .map(|(_, rule)| rule.id)
 }
@@ -276,10 +300,11 @@ fn the_classifier_agrees_with_a_linear_scan() {
         let mut rng = Rng::new(seed);
         let len = rng.pick(&[0, 1, 3, 20, 100, 700]);
         let rules: Vec<_> = (1..=len).map(|id| Rule::new(id, rng.rule())).collect();
-        let set = RuleSet::build(rules.clone());
+        let sets = rng.sets();
+        let set = RuleSet::build_with(rules.clone(), &sets);
         for _ in 0..200 {
             let query = rng.query();
-            let want = oracle(&rules, &query);
+            let want = oracle(&rules, &sets, &query);
             assert_eq!(id(&set, &query), want, "seed {seed} {query:?}");
         }
     }
@@ -295,10 +320,11 @@ fn a_classifier_that_ran_out_of_room_is_right_all_the_same() {
             set_bytes: rng.below(2_000) as usize,
             members: rng.below(300) as usize,
         };
-        let set = RuleSet::build_within(rules.clone(), bounds);
+        let sets = rng.sets();
+        let set = RuleSet::build_within(rules.clone(), &sets, bounds);
         for _ in 0..100 {
             let query = rng.query();
-            let want = oracle(&rules, &query);
+            let want = oracle(&rules, &sets, &query);
             assert_eq!(id(&set, &query), want, "seed {seed} {query:?}");
         }
     }
@@ -308,14 +334,14 @@ fn a_classifier_that_ran_out_of_room_is_right_all_the_same() {
 fn direct_evaluation_means_the_same() {
     let mut rng = Rng::new(1);
     for _ in 0..20_000 {
-        let (rule, query) = (rng.rule(), rng.query());
+        let (rule, sets, query) = (rng.rule(), rng.sets(), rng.query());
         let query = Query {
             dir: rule.dir,
             ..query
         };
         assert_eq!(
-            predicate::matches(&rule, &query),
-            fits(&rule, &query),
+            predicate::matches(&rule, &sets, &query),
+            fits(&rule, &sets, &query),
             "{rule} {query:?}"
         );
     }

@@ -72,6 +72,8 @@ pub mod code {
     pub const REBIND: u8 = 59;
     /// What the client calls itself.
     pub const CLIENT: u8 = 61;
+    /// Two messages instead of four (RFC 4039).
+    pub const RAPID_COMMIT: u8 = 80;
     /// Domains to search (RFC 3397).
     pub const SEARCH: u8 = 119;
     /// Routes (RFC 3442).

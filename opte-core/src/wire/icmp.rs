@@ -25,6 +25,14 @@ pub const PROHIBITED: u8 = 13;
 /// Code of an ICMP "unreachable" that means too big.
 const FRAGMENTATION_NEEDED: u8 = 4;
 
+/// Whether messages of type `kind` report errors about a packet, which they
+/// quote: unreachable, source quench, redirect, time exceeded, parameter
+/// problem (RFC 1122 section 3.2.2).
+#[must_use]
+pub const fn is_error(kind: u8) -> bool {
+    matches!(kind, 3..=5 | 11 | 12)
+}
+
 /// The numbers of one family.
 pub(super) struct Numbers {
     pub(super) echo_request: u8,

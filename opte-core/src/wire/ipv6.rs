@@ -157,6 +157,9 @@ pub struct Extensions {
     pub proto: Proto,
     /// Bytes of extension headers.
     pub len: usize,
+    /// Bytes of those that every fragment has: up to the fragment header and
+    /// with it; none without one.
+    pub whole_len: usize,
     /// What the fragment header says, if there is one.
     pub fragment: Option<Fragment>,
     /// Stops that a routing header still has to make. The destination in the
@@ -174,6 +177,7 @@ pub fn walk(first: Proto, bytes: &[u8]) -> Result<Extensions, Error> {
     let mut found = Extensions {
         proto: first,
         len: 0,
+        whole_len: 0,
         fragment: None,
         segments_left: 0,
     };
@@ -201,6 +205,7 @@ pub fn walk(first: Proto, bytes: &[u8]) -> Result<Extensions, Error> {
             ROUTING if *b2 == 0 && *b3 > 0 => return Err(Error::RoutingZero),
             ROUTING => found.segments_left = *b3,
             FRAGMENT => {
+                found.whole_len = found.len;
                 found.fragment = Some(Fragment {
                     offset: u16::from_be_bytes([*b2, *b3]) & 0xfff8,
                     more: b3 & 1 != 0,

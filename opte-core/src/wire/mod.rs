@@ -19,6 +19,7 @@
 pub mod arp;
 pub mod checksum;
 pub mod dhcpv4;
+pub mod dhcpv6;
 pub mod ethernet;
 pub mod geneve;
 pub mod icmp;
@@ -26,10 +27,13 @@ pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod membership;
 pub mod name;
 pub mod ndp;
+pub mod notice;
 pub mod outer;
 pub mod packet;
+pub mod quote;
 pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 
 /// Bytes of a label.
 const LABEL_LEN_MAX: usize = 63;
+/// Bytes of a name with its end (RFC 1035 section 2.3.4).
+const WIRE_LEN_MAX: usize = 255;
 /// A byte with these bits begins a pointer of 14 bits (RFC 1035 section
 /// 4.1.4).
 const POINTER: u16 = 0xc000;
@@ -31,12 +33,37 @@ pub fn bare(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
+/// Whether `bytes` are labels, not compressed: a name to its end, or the
+/// beginning of one (RFC 4704 section 4.2).
+#[must_use]
+pub fn is_wire(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    // Each round takes a byte at least.
+    while let Some((len, after)) = rest.split_first() {
+        let len = usize::from(*len);
+        if len == 0 {
+            return after.is_empty() && bytes.len() <= WIRE_LEN_MAX;
+        }
+        match after.get(len..) {
+            Some(after) if len <= LABEL_LEN_MAX => rest = after,
+            _ => return false,
+        }
+    }
+    bytes.len() < WIRE_LEN_MAX
+}
+
+/// Appends the labels of a valid name without its end: whoever reads it has
+/// to know the domain.
+pub fn emit_part(name: &str, out: &mut Writer) {
+    bare(name)
+        .split('.')
+        .for_each(|label| emit_label(label, out));
+}
+
 /// Appends names, one after another. One that isn't valid is left out.
 pub fn emit<'n>(names: impl IntoIterator<Item = &'n str>, out: &mut Writer) {
     for name in names.into_iter().filter(|name| is_valid(name)) {
-        bare(name)
-            .split('.')
-            .for_each(|label| emit_label(label, out));
+        emit_part(name, out);
         out.put_u8(0);
     }
 }
@@ -170,6 +197,38 @@ pub(crate) mod tests {
         ] {
             assert!(!is_valid(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn labels_on_the_wire_are_checked() {
+        let label = [&[63][..], &[b'x'; 63]].concat();
+        let longest = [&label[..], &label, &label, &[61], &[b'y'; 61], &[0]].concat();
+        assert_eq!(longest.len(), WIRE_LEN_MAX);
+        for good in [
+            &b""[..],
+            b"\0",
+            b"\x01a",
+            b"\x01a\0",
+            b"\x01a\x02bc\0",
+            &longest,
+        ] {
+            assert!(is_wire(good), "{good:?}");
+        }
+        let too_long = [&label[..], &longest].concat();
+        for bad in [
+            &b"\x01"[..],
+            b"\x02a",
+            b"\0\0",
+            b"\x01a\0a",
+            b"\xc0\x00",
+            &[64; 65],
+            &too_long,
+        ] {
+            assert!(!is_wire(bad), "{bad:?}");
+        }
+        let mut out = Writer::default();
+        emit_part("a.bc.", &mut out);
+        assert_eq!(out.bytes(), b"\x01a\x02bc");
     }
 
     #[test]

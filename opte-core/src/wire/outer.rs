@@ -5,7 +5,7 @@
 
 use super::MacAddr;
 use super::ethernet::EtherType;
-use super::geneve::{self, Vni};
+use super::geneve::{self, Replication, Vni};
 use super::packet::field;
 use crate::DropReason;
 use core::net::Ipv6Addr;
@@ -24,6 +24,8 @@ pub struct Outer {
     pub vni: Vni,
     /// Whether the frame is marked as from outside of the fleet.
     pub external: bool,
+    /// Who a multicast frame is for.
+    pub replication: Option<Replication>,
     /// Bytes in front of the inner frame.
     pub len: usize,
 }
@@ -63,6 +65,7 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
         address: Ipv6Addr::from_octets(field(fixed, 38)),
         vni: tunnel.vni,
         external: tunnel.external,
+        replication: tunnel.replication,
         len: BEFORE_GENEVE.wrapping_add(tunnel.len),
     }))
 }
@@ -71,6 +74,7 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
 struct Tunnel {
     vni: Vni,
     external: bool,
+    replication: Option<Replication>,
     len: usize,
 }
 
@@ -84,6 +88,7 @@ impl Tunnel {
             return Ok(Self {
                 vni: Vni::from_bytes([v0, v1, v2]),
                 external: false,
+                replication: None,
                 len: geneve::HEADER_LEN,
             });
         }
@@ -96,6 +101,7 @@ impl Tunnel {
             return Ok(Self {
                 vni: Vni::from_bytes([v0, v1, v2]),
                 external: true,
+                replication: None,
                 len: geneve::HEADER_LEN.saturating_add(geneve::FROM_OUTSIDE.len()),
             });
         }
@@ -113,6 +119,7 @@ impl Tunnel {
         Ok(Self {
             vni: header.vni,
             external: header.options.external,
+            replication: header.options.replication,
             len: header.len,
         })
     }
@@ -155,6 +162,7 @@ mod tests {
                 address,
                 vni,
                 external,
+                replication: None,
                 len,
             }))
         };
@@ -183,7 +191,7 @@ mod tests {
         assert_eq!(change(13, 0), Ok(None));
         assert_eq!(change(20, 6), Ok(None));
         assert_eq!(change(57, 0), Ok(None));
-        assert_eq!(change(62, 0x40), Err(DropReason::BadGeneve));
+        assert_eq!(change(62, 0x40), Err(DropReason::GeneveVersion));
         assert_eq!(change(62, 0x3f), Err(DropReason::BadGeneve));
         assert_eq!(change(64, 0), Err(DropReason::BadGeneve));
         assert_eq!(change(63, 0x80), Err(DropReason::BadGeneve));

@@ -7,10 +7,14 @@
 //! Rules     bytes past the transport header are never looked at; a header
 //!           that isn't all in the frame's head is [`DropReason::Truncated`].
 
+mod piece;
+
 use super::MacAddr;
 use crate::flow::tuple::{Family, Proto, Tuple};
 use crate::limits::{IPV6_EXTENSION_BYTES_MAX, IPV6_EXTENSIONS_MAX};
 use crate::{Direction, DropReason};
+
+pub use piece::Piece;
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET_LEN: usize = 14;
@@ -272,13 +276,7 @@ impl Packet {
             (Proto::UDP, _) => self.read_udp(bytes, len, dir)?,
             (Proto::ICMP, Family::V4) => self.read_icmp(bytes, len, [8, 0])?,
             (Proto::ICMPV6, Family::V6) => self.read_icmp(bytes, len, [128, 129])?,
-            (Proto::SCTP, _) => {
-                let header: &[u8; 4] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
-                if len < 12 {
-                    return Err(DropReason::BadTransport.into());
-                }
-                self.set_ports(header, dir);
-            }
+            (Proto::SCTP, _) => self.read_sctp(bytes, len, dir)?,
             // The other family's ICMP has no meaning here, and no checksum to mend.
             (Proto::ICMP | Proto::ICMPV6, _) => return Err(DropReason::BadTransport.into()),
             _ => (self.tuple.local_port, self.tuple.remote_port) = (0, 0),
@@ -323,6 +321,27 @@ impl Packet {
         if udp_len < 8 || udp_len > len {
             return Err(DropReason::BadTransport);
         }
+        self.set_ports(header, dir);
+        Ok(())
+    }
+
+    /// The common header of SCTP and the first chunk (RFC 9260 section 3),
+    /// which `flow::sctp` finds where a TCP segment would be.
+    #[inline(never)]
+    fn read_sctp(&mut self, bytes: &[u8], len: usize, dir: Direction) -> Result<(), DropReason> {
+        if len < 16 {
+            return Err(DropReason::BadTransport);
+        }
+        let header: &[u8; 16] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
+        let [kind, flags] = field(header, 12);
+        let announced: Option<&[u8; 4]> = bytes.get(16..len).and_then(<[u8]>::first_chunk);
+        self.segment = Segment {
+            seq: u32::from_be_bytes(field(header, 4)),
+            ack: announced.map_or(0, |tag| u32::from_be_bytes(*tag)),
+            len: 0,
+            window: u16::from(flags),
+            flags: kind,
+        };
         self.set_ports(header, dir);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{BOUNDARY, world};
 use crate::sim::Sled;
-use crate::sim::frame::{Flow, assert_checksums};
+use crate::sim::frame::Flow;
 use crate::{ALLOW_ALL, G1, G2, MacAddr, Verdict, geneve};
 use opte_core::DropReason;
 
@@ -33,22 +33,46 @@ fn dropped_inbound(sled: &Sled, flow: Flow) -> DropReason {
 #[test]
 fn groups_and_broadcasts_go_nowhere() {
     let sled = world(OPEN);
-    for (text, group) in [
-        ("10.0.0.1:1 > 224.0.0.1:1", [1, 0, 0x5e, 0, 0, 1]),
-        ("10.0.0.1:1 > 239.1.2.3:1", [1, 0, 0x5e, 1, 2, 3]),
-        ("10.0.0.1:1 > 255.255.255.255:1", [0xff; 6]),
-        ("[fd00:7::1]:1 > [ff02::1]:1", [0x33, 0x33, 0, 0, 0, 1]),
-        ("[fd00:7::1]:1 > [ff0e::99]:1", [0x33, 0x33, 0, 0, 0, 0x99]),
+    use DropReason::{GroupScope, NoM2p, NoMulticast, TcpToGroup};
+    for (text, group, udp, tcp) in [
+        (
+            "10.0.0.1:1 > 224.0.0.1:1",
+            [1, 0, 0x5e, 0, 0, 1],
+            GroupScope,
+            GroupScope,
+        ),
+        (
+            "10.0.0.1:1 > 239.1.2.3:1",
+            [1, 0, 0x5e, 1, 2, 3],
+            NoM2p,
+            TcpToGroup,
+        ),
+        (
+            "10.0.0.1:1 > 255.255.255.255:1",
+            [0xff; 6],
+            NoMulticast,
+            NoMulticast,
+        ),
+        (
+            "[fd00:7::1]:1 > [ff02::1]:1",
+            [0x33, 0x33, 0, 0, 0, 1],
+            GroupScope,
+            GroupScope,
+        ),
+        (
+            "[fd00:7::1]:1 > [ff0e::99]:1",
+            [0x33, 0x33, 0, 0, 0, 0x99],
+            NoM2p,
+            TcpToGroup,
+        ),
     ] {
-        for dst_mac in [MacAddr::GATEWAY, MacAddr(group)] {
-            let flow = Flow {
-                dst_mac,
-                ..Flow::new(G1, text)
-            };
-            for frame in [flow.udp(b""), flow.tcp("S", 1, 0, b"")] {
-                assert_eq!(dropped(&sled, &frame), DropReason::NoMulticast, "{flow:?}");
-            }
+        let mut flow = Flow::new(G1, text);
+        for frame in [flow.udp(b""), flow.tcp("S", 1, 0, b"")] {
+            assert_eq!(dropped(&sled, &frame), NoMulticast, "{flow:?}");
         }
+        flow.dst_mac = MacAddr(group);
+        assert_eq!(dropped(&sled, &flow.udp(b"")), udp, "{flow:?}");
+        assert_eq!(dropped(&sled, &flow.tcp("S", 1, 0, b"")), tcp, "{flow:?}");
     }
 }
 
@@ -143,7 +167,7 @@ fn no_neighbour_discovery_comes_in() {
         let message = vec![kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let frame = crate::sim::frame::icmp6(&flow, message);
         let (verdict, _) = sled.rx(&geneve(BOUNDARY, &frame));
-        assert_eq!(verdict, Verdict::Dropped(DropReason::NdpNotAnswered));
+        assert_eq!(verdict, Verdict::Dropped(DropReason::NdpCrossing));
     }
 }
 
@@ -194,8 +218,11 @@ fn an_atomic_fragment_is_a_whole_packet() {
     let delivered = sled.local("g1", &fragment(0)).unwrap();
     assert_eq!(delivered[..6], G2.0);
     assert_eq!(delivered[14..], fragment(0)[14..]);
-    for later in [1, 8, 9] {
-        assert_eq!(dropped(&sled, &fragment(later)), DropReason::Fragment);
+    // Others are parts of a packet: this one's first hasn't come.
+    let (verdict, _) = sled.tx("g1", &fragment(8));
+    assert_eq!(verdict, Verdict::Held);
+    for odd in [1, 9] {
+        assert_eq!(dropped(&sled, &fragment(odd)), DropReason::BadIp);
     }
 }
 
@@ -207,15 +234,7 @@ fn odd_but_lawful_packets_pass() {
         let mut frame = flow.udp(b"");
         assert!(sled.local("g1", &frame).is_ok(), "port zero");
         // The gateway is one hop on the link and leaves hop limits alone.
-        let (at, proto) = if flow.src.is_ipv4() {
-            (22, 1)
-        } else {
-            (21, 58)
-        };
-        frame[at] = 0;
+        frame[if flow.src.is_ipv4() { 22 } else { 21 }] = 0;
         assert!(sled.local("g1", &frame).is_ok());
-        let unreachable = vec![3, 1, 0, 0, 0, 0, 0, 0, 0x45];
-        let frame = sled.local("g1", &flow.ip(proto, unreachable, 2)).unwrap();
-        assert_checksums(&frame);
     }
 }

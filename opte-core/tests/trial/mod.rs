@@ -6,8 +6,15 @@ mod address;
 mod apply;
 mod bounds;
 mod change;
+mod firewall;
+mod group;
+mod group_abuse;
+mod group_report;
 mod model;
+mod option;
+mod overlay;
 mod paging;
+mod service;
 mod stress;
 
 use crate::sim::Sled;

@@ -6,11 +6,11 @@ use crate::sim::Sled;
 use crate::sim::frame::{Flow, assert_checksums};
 use crate::{ALLOW_ALL, G1, G3, V2p, Verdict, Vni, geneve, port};
 use opte_core::LayerId;
-use opte_core::api::{Command, ExternalIps, PortSpec, Prefix, Setup, V2b};
+use opte_core::api::{Command, ExternalIps, NatChange, PortSpec, Prefix, Setup, V2b};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// What g1 may be configured with, one of these at a time.
-const EXTERNAL: [&str; 6] = [
+const EXTERNAL: [&str; 8] = [
     "",
     r#"snat = [{ address = "203.0.113.9", first_port = 4096, last_port = 4127 }]"#,
     r#"snat = [{ address = "203.0.113.9", first_port = 4112, last_port = 4143 },
@@ -20,6 +20,10 @@ const EXTERNAL: [&str; 6] = [
     r#"floating = [{ address = "203.0.113.6" }]
 ephemeral = ["203.0.113.7"]
 snat = [{ address = "203.0.113.9", first_port = 4096, last_port = 4127 }]"#,
+    r#"snat = [{ address = "203.0.113.9", first_port = 4096, last_port = 4127 }]
+nat = { mapping = "address-and-port-dependent", filtering = "address-dependent" }"#,
+    r#"snat = [{ address = "203.0.113.9", first_port = 4112, last_port = 4115 }]
+nat = { mapping = "address-dependent", filtering = "address-and-port-dependent" }"#,
 ];
 
 /// What is configured now.
@@ -65,8 +69,11 @@ impl World {
     fn change(&mut self) {
         match self.rng.below(12) {
             0 | 1 => {
-                let external: ExternalIps = toml::from_str(EXTERNAL[self.rng.below(6)]).unwrap();
+                let external: ExternalIps =
+                    toml::from_str(EXTERNAL[self.rng.below(EXTERNAL.len())]).unwrap();
                 self.now.external = external.clone();
+                let nat = NatChange::to(external.nat);
+                self.command(Command::SetNat(name("g1"), nat));
                 self.command(Command::SetExternalIps(name("g1"), external));
             }
             2 => {
@@ -162,7 +169,14 @@ impl World {
 
     /// The guest sends.
     fn tx(&mut self, step: usize) {
-        let tos = ["10.0.0.2", "10.0.0.3", "198.51.100.1", "198.51.100.200"];
+        let tos = [
+            "10.0.0.2",
+            "10.0.0.3",
+            "198.51.100.1",
+            "198.51.100.200",
+            // Next door.
+            "203.0.113.200",
+        ];
         let flow = match self.rng.below(6) {
             0 => self.flow(&["fd00:7::1"], &["2001:db8:1::1", "fd00:7::2"]),
             1 => self.flow(&["192.0.2.1"], &tos),

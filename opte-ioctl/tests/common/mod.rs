@@ -1,16 +1,20 @@
 //! One or more representative values of every message.
 
 use opte_core::api::dump::{
-    Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, LinkEntry,
-    NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry,
-    UftAction, UftEntry, UnderlayEntry,
+    AddressSetEntry, Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry,
+    LayerFlow, LinkEntry, NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText,
+    Stats, TcpEntry, UftAction, UftEntry, UnderlayEntry,
 };
+use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, FwRule, Ipv4Config,
-    Ipv6Config, LinkSpec, Name, Page, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec,
-    Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
+    AddressSet, Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions,
+    ExternalIps, Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, M2p,
+    McastForward, McastMember, McastOrigin, McastSub, MulticastSpec, Name, NatChange, NatEntry,
+    NatOptions, Page, Pooling, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec, Setting,
+    Setup, Snat, SourceFilter, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
+use opte_core::layer::nat::Transport;
 use opte_core::wire::{MacAddr, Vni};
 use opte_core::{Direction, LayerId};
 use std::fmt::Debug;
@@ -47,6 +51,14 @@ fn v2b() -> V2b {
     }
 }
 
+const fn nat_options() -> NatOptions {
+    NatOptions {
+        mapping: Behaviour::AddressAndPortDependent,
+        filtering: Behaviour::AddressDependent,
+        pooling: Pooling::Arbitrary,
+    }
+}
+
 fn external() -> ExternalIps {
     ExternalIps {
         snat: vec![Snat {
@@ -65,6 +77,7 @@ fn external() -> ExternalIps {
                 gateway: Some(p("01234567-89ab-cdef-0123-456789abcdef")),
             },
         ],
+        ..ExternalIps::default()
     }
 }
 
@@ -109,6 +122,7 @@ fn small_port() -> PortSpec {
         transit: vec![],
         rules: vec![],
         routes: vec![],
+        advertise: Advertise::default(),
     }
 }
 
@@ -193,8 +207,9 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         v2p: vec![v2p()],
         v2b: vec![v2b()],
         ports: vec![small_port()],
+        ..Setup::default()
     };
-    vec![
+    let mut commands = vec![
         ("small", Command::CreatePort(small_port())),
         ("full", Command::CreatePort(full_port())),
         ("one", Command::DeletePort(name())),
@@ -245,7 +260,132 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("port", Command::Stats(Some(name()))),
         ("one", Command::Apply(setup)),
         ("empty", Command::Apply(Setup::default())),
+    ];
+    commands.extend(newer_commands());
+    commands.extend(group_commands());
+    commands
+}
+
+/// Commands that came after the founding ones.
+fn newer_commands() -> Vec<(&'static str, Command)> {
+    let set = AddressSet {
+        name: p("web"),
+        prefixes: vec![p("192.0.2.0/24"), p("fd00::7")],
+    };
+    let setup = Setup {
+        underlay: Some(underlay()),
+        host: HostOptions { flows_max: 1_000 },
+        address_sets: vec![set.clone()],
+        v2p: vec![v2p()],
+        v2b: vec![v2b()],
+        ports: vec![small_port()],
+        ..Setup::default()
+    };
+    let settings = vec![
+        Setting {
+            number: 1,
+            value: 8_930,
+        },
+        Setting {
+            number: 13,
+            value: 0,
+        },
+    ];
+    let mut translated = small_port();
+    translated.external.nat = nat_options();
+    let with_nat = Setup {
+        ports: vec![translated],
+        ..Setup::default()
+    };
+    let by_set = p("dir=in priority=1 action=deny hosts=set=web");
+    let mut traced = small_port();
+    (traced.options.decrement_ttl, traced.options.mss_max) = (true, 1_360);
+    let with_path = Setup {
+        ports: vec![traced],
+        ..Setup::default()
+    };
+    vec![
+        ("path", Command::ApplyParts(with_path.into_parts())),
+        ("by-set", Command::AddFwRule(name(), by_set)),
+        ("two", Command::SetPortOptions(name(), settings)),
+        ("two", Command::SetAddressSet(set.name, set.prefixes)),
+        ("one", Command::DeleteAddressSet(p("web"))),
+        ("one", Command::ListAddressSets(7)),
+        ("one", Command::DumpAddressSet(p("web"), 8)),
+        ("all", Command::ApplyParts(setup.into_parts())),
+        ("none", Command::ApplyParts(vec![])),
+        ("nat", Command::ApplyParts(with_nat.into_parts())),
+        (
+            "one",
+            Command::SetHostOptions(vec![Setting {
+                number: 1,
+                value: 65_536,
+            }]),
+        ),
+        ("nothing", Command::SetNat(name(), NatChange::default())),
+        ("all", Command::SetNat(name(), NatChange::to(nat_options()))),
+        ("one", Command::ShowNat(name())),
     ]
+}
+
+/// Commands about groups.
+fn group_commands() -> Vec<(&'static str, Command)> {
+    let MulticastSpec { m2p, forward, .. } = multicast();
+    let [group, underlay] = [p("239.1.1.1"), p("ff0e::101")];
+    let filter = p::<SourceFilter>("include=10.0.0.7,10.0.0.8");
+    let hops = forward[0].hops.clone();
+    let to = forward[0].underlay;
+    let setup = Setup {
+        multicast: multicast(),
+        ..Setup::default()
+    };
+    vec![
+        ("two", Command::SetM2p(m2p)),
+        ("fleet", Command::ClearM2p(None, group)),
+        ("vpc", Command::ClearM2p(Some(p("100")), underlay)),
+        ("one", Command::DumpM2p(1)),
+        ("three", Command::SetMcastFwd(to, hops)),
+        ("one", Command::ClearMcastFwd(to, vec![p("fd00::9")])),
+        ("all", Command::ClearMcastFwd(to, vec![])),
+        ("one", Command::DumpMcastFwd(2)),
+        ("some", Command::McastSubscribe(name(), group, filter)),
+        (
+            "any",
+            Command::McastSubscribe(name(), underlay, SourceFilter::ANY),
+        ),
+        ("one", Command::McastUnsubscribe(name(), group)),
+        ("port", Command::McastUnsubscribeAll(Some(name()), None)),
+        ("group", Command::McastUnsubscribeAll(None, Some(group))),
+        ("one", Command::DumpMcastSubs(3)),
+        ("on", Command::SetMcastListen(name(), true)),
+        ("one", Command::SetMcastVni(p("100"))),
+        ("multicast", Command::ApplyParts(setup.into_parts())),
+    ]
+}
+
+fn multicast() -> MulticastSpec {
+    let m2p = |group: &str, underlay: &str, vni| M2p {
+        group: p(group),
+        underlay: p(underlay),
+        vni,
+    };
+    MulticastSpec {
+        vni: p("77"),
+        m2p: vec![
+            m2p("239.1.1.1", "ff04::e001:101", None),
+            m2p("ff0e::101", "ff04::101", Some(p("100"))),
+        ],
+        forward: vec![McastForward {
+            underlay: p("ff04::101"),
+            hops: vec![p("fd00::9,external"), p("ff04::101"), p("fd00::8,both")],
+        }],
+        member: vec![McastMember {
+            port: name(),
+            group: p("239.1.1.1"),
+            filter: p("exclude=10.0.0.9"),
+        }],
+        listen: vec![name()],
+    }
 }
 
 fn port_entry() -> PortEntry {
@@ -390,6 +530,18 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         counters: vec![counter("rx")],
         drops: vec![counter("no_route")],
     };
+    let pool = PoolEntry {
+        address: p("192.0.2.1"),
+        transport: Transport::Echo,
+        mappings: 1,
+        resting: 2,
+        ports: 64_512,
+    };
+    let nat = NatEntry {
+        generation: 9,
+        options: nat_options(),
+        pools: vec![pool],
+    };
     let applied = Applied {
         generation: 8,
         changes: vec![
@@ -408,6 +560,21 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         ("none", Response::Underlay(UnderlayEntry::default())),
         ("one", Response::Stats(stats)),
         ("three", Response::Applied(applied)),
+        ("one", Response::Nat(nat)),
+    ]
+}
+
+fn subs() -> Vec<McastSub> {
+    let sub = |by, filter: &str, expires_ms| McastSub {
+        port: name(),
+        group: p("239.1.1.1"),
+        filter: p(filter),
+        by,
+        expires_ms,
+    };
+    vec![
+        sub(McastOrigin::Operator, "any", None),
+        sub(McastOrigin::Guest, "include=10.0.0.7", Some(260_000)),
     ]
 }
 
@@ -423,6 +590,11 @@ fn pages() -> Vec<(&'static str, Response)> {
         bytes_in: 4,
         idle_ms: 5,
         expires_ms: 6,
+    };
+    let set = AddressSetEntry {
+        name: p("web"),
+        prefixes: 16_384,
+        rules: 2,
     };
     let route = RouteEntry {
         id: 4,
@@ -441,5 +613,13 @@ fn pages() -> Vec<(&'static str, Response)> {
         ("one", Response::V2b(page(vec![v2b()]))),
         ("one", Response::Routes(page(vec![route]))),
         ("last-page", Response::UnderlayRoutes(last)),
+        ("one", Response::AddressSets(page(vec![set]))),
+        (
+            "two",
+            Response::Prefixes(page(vec![p("10.0.0.0/8"), p("fd00::/16")])),
+        ),
+        ("two", Response::M2p(page(multicast().m2p))),
+        ("one", Response::McastFwd(page(multicast().forward))),
+        ("two", Response::McastSubs(page(subs()))),
     ]
 }

@@ -40,15 +40,19 @@ fn every_command_has_examples_that_are_command_lines() {
 }
 
 #[test]
-fn the_commands_are_the_founding_ones() {
+fn the_commands_are_these() {
     let commands = Cli::command();
     let names: Vec<&str> = commands.get_subcommands().map(|c| c.get_name()).collect();
-    let expected = "create-xde delete-xde list-ports list-layers dump-layer clear-lft dump-uft \
-         clear-uft dump-tcp-flows add-fw-rule rm-fw-rule set-fw-rules set-v2p clear-v2p dump-v2p \
-         set-v2b clear-v2b dump-v2b add-router-entry del-router-entry dump-router \
-         set-external-ips allow-cidr remove-cidr attach-subnet detach-subnet set-xde-underlay \
-         clear-xde-underlay show-underlay add-underlay-route del-underlay-route stats version \
-         apply completions";
+    let expected = "create-xde delete-xde list-ports set-port-options list-layers dump-layer \
+         clear-lft dump-uft clear-uft dump-tcp-flows add-fw-rule rm-fw-rule set-fw-rules \
+         set-address-set delete-address-set list-address-sets dump-address-set \
+         set-v2p clear-v2p dump-v2p \
+         set-v2b clear-v2b dump-v2b set-m2p clear-m2p dump-m2p set-mcast-fwd clear-mcast-fwd \
+         dump-mcast-fwd mcast-subscribe mcast-unsubscribe mcast-unsubscribe-all dump-mcast-subs \
+         set-mcast-listen set-mcast-vni add-router-entry del-router-entry dump-router \
+         set-external-ips set-nat show-nat allow-cidr remove-cidr attach-subnet detach-subnet set-xde-underlay \
+         clear-xde-underlay show-underlay add-underlay-route del-underlay-route stats \
+         set-host-options version apply completions";
     let expected: Vec<&str> = expected.split_whitespace().collect();
     assert_eq!(names, expected);
 }
@@ -91,6 +95,13 @@ fn wrong_command_lines_are_refused_with_the_reason() {
         ("set-xde-underlay eth1,x --address fd00::1", "NAME,MTU"),
         ("stats --timeout 0", "1..=86400"),
         ("completions tcsh", "bash"),
+        ("set-port-options -p g1", "NAME=VALUE"),
+        ("set-port-options -p g1 colour=1", "udp_one_way_s"),
+        ("set-port-options -p g1 mtu=big", "is a number"),
+        ("set-host-options mtu=1500", "none of flows_max"),
+        ("set-address-set Web 10.0.0.1", "a name is"),
+        ("set-address-set web 10.0.0.1/8", "must be zero"),
+        ("list-ports -v --json", "cannot be used"),
         ("frobnicate", "unrecognized"),
     ] {
         let line = format!("opteadm {line}");

@@ -3,15 +3,18 @@
 
 use crate::fake::Fake;
 use opte_core::api::dump::{
-    Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, LinkEntry,
-    NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry,
-    UftAction, UftEntry, UnderlayEntry,
+    AddressSetEntry, Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry,
+    LayerFlow, LinkEntry, NeighbourEntry, PortEntry, PortStats, RouteEntry, RuleEntry, RuleText,
+    Stats, TcpEntry, UftAction, UftEntry, UnderlayEntry,
 };
+use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, Page, PortId, PortOptions,
-    Response, Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
+    Behaviour, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, M2p,
+    McastForward, McastOrigin, McastSub, NatEntry, NatOptions, Page, PortId, PortOptions, Response,
+    Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
+use opte_core::layer::nat::Transport;
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
 use serde_json::{Value, json};
@@ -56,6 +59,10 @@ fn v2p(number: u8) -> V2p {
 fn answer(command: Command) -> Response {
     match command {
         Command::ListPorts(_) => Response::Ports(last(ports())),
+        Command::ListAddressSets(_) => Response::AddressSets(last(address_sets())),
+        Command::DumpAddressSet(..) => {
+            Response::Prefixes(last(vec![p("10.0.0.0/8"), p("2001:db8::7")]))
+        }
         Command::ListLayers(_) => Response::Layers(layers()),
         Command::DumpLayer(_, LayerId::Firewall, 0) => Response::Layer(Page {
             next: Some(2),
@@ -83,8 +90,15 @@ fn answer(command: Command) -> Response {
             prefix: p("0.0.0.0/0"),
             endpoints: vec![p("fd00:99::1"), p("fd00:99::2,98")],
         }])),
+        Command::DumpM2p(_) => Response::M2p(last(m2p())),
+        Command::DumpMcastFwd(_) => Response::McastFwd(last(vec![McastForward {
+            underlay: p("ff04::101"),
+            hops: vec![p("fd00:2::1"), p("fd00:99::1,external")],
+        }])),
+        Command::DumpMcastSubs(_) => Response::McastSubs(last(subs())),
         Command::DumpRoutes(..) => Response::Routes(last(routes())),
         Command::ShowUnderlay => Response::Underlay(underlay()),
+        Command::ShowNat(_) => Response::Nat(nat()),
         Command::DumpUnderlayRoutes(_) => Response::UnderlayRoutes(last(underlay_routes())),
         Command::Stats(port) => Response::Stats(stats(port.is_some())),
         other => panic!("{other:?}"),
@@ -93,6 +107,40 @@ fn answer(command: Command) -> Response {
 
 fn fake() -> Fake {
     Fake::new(|command| Ok(answer(command)))
+}
+
+fn m2p() -> Vec<M2p> {
+    vec![
+        M2p {
+            group: p("239.1.1.1"),
+            underlay: p("ff04::e001:101"),
+            vni: None,
+        },
+        M2p {
+            group: p("ff0e::101"),
+            underlay: p("ff04::101"),
+            vni: Some(p("100")),
+        },
+    ]
+}
+
+fn subs() -> Vec<McastSub> {
+    vec![
+        McastSub {
+            port: p("g1"),
+            group: p("239.1.1.1"),
+            filter: p("any"),
+            by: McastOrigin::Operator,
+            expires_ms: None,
+        },
+        McastSub {
+            port: p("g1"),
+            group: p("239.1.1.1"),
+            filter: p("include=10.0.0.2,10.0.0.3"),
+            by: McastOrigin::Guest,
+            expires_ms: Some(250_000),
+        },
+    ]
 }
 
 fn ports() -> Vec<PortEntry> {
@@ -128,6 +176,7 @@ fn ports() -> Vec<PortEntry> {
                 address: p("2001:db8::3"),
                 gateway: Some(p("01234567-89ab-cdef-0123-456789abcdef")),
             }],
+            ..ExternalIps::default()
         },
         attached_subnets: vec![p("198.51.100.0/24")],
         transit: vec![TransitPrefix {
@@ -299,6 +348,28 @@ fn routes() -> Vec<RouteEntry> {
     .collect()
 }
 
+fn nat() -> NatEntry {
+    let pool = |transport, mappings| PoolEntry {
+        address: p("192.0.2.1"),
+        transport,
+        mappings,
+        resting: 2,
+        ports: 1_024,
+    };
+    NatEntry {
+        generation: 3,
+        options: NatOptions {
+            mapping: Behaviour::AddressAndPortDependent,
+            ..NatOptions::default()
+        },
+        pools: vec![
+            pool(Transport::Tcp, 5_000),
+            pool(Transport::Udp, 0),
+            pool(Transport::Echo, 1),
+        ],
+    }
+}
+
 fn underlay() -> UnderlayEntry {
     UnderlayEntry {
         generation: 6,
@@ -332,6 +403,15 @@ fn underlay_routes() -> Vec<UnderlayRoute> {
     vec![route(None), route(Some(p("fe80::2")))]
 }
 
+fn address_sets() -> Vec<AddressSetEntry> {
+    let entry = |name, prefixes, rules| AddressSetEntry {
+        name: p(name),
+        prefixes,
+        rules,
+    };
+    vec![entry("web", 2, 1), entry("blocked", 16_384, 12)]
+}
+
 fn stats(port: bool) -> Stats {
     let counter = |name: &str, value| Counter {
         name: name.into(),
@@ -354,6 +434,9 @@ fn tables_look_as_they_should() {
             "list-ports-fields",
             "list-ports -o name,snat,floating,subnets,transit,dns,in_bytes",
         ),
+        ("list-ports-verbose", "list-ports -v"),
+        ("list-address-sets", "list-address-sets"),
+        ("dump-address-set", "dump-address-set web"),
         ("list-layers", "list-layers -p g1"),
         ("dump-layer", "dump-layer -p g1 firewall"),
         ("dump-layer-all", "dump-layer -p g1 firewall -o all"),
@@ -362,7 +445,15 @@ fn tables_look_as_they_should() {
         ("dump-tcp-flows", "dump-tcp-flows -p g1"),
         ("dump-v2p", "dump-v2p"),
         ("dump-v2b", "dump-v2b"),
+        ("dump-m2p", "dump-m2p"),
+        ("dump-mcast-fwd", "dump-mcast-fwd"),
+        ("dump-mcast-subs", "dump-mcast-subs"),
         ("dump-router", "dump-router -p g1"),
+        ("show-nat", "show-nat -p g1"),
+        (
+            "show-nat-fields",
+            "show-nat -p g1 -o transport,mappings,ports -P",
+        ),
         ("show-underlay", "show-underlay"),
         ("show-underlay-links", "show-underlay links"),
         ("stats", "stats"),

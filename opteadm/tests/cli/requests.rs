@@ -2,9 +2,9 @@
 
 use crate::fake::Fake;
 use opte_core::api::{
-    Applied, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config,
-    Ipv6Config, LinkSpec, PortOptions, PortSpec, Response, Snat, TransitPrefix, UnderlayRoute,
-    UnderlaySpec, V2p,
+    Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating,
+    Ipv4Config, Ipv6Config, LinkSpec, M2p, NatChange, Pooling, PortOptions, PortSpec, Response,
+    Setting, SetupPart, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
 };
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
@@ -34,7 +34,12 @@ fn port() -> PortSpec {
         transit: vec![],
         rules: vec![],
         routes: vec![],
+        advertise: Advertise::default(),
     }
+}
+
+fn setting(number: u16, value: u64) -> Setting {
+    Setting { number, value }
 }
 
 fn transit(prefix: &str, inbound: bool, outbound: bool) -> TransitPrefix {
@@ -79,6 +84,29 @@ fn commands_about_ports_and_rules_send_what_they_say() {
             "rm-fw-rule -p g1 out 7",
             Command::RmFwRule(p("g1"), Direction::Out, 7),
         ),
+        (
+            "set-port-options -p g1 mtu=8930 udp_s=60 tcp_mid_stream=false",
+            Command::SetPortOptions(
+                p("g1"),
+                vec![setting(1, 8_930), setting(4, 60), setting(13, 0)],
+            ),
+        ),
+        (
+            "set-host-options flows_max=1000",
+            Command::SetHostOptions(vec![setting(1, 1_000)]),
+        ),
+        (
+            "set-address-set web 10.0.0.0/8 fd00::1",
+            Command::SetAddressSet(p("web"), vec![p("10.0.0.0/8"), p("fd00::1")]),
+        ),
+        (
+            "set-address-set none",
+            Command::SetAddressSet(p("none"), vec![]),
+        ),
+        (
+            "delete-address-set web",
+            Command::DeleteAddressSet(p("web")),
+        ),
     ]);
 }
 
@@ -115,6 +143,65 @@ fn commands_about_mappings_and_routes_send_what_they_say() {
 }
 
 #[test]
+fn commands_about_groups_send_what_they_say() {
+    let m2p = |vni| M2p {
+        group: p("239.1.1.1"),
+        underlay: p("ff04::1"),
+        vni,
+    };
+    check(&[
+        (
+            "set-m2p 239.1.1.1 ff04::1",
+            Command::SetM2p(vec![m2p(None)]),
+        ),
+        (
+            "set-m2p 239.1.1.1 ff04::1 --vni 8",
+            Command::SetM2p(vec![m2p(Some(p("8")))]),
+        ),
+        (
+            "clear-m2p 239.1.1.1",
+            Command::ClearM2p(None, p("239.1.1.1")),
+        ),
+        (
+            "set-mcast-fwd ff04::1 fd00::2 fd00::3,external",
+            Command::SetMcastFwd(
+                p("ff04::1"),
+                vec![p("fd00::2,underlay"), p("fd00::3,external")],
+            ),
+        ),
+        (
+            "clear-mcast-fwd ff04::1 fd00::2",
+            Command::ClearMcastFwd(p("ff04::1"), vec![p("fd00::2")]),
+        ),
+        (
+            "mcast-subscribe -p g1 239.1.1.1",
+            Command::McastSubscribe(p("g1"), p("239.1.1.1"), p("any")),
+        ),
+        (
+            "mcast-subscribe -p g1 239.1.1.1 exclude=10.0.0.9",
+            Command::McastSubscribe(p("g1"), p("239.1.1.1"), p("exclude=10.0.0.9")),
+        ),
+        (
+            "mcast-unsubscribe -p g1 ff0e::1",
+            Command::McastUnsubscribe(p("g1"), p("ff0e::1")),
+        ),
+        (
+            "mcast-unsubscribe-all -p g1",
+            Command::McastUnsubscribeAll(Some(p("g1")), None),
+        ),
+        (
+            "mcast-unsubscribe-all 239.1.1.1",
+            Command::McastUnsubscribeAll(None, Some(p("239.1.1.1"))),
+        ),
+        (
+            "set-mcast-listen -p g1 off",
+            Command::SetMcastListen(p("g1"), false),
+        ),
+        ("set-mcast-vni 78", Command::SetMcastVni(p("78"))),
+    ]);
+}
+
+#[test]
 fn commands_about_external_addresses_send_what_they_say() {
     check(&[
         (
@@ -132,6 +219,18 @@ fn commands_about_external_addresses_send_what_they_say() {
                         address: p("192.0.2.9"),
                         gateway: None,
                     }],
+                    ..ExternalIps::default()
+                },
+            ),
+        ),
+        (
+            "set-nat -p g1 --mapping address-and-port-dependent --pooling arbitrary",
+            Command::SetNat(
+                p("g1"),
+                NatChange {
+                    mapping: Some(Behaviour::AddressAndPortDependent),
+                    filtering: None,
+                    pooling: Some(Pooling::Arbitrary),
                 },
             ),
         ),
@@ -284,6 +383,31 @@ fn rules_come_from_a_file_or_from_standard_input() {
     }
 }
 
+#[test]
+fn an_address_set_comes_from_the_command_line_and_a_file() {
+    let fake = Fake::answering(Response::Done);
+    let file = fake.file("web", "# ours\n10.0.0.0/8\n\nfd00::1 # theirs\n");
+    fake.run(&["set-address-set", "web", "192.0.2.1", "--file", &file])
+        .good();
+    let all = ["192.0.2.1", "10.0.0.0/8", "fd00::1"].map(p).into();
+    assert_eq!(fake.asked(), [Command::SetAddressSet(p("web"), all)]);
+}
+
+#[test]
+fn a_setup_that_is_more_than_founding_is_sent_in_parts() {
+    let fake = Fake::answering(applied(&[], 0));
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/setup/address-sets.toml");
+    fake.run(&["apply", file]).good();
+    match &fake.asked()[..] {
+        [Command::ApplyParts(parts)] => {
+            let has_sets =
+                |part: &SetupPart| matches!(part, SetupPart::AddressSets(sets) if sets.len() == 2);
+            assert!(parts.iter().any(has_sets));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 fn applied(changes: &[(ChangeVerb, &str)], more: u64) -> Response {
     let changes = changes.iter().map(|(verb, object)| Change {
         verb: *verb,
@@ -333,4 +457,20 @@ fn check_needs_no_driver() {
     let run = nobody.run(&["apply", "--check", &wrong]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("line 2, column 8"), "{}", run.stderr);
+}
+
+#[test]
+fn the_use_of_addresses_follows_the_addresses() {
+    let fake = Fake::answering(Response::Done);
+    let line = "set-external-ips -p g1 --none --filtering address-dependent";
+    assert_eq!(fake.line(line).good(), "");
+    let filtering = NatChange {
+        filtering: Some(Behaviour::AddressDependent),
+        ..NatChange::default()
+    };
+    let expected = [
+        Command::SetExternalIps(p("g1"), ExternalIps::default()),
+        Command::SetNat(p("g1"), filtering),
+    ];
+    assert_eq!(fake.asked(), expected);
 }

@@ -1,9 +1,10 @@
 //! SDT sites (rules T of `crate::probe`).
 
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 use opte_core::api::{Name, PortId};
 use opte_core::event::{Event, FlowEnd, Path, Stale};
 use opte_core::flow::Tuple;
+use opte_core::wire::Vni;
 use opte_core::{Direction, DropReason, LayerId};
 
 /// Calls a function that isn't there, in a way that krtld knows (rule T1).
@@ -79,6 +80,13 @@ sites! {
     IoctlEntry { command, len } => __dtrace_probe_ioctl__entry;
     IoctlReturn { command, error } => __dtrace_probe_ioctl__return;
     ConfigChange { port, generation } => __dtrace_probe_config__change;
+    McastTx { port, vni, underlay, key } => __dtrace_probe_mcast__tx;
+    McastRx { link, vni, underlay, key } => __dtrace_probe_mcast__rx;
+    McastDeliver { port, vni, group, source } => __dtrace_probe_mcast__deliver;
+    McastMember { port, group, joined } => __dtrace_probe_mcast__member;
+    McastMap { vni, group, underlay } => __dtrace_probe_mcast__map;
+    Answer { port, dir, key, len } => __dtrace_probe_answer;
+    DhcpDecline { port, address } => __dtrace_probe_dhcp__decline;
 }
 
 /// What a register can hold.
@@ -124,4 +132,7 @@ arguments! {
     Option<Name>: it => it.as_ref().map_or(0, |it| core::ptr::from_ref(it).addr()),
     [u64; 2]: it => core::ptr::from_ref(it).addr(),
     Ipv6Addr: it => core::ptr::from_ref(it).addr(),
+    IpAddr: it => core::ptr::from_ref(it).addr(),
+    Option<Ipv6Addr>: it => it.as_ref().map_or(0, |it| core::ptr::from_ref(it).addr()),
+    Vni: it => (&it.get()).word(),
 }

@@ -7,10 +7,8 @@
 use super::check;
 use super::netdev::{self, ioctl, request};
 use rustix::fs::{Mode, OFlags};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::thread;
 
 /// What every descriptor must be: Ethernet frames, nothing in front of them.
 ///
@@ -74,26 +72,23 @@ pub(crate) fn set_mac(fd: BorrowedFd<'_>, mac: [u8; 6]) -> io::Result<()> {
     unsafe { ioctl(fd, libc::SIOCSIFHWADDR, &mut hardware) }
 }
 
-/// Sets the MTU of the device behind `fd`, whatever it is called by now and
-/// whichever network namespace it is in.
+/// Sets the MTU of the device behind `fd`, whatever it is called by now.
+///
+/// It has to be in the network namespace of this process: entering another
+/// takes a capability that the driver gives up, and another device there may
+/// have the name.
 pub(crate) fn set_mtu(fd: BorrowedFd<'_>, mtu: u16) -> io::Result<()> {
     let name = name(fd)?;
-    let there = namespace(fd)?;
-    let here = rustix::fs::stat("/proc/thread-self/ns/net")?;
-    let is_here =
-        |there: rustix::fs::Stat| (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino);
-    if is_here(rustix::fs::fstat(&there)?) {
-        return netdev::set_mtu(&name, mtu);
+    // A kernel that can't tell is believed to have it here.
+    if let Ok(there) = namespace(fd) {
+        let there = rustix::fs::fstat(&there)?;
+        let here = rustix::fs::stat("/proc/thread-self/ns/net")?;
+        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino) {
+            let why = "it is in another network namespace, where its owner sets the MTU";
+            return Err(io::Error::other(why));
+        }
     }
-    // Only a thread of its own may leave for another namespace.
-    let set = || {
-        move_into_link_name_space(there.as_fd(), Some(LinkNameSpaceType::Network))?;
-        netdev::set_mtu(&name, mtu)
-    };
-    thread::scope(|scope| match scope.spawn(set).join() {
-        Ok(done) => done,
-        Err(panic) => std::panic::resume_unwind(panic),
-    })
+    netdev::set_mtu(&name, mtu)
 }
 
 /// The name that the device behind `fd` has where it is.

@@ -1,5 +1,6 @@
 //! `cargo xtask check`: what has to hold before a commit.
 
+mod conformance;
 mod license;
 mod no_std;
 
@@ -32,6 +33,7 @@ pub(crate) fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("format", || cargo(root, &["fmt", "--all", "--check"], &[])),
         Step::new("tidy", || tidy::check(root)),
         Step::new("licences", || license::check(root)),
+        Step::new("conformance", || conformance::check(root)),
         Step::new("clippy", move || cargo(root, &clippy, &[])),
         Step::new("documentation", move || {
             cargo(root, &doc, &[("RUSTDOCFLAGS", "-Dwarnings")])

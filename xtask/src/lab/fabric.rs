@@ -3,12 +3,15 @@
 use super::Namespace;
 use super::boundary::{Boundary, Mapping};
 use super::link::Links;
+use super::weather::{Storm, Weather};
 use anyhow::{Context, Result};
 use opte_core::api::{PortSpec, Setup};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The bridge's device.
 const BRIDGE: &str = "fabric";
+/// The cable that has the weather: away from the switch, and at it.
+const STORM: [&str; 2] = ["storm", "calm"];
 /// The internet's device.
 const INTERNET: &str = "inet";
 
@@ -72,6 +75,28 @@ impl Fabric {
         there.set_up(device)?;
         here.settle(port)?;
         there.settle(device)
+    }
+
+    /// Puts bad weather between the switch and what hangs on its port `port`,
+    /// which has one once.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub(crate) fn storm(&self, port: &str, weather: Weather) -> Result<Storm> {
+        let mut links = Links::open(&self.namespace)?;
+        let [near, far] = STORM;
+        links.add_veth(near, (&self.namespace, far), self.mtu)?;
+        for device in [near, far, port] {
+            links.silence(device)?;
+        }
+        for device in STORM {
+            links.set_up(device)?;
+        }
+        links.unplug(port)?;
+        links.plug(far, BRIDGE)?;
+        links.settle(near)?;
+        Storm::start(&self.namespace, [port, near], weather)
     }
 }
 

@@ -108,6 +108,15 @@ impl Links {
         self.change(name, LinkAttribute::Controller(bridge))
     }
 
+    /// Unplugs `name` from its bridge.
+    ///
+    /// # Errors
+    ///
+    /// When it doesn't exist.
+    pub(crate) fn unplug(&mut self, name: &str) -> Result<()> {
+        self.change(name, LinkAttribute::Controller(0))
+    }
+
     /// Moves `name` to another namespace. It arrives there down and without
     /// addresses.
     ///

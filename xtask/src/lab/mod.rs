@@ -29,9 +29,11 @@
 
 pub(crate) mod boundary;
 pub(crate) mod capture;
+pub(crate) mod crowd;
 pub(crate) mod dhcp;
 pub(crate) mod fabric;
 pub(crate) mod geneve;
+pub(crate) mod group;
 pub(crate) mod guest;
 pub(crate) mod home;
 pub(crate) mod ip;
@@ -46,6 +48,7 @@ pub(crate) mod review;
 pub(crate) mod sandbox;
 pub(crate) mod tcp;
 pub(crate) mod tun;
+pub(crate) mod weather;
 
 pub(crate) use namespace::Namespace;
 

@@ -24,6 +24,7 @@ use super::fabric::{Fabric, Stack, outside};
 use super::guest::Guest;
 use super::link::Links;
 use super::process::Process;
+use super::weather::{Storm, Weather};
 use anyhow::{Context, Result};
 use opte_core::api::{PortSpec, Setup};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -159,6 +160,16 @@ impl Rack {
         Ok(())
     }
 
+    /// Has bad weather between a sled's first link and the fabric.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name, or the kernel refuses.
+    pub(crate) fn storm(&self, sled: &str, weather: Weather) -> Result<Storm> {
+        let port = self.sled(sled)?.ports.first();
+        self.fabric.storm(port.context("no link")?, weather)
+    }
+
     /// The guest of this name.
     pub(crate) fn tenant(&self, name: &str) -> Result<&Tenant> {
         let tenant = self.tenants.iter().find(|tenant| tenant.guest.name == name);
@@ -171,10 +182,13 @@ impl Rack {
         sled.with_context(|| format!("no sled {name}"))
     }
 
-    /// The namespace of a guest, of a sled, or of the `internet`.
+    /// The namespace of a guest, of a sled, of the `internet`, or of the
+    /// `fabric`.
     pub(crate) fn namespace(&self, name: &str) -> Result<&Namespace> {
-        if name == "internet" {
-            return Ok(&self.internet);
+        match name {
+            "internet" => return Ok(&self.internet),
+            "fabric" => return Ok(self.fabric.namespace()),
+            _ => {}
         }
         let tenant = self.tenant(name).map(|tenant| &tenant.guest.namespace);
         tenant.or_else(|_| self.sled(name).map(|sled| &sled.namespace))

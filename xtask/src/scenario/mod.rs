@@ -25,10 +25,20 @@
 //! A new scenario is a file with a `SCENARIO`, and a line in [`SCENARIOS`].
 //! `tunnel` is the one to start from.
 
+mod bad_weather;
 mod context;
+mod dhcp_dhclient;
+mod dhcp_dhcpcd;
+mod dhcp_networkd;
+mod dhcp_udhcpc;
+mod group;
+mod jumbo;
 mod lease;
 mod mtu;
+mod outside;
 mod play;
+mod rules;
+mod trace;
 mod tunnel;
 
 pub(crate) use context::Ctx;
@@ -37,7 +47,21 @@ pub(crate) use play::{Args, check, run};
 use anyhow::Result;
 
 /// All of them, in the order in which they run.
-const SCENARIOS: &[Scenario] = &[lease::SCENARIO, mtu::SCENARIO, tunnel::SCENARIO];
+const SCENARIOS: &[Scenario] = &[
+    bad_weather::SCENARIO,
+    dhcp_dhclient::SCENARIO,
+    dhcp_dhcpcd::SCENARIO,
+    dhcp_networkd::SCENARIO,
+    dhcp_udhcpc::SCENARIO,
+    group::SCENARIO,
+    jumbo::SCENARIO,
+    lease::SCENARIO,
+    mtu::SCENARIO,
+    outside::SCENARIO,
+    rules::SCENARIO,
+    trace::SCENARIO,
+    tunnel::SCENARIO,
+];
 
 /// A program, and the Debian package that has it.
 pub(crate) type Program = (&'static str, &'static str);

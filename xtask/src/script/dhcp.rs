@@ -52,6 +52,12 @@ impl Dhcp {
             "broadcast" => self.broadcast = true,
             "want" => self.push_address(50, words)?,
             "server" => self.push_address(54, words)?,
+            // RFC 4039: without a value.
+            "rapid" => self.options.extend([80, 0]),
+            "lease" => {
+                let seconds: u32 = words.number("seconds")?;
+                self.push(51, &seconds.to_be_bytes())?;
+            }
             "hostname" => self.push(12, words.next("a name")?.as_bytes())?,
             "params" => {
                 let list = words.next("options' numbers with commas")?;

@@ -124,7 +124,7 @@ impl Spec {
             Kind::Udp { src, .. } | Kind::Tcp { src, .. } => Some(src.ip()),
             Kind::Icmp { src, .. } | Kind::Ip { src, .. } | Kind::Geneve { src, .. } => Some(*src),
             Kind::Ndp { src, .. } => Some((*src).into()),
-            Kind::Raw(_) | Kind::Arp(_) | Kind::Dhcp(_) => None,
+            Kind::Raw(_) | Kind::Arp(_) | Kind::Dhcp(_) | Kind::Dhcp6(_) => None,
         }
     }
 }
@@ -142,6 +142,10 @@ fn packet(spec: &Spec, scene: &Scene, own: Mac) -> Result<Packet> {
         }
         Kind::Udp { src, dst } => udp(spec, *src, *dst, &spec.payload)?,
         Kind::Dhcp(dhcp) => {
+            let (src, dst) = dhcp.ends();
+            udp(spec, src, dst, &dhcp.message(own)?)?
+        }
+        Kind::Dhcp6(dhcp) => {
             let (src, dst) = dhcp.ends();
             udp(spec, src, dst, &dhcp.message(own)?)?
         }

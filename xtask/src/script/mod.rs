@@ -23,6 +23,7 @@
 //!           the word.
 
 mod dhcp;
+mod dhcp6;
 mod emit;
 mod scene;
 mod spec;

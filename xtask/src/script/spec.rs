@@ -8,6 +8,7 @@
 //! packet of an ICMP error.
 
 use super::dhcp::{self, Dhcp};
+use super::dhcp6::{self, Dhcp6};
 use super::scene::Mac;
 use super::wire::{ICMP, ICMPV6, Ip};
 use super::word::{Words, hex, number};
@@ -63,6 +64,7 @@ pub(super) enum Kind {
         proto: u8,
     },
     Dhcp(Dhcp),
+    Dhcp6(Dhcp6),
     Geneve {
         src: IpAddr,
         dst: IpAddr,
@@ -176,8 +178,9 @@ fn parse_kind(kind: &str, words: &mut Words<'_>) -> Result<Kind> {
         }
         "ns" | "na" | "rs" => parse_ndp(kind, words)?,
         "dhcp" => Kind::Dhcp(dhcp::parse(words)?),
+        "dhcp6" => Kind::Dhcp6(dhcp6::parse(words)?),
         other => bail!(
-            "`{other}` is no kind of frame: udp, tcp, icmp, ip, arp, ns, na, rs, dhcp, geneve, raw"
+            "`{other}` is no kind of frame: udp, tcp, icmp, ip, arp, ns, na, rs, dhcp, dhcp6, geneve, raw"
         ),
     })
 }
@@ -305,6 +308,7 @@ impl Kind {
             Self::Icmp { icmp, .. } => icmp.option(word, words),
             Self::Geneve { geneve, .. } => geneve.option(word, words),
             Self::Dhcp(dhcp) => dhcp.option(word, words),
+            Self::Dhcp6(dhcp) => dhcp.option(word, words),
             _ => Ok(false),
         }
     }

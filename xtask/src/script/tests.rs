@@ -238,6 +238,9 @@ fn what_is_not_understood_is_named() {
         ),
         ("0 tx g1 icmp 1.1.1.1 > 1.1.1.2 hello", "`hello`"),
         ("0 tx g1 dhcp offer xid 1", "`offer`"),
+        ("0 tx g1 dhcp6 reply xid 1 from ::", "`reply`"),
+        ("0 tx g1 dhcp6 solicit xid 16777216 from ::", "24 bits"),
+        ("0 tx g1 dhcp6 solicit xid 1 from :: want fd00::1", "`want`"),
     ] {
         let found = error(script);
         assert!(found.contains(words), "{script}: {found}");

@@ -4,6 +4,7 @@ use super::super::testing::*;
 use super::super::{Config, outbound};
 use super::*;
 use crate::api::DhcpOptions;
+use crate::flow::Proto;
 use crate::wire::name::tests as names;
 use std::string::{String, ToString};
 use std::vec;
@@ -176,7 +177,9 @@ impl Received {
     }
 
     fn check_nak(&self) {
-        assert_eq!(self.codes(), [code::KIND, code::SERVER]);
+        let codes: Vec<u8> = self.codes();
+        let codes: Vec<_> = codes.iter().filter(|c| **c != code::CLIENT).collect();
+        assert_eq!(codes, [&code::KIND, &code::SERVER, &code::TEXT]);
         assert_eq!(self.get(code::KIND), Some(&[Kind::NAK.0][..]));
         assert_eq!((self.header.your, self.header.client), (NONE, NONE));
         assert_eq!(
@@ -196,7 +199,6 @@ fn selecting(address: Ipv4Addr) -> Sent {
 fn a_discover_gets_an_offer() {
     let offer = Sent::new(Kind::DISCOVER)
         .address(code::REQUESTED, OTHER)
-        .with(code::LEASE, &[0, 0, 0, 9])
         .reply();
     offer.check_lease(Kind::OFFER);
     offer.check_everything();
@@ -204,6 +206,43 @@ fn a_discover_gets_an_offer() {
     assert!(!offer.header.broadcast);
     assert_eq!((offer.mac, offer.destination), (MAC, IP4.into()));
     assert_eq!(offer.get(code::CLIENT), None);
+}
+
+#[test]
+fn a_client_that_may_skip_the_offer_gets_its_lease() {
+    let rapid = Sent::new(Kind::DISCOVER).with(code::RAPID_COMMIT, &[]);
+    let ack = rapid.reply();
+    ack.check_lease(Kind::ACK);
+    ack.check_everything();
+    assert_eq!(ack.get(code::RAPID_COMMIT), Some(&[][..]));
+    assert_eq!((ack.mac, ack.destination), (MAC, IP4.into()));
+    // Elsewhere the option says nothing.
+    let ack = selecting(IP4).with(code::RAPID_COMMIT, &[]).reply();
+    assert_eq!(ack.get(code::RAPID_COMMIT), None);
+    let long = Sent::new(Kind::DISCOVER).with(code::RAPID_COMMIT, &[1]);
+    assert_eq!(long.refused(), DropReason::BadDhcp);
+}
+
+#[test]
+fn a_shorter_lease_can_be_had_and_a_longer_one_cannot() {
+    for (wish_s, lease_s) in [
+        (0, 20),
+        (9, 20),
+        (600, 600),
+        (3_600, 3_600),
+        (7_200, 3_600),
+        (FOREVER, 3_600),
+    ] {
+        let wish = u32::to_be_bytes(wish_s);
+        for sent in [Sent::new(Kind::DISCOVER), selecting(IP4)] {
+            let reply = sent.with(code::LEASE, &wish).reply();
+            assert_eq!(
+                reply.get(code::LEASE),
+                Some(&u32::to_be_bytes(lease_s)[..]),
+                "{wish_s}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -296,12 +335,25 @@ fn a_client_informs_itself() {
 
 #[test]
 fn release_and_decline_get_no_answer() {
-    let release = Sent::new(Kind::RELEASE)
-        .having(IP4, GATEWAY4)
-        .address(code::SERVER, GATEWAY4);
-    assert_eq!(release.refused(), DropReason::DhcpNotAnswered);
-    let decline = Sent::new(Kind::DECLINE).address(code::REQUESTED, IP4);
-    assert_eq!(decline.refused(), DropReason::DhcpNotAnswered);
+    let release = |address, server| {
+        Sent::new(Kind::RELEASE)
+            .having(address, GATEWAY4)
+            .address(code::SERVER, server)
+            .refused()
+    };
+    let own = Ipv4Addr::new(192, 168, 7, 9);
+    assert_eq!(release(IP4, GATEWAY4), DropReason::DhcpReleased);
+    assert_eq!(release(own, GATEWAY4), DropReason::DhcpNotAnswered);
+    assert_eq!(release(IP4, OTHER), DropReason::DhcpNotAnswered);
+    let decline = |address, server| {
+        Sent::new(Kind::DECLINE)
+            .address(code::REQUESTED, address)
+            .address(code::SERVER, server)
+            .refused()
+    };
+    assert_eq!(decline(IP4, GATEWAY4), DropReason::DhcpDeclined);
+    assert_eq!(decline(OTHER, GATEWAY4), DropReason::DhcpNotAnswered);
+    assert_eq!(decline(IP4, OTHER), DropReason::DhcpNotAnswered);
     for kind in [Kind::OFFER, Kind::ACK, Kind::NAK, Kind(0), Kind(99)] {
         assert_eq!(Sent::new(kind).refused(), DropReason::DhcpNotAnswered);
     }

@@ -1,8 +1,9 @@
 //! Neighbour and router solicitations, and the answers to them.
 
 use super::super::testing::*;
-use super::super::{advertisement, outbound};
+use super::super::{Config, advertisement, outbound};
 use super::*;
+use crate::api::{Advertise, AdvertisedPrefix, Prefix};
 use std::string::ToString;
 
 fn payload(ends: &Ends, message: &Message, options: &[Opt<'_>]) -> Vec<u8> {
@@ -228,6 +229,108 @@ fn an_advertisement_goes_to_all_from_time_to_time() {
     check_advertisement(&frame, MacAddr::of_group(all.into()), all);
 }
 
+const PREFIX: AdvertisedPrefix = AdvertisedPrefix {
+    prefix: match Prefix::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0)), 64) {
+        Ok(prefix) => prefix,
+        Err(_) => unreachable!(),
+    },
+    on_link: true,
+    autonomous: true,
+    valid_s: 7_200,
+    preferred_s: 3_600,
+};
+
+#[test]
+fn an_advertisement_says_what_is_configured() {
+    let config = Config {
+        advertise: Advertise {
+            managed: false,
+            other: false,
+            interval_s: 60,
+            lifetime_s: Some(0),
+            prefix: Some(PREFIX),
+        },
+        ..config()
+    };
+    let frame = advertisement(&config).unwrap();
+    let (_, _, message, options) = read(&frame);
+    let Message::RouterAdvertisement(advertisement) = message else {
+        panic!("{message:?}")
+    };
+    assert!(!advertisement.managed && !advertisement.other);
+    assert_eq!(advertisement.lifetime_s, 0);
+    let expected = PrefixOption {
+        prefix: "fd00::".parse().unwrap(),
+        bits: 64,
+        on_link: true,
+        autonomous: true,
+        valid_s: 7_200,
+        preferred_s: 3_600,
+    };
+    assert_eq!(options[2], Opt::Prefix(expected));
+    assert!(matches!(
+        options[3],
+        Opt::Rdnss {
+            lifetime_s: 180,
+            ..
+        }
+    ));
+    assert!(matches!(
+        options[4],
+        Opt::Dnssl {
+            lifetime_s: 180,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn the_gateway_stands_in_for_neighbours_on_the_link() {
+    let with = |on_link: bool| Config {
+        advertise: Advertise {
+            prefix: Some(AdvertisedPrefix { on_link, ..PREFIX }),
+            ..Advertise::default()
+        },
+        sources: std::vec!["fd00::7:0/112".parse().unwrap()],
+        ..config()
+    };
+    let other: Ipv6Addr = "fd00::9".parse().unwrap();
+    let group = ipv6::solicited_node(other);
+    let frame = solicit(IP6, group, other);
+    let reply = reply(&with(true), &frame);
+    let (mac, found, message, options) = read(&reply);
+    assert_eq!(mac, MAC);
+    assert_eq!(found, ends(gateway_local(), IP6));
+    assert_eq!(
+        message,
+        Message::NeighbourAdvertisement {
+            target: other,
+            router: true,
+            solicited: true,
+            overrides: false,
+        }
+    );
+    assert_eq!(options, [Opt::TargetLinkAddr(GATEWAY_MAC)]);
+    assert_eq!(refused(&with(false), &frame), DropReason::NdpNotAnswered);
+    // Nobody's, the guest's own, and all that it asks for before it has them.
+    let none = Ipv6Addr::UNSPECIFIED;
+    for (source, target) in [
+        (IP6, "fd00:0:0:1::9"),
+        (IP6, "fe80::9"),
+        (IP6, "fd00::5"),
+        (IP6, "fd00::7:1"),
+        (LOCAL6, "fe80::1:2:3:4"),
+        (none, "fd00::5"),
+        (none, "fd00::7:1"),
+        (none, "fd00::9"),
+    ] {
+        let target: Ipv6Addr = target.parse().unwrap();
+        let frame = solicit(source, ipv6::solicited_node(target), target);
+        let reason = refused(&with(true), &frame);
+        assert_eq!(reason, DropReason::NdpNotAnswered, "{source} {target}");
+    }
+}
+
 #[test]
 fn an_advertisement_says_only_what_is_known() {
     let config = Config {
@@ -246,6 +349,10 @@ fn an_advertisement_always_fits() {
     let name = [&label[..], &label, &label, &label[..61]].join(".");
     let config = Config {
         mtu: PORT_MTU_V6_MIN,
+        advertise: Advertise {
+            prefix: Some(PREFIX),
+            ..Advertise::default()
+        },
         dhcp: DhcpOptions {
             search: std::vec![name; DHCP_LIST_MAX + 1],
             dns6: std::vec![IP6; DHCP_LIST_MAX + 1],
@@ -256,11 +363,11 @@ fn an_advertisement_always_fits() {
     let frame = advertisement(&config).unwrap();
     assert!(frame.len() <= 14 + 1_280, "{}", frame.len());
     let (_, _, _, options) = read(&frame);
-    let Opt::Rdnss { servers, .. } = options[2] else {
+    let Opt::Rdnss { servers, .. } = options[3] else {
         panic!("{options:?}")
     };
     assert_eq!(servers.iter().count(), DHCP_LIST_MAX);
-    let Opt::Dnssl { names, .. } = options[3] else {
+    let Opt::Dnssl { names, .. } = options[4] else {
         panic!("{options:?}")
     };
     assert_eq!(names.len(), 4 * 255 + 4);

@@ -72,10 +72,17 @@ fn moved(mappings: &Sut, change: impl FnOnce()) -> BTreeSet<Slot> {
     change();
     let after = generations(mappings);
     let moved = before.iter().zip(&after).enumerate();
-    moved
+    let mut moved: BTreeSet<_> = moved
         .filter(|(_, (before, after))| before != after)
         .map(|(slot, _)| Slot(slot as u16))
-        .collect()
+        .collect();
+    let all = moved.remove(&ALL);
+    assert_eq!(
+        all,
+        !moved.is_empty(),
+        "the slot of all moves with any other"
+    );
+    moved
 }
 
 #[test]
@@ -489,5 +496,9 @@ fn slots_stay_in_their_range() {
     assert_eq!((v2p.len(), *v2p.last().unwrap()), (4_096, 4_095));
     let v2b: BTreeSet<_> = (0..100_000).map(|n| Slot::of(n, &v2b::SLOTS).0).collect();
     assert_eq!((v2b.len(), *v2b.first().unwrap()), (256, 4_096));
-    assert_eq!(Generations::new().0.len(), 4_096 + 256);
+    assert_eq!(
+        Generations::new().0.len(),
+        4_096 + 256 + 1,
+        "and one for all"
+    );
 }

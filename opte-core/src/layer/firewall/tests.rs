@@ -27,12 +27,15 @@ fn without_a_rule_inbound_is_denied_and_outbound_allowed() {
         dest_port: 2,
     };
     let inbound = decide(&rules, &query(Direction::In));
-    assert!(!inbound.allow && inbound.rule.is_none());
-    assert!(decide(&rules, &query(Direction::Out)).allow);
+    assert!(inbound.action == FwAction::Deny && inbound.rule.is_none());
+    assert_eq!(
+        decide(&rules, &query(Direction::Out)).action,
+        FwAction::Allow
+    );
     let list = plan_add(&rules, 1, spec("dir=out priority=1 action=deny")).unwrap();
     let rules = RuleSet::build(list);
     let outbound = decide(&rules, &query(Direction::Out));
-    assert!(!outbound.allow);
+    assert_eq!(outbound.action, FwAction::Deny);
     assert_eq!(outbound.rule.unwrap().id, 1);
 }
 

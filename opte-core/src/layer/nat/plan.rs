@@ -1,7 +1,7 @@
 //! Checking external addresses, and preparing the change to them.
 
-use super::pool::Ready;
-use crate::api::{ErrorCode, ExternalIps, Floating, Name, ObjectKind, Snat};
+use super::pool::Mode;
+use crate::api::{ErrorCode, ExternalIps, Floating, Name, ObjectKind, Pooling, Snat};
 use crate::flow::Family;
 use crate::limits::FLOATING_MAX;
 use crate::{ConfigError, api};
@@ -22,52 +22,34 @@ pub(super) struct Side {
     pub(super) floating: Vec<Floating>,
     pub(super) ephemeral: Option<IpAddr>,
     pub(super) snat: Option<Snat>,
-    // Every port of the range for each pool; none when the range stays.
-    pub(super) ready: Option<[Ready; 3]>,
+    pub(super) mode: Mode,
+    pub(super) pooling: Pooling,
 }
 
 impl Plan {
     /// The change to addresses that [`check`] has found right.
-    pub(super) fn new(
-        port: &Name,
-        ips: &ExternalIps,
-        [v4, v6]: [Option<Snat>; 2],
-    ) -> Result<Self, ConfigError> {
-        let side = |family, current| {
-            Side::new(ips, family, current)
-                .map_err(|_| refuse(ErrorCode::OutOfMemory, port, "external", ""))
-        };
-        Ok(Self {
-            v4: side(Family::V4, v4)?,
-            v6: side(Family::V6, v6)?,
-        })
+    pub(super) fn new(ips: &ExternalIps) -> Self {
+        Self {
+            v4: Side::new(ips, Family::V4),
+            v6: Side::new(ips, Family::V6),
+        }
     }
 }
 
 impl Side {
-    fn new(
-        ips: &ExternalIps,
-        family: Family,
-        current: Option<Snat>,
-    ) -> Result<Self, alloc::collections::TryReserveError> {
+    fn new(ips: &ExternalIps, family: Family) -> Self {
         let of_family = |addr: &IpAddr| Family::of(addr) == family;
-        let snat = ips.snat.iter().find(|s| of_family(&s.address)).copied();
-        let ready = || match snat {
-            Some(snat) => Ready::of(snat.first_port..=snat.last_port),
-            None => Ok(Ready::default()),
-        };
-        let ready = if snat == current {
-            None
-        } else {
-            Some([ready()?, ready()?, ready()?])
-        };
         let floating = ips.floating.iter().filter(|f| of_family(&f.address));
-        Ok(Self {
+        Self {
             floating: floating.copied().collect(),
             ephemeral: ips.ephemeral.iter().find(|a| of_family(a)).copied(),
-            snat,
-            ready,
-        })
+            snat: ips.snat.iter().find(|s| of_family(&s.address)).copied(),
+            mode: Mode {
+                mapping: ips.nat.mapping,
+                filtering: ips.nat.filtering,
+            },
+            pooling: ips.nat.pooling,
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! External addresses: choice, mappings, rest, and changes under live flows.
 
 use super::*;
-use crate::api::ErrorCode;
+use crate::api::{Behaviour, ErrorCode, Floating, NatOptions, Snat};
 use crate::flow::tuple::from_ip;
 use crate::limits::{FLOATING_MAX, SNAT_REST_MS, SNAT_REST_MS_MIN};
 use crate::rng::Rng;
 use alloc::string::ToString;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod mode;
 mod model;
 
 type Sut = Nat<parking_lot::RawMutex>;
@@ -81,6 +82,15 @@ fn tcp(local_port: u16) -> Tuple {
     flow(Proto::TCP, Family::V4, local_port, 443)
 }
 
+fn valid(nat: &Sut, inside: &Tuple, held: &Outside) -> bool {
+    nat.still_valid(inside, held, Via::Gateway(None))
+}
+
+fn came_in(nat: &Sut, outside: &Tuple) -> Option<(Tuple, Outside)> {
+    let inbound = nat.inbound(outside)?;
+    Some((inbound.inside, inbound.by))
+}
+
 fn seen_as(inside: &Tuple, outside: &Outside) -> Tuple {
     inside.with_local(outside.addr, outside.port)
 }
@@ -105,15 +115,15 @@ fn one_inside_end_has_one_external_port() {
             let second = nat.outbound(&b, None, NOW).unwrap();
             assert_ne!(first.port, second.port);
             // Inbound finds it, from anywhere, and shares it.
-            assert_eq!(nat.inbound(&seen_as(&a, &first)), Some((a, first)));
+            assert_eq!(came_in(&nat, &seen_as(&a, &first)), Some((a, first)));
             for _ in 0..2 {
                 nat.release(&a, &first, NOW);
-                assert!(nat.still_valid(&first, None));
+                assert!(valid(&nat, &a, &first));
             }
             nat.release(&a, &first, NOW);
-            assert!(!nat.still_valid(&first, None));
+            assert!(!valid(&nat, &a, &first));
             assert_eq!(nat.inbound(&seen_as(&a, &first)), None);
-            assert!(nat.still_valid(&second, None));
+            assert!(valid(&nat, &b, &second));
         }
         let used: usize = nat.usage().iter().map(|usage| usage.used).sum();
         assert_eq!(used, 3, "the second flow of each protocol");
@@ -156,7 +166,10 @@ fn what_snat_cannot_map_needs_an_address_of_its_own() {
             (outside.addr, outside.port, outside.kind),
             (ip("203.0.113.9"), one.local_port, Kind::Ephemeral)
         );
-        assert_eq!(nat.inbound(&seen_as(&one, &outside)), Some((one, outside)));
+        assert_eq!(
+            came_in(&nat, &seen_as(&one, &outside)),
+            Some((one, outside))
+        );
     }
 }
 
@@ -169,7 +182,7 @@ fn a_whole_address_stands_for_the_guest_only() {
     let outside = nat.outbound(&forwarded, None, NOW).unwrap();
     assert_eq!(outside.kind, Kind::Snat);
     assert_eq!(
-        nat.inbound(&seen_as(&forwarded, &outside)).unwrap().0,
+        came_in(&nat, &seen_as(&forwarded, &outside)).unwrap().0,
         forwarded
     );
 }
@@ -183,19 +196,21 @@ fn floating_goes_before_ephemeral_before_snat() {
     let kind = |gateway| nat.outbound(&tcp(1), gateway, NOW).unwrap().kind;
     assert_eq!(kind(Some(G1)), Kind::Floating);
     assert_eq!(kind(Some(G2)), Kind::Ephemeral);
-    assert_eq!(kind(None), Kind::Floating);
+    // A route to no certain gateway doesn't lead to this one (rule N5).
+    assert_eq!(kind(None), Kind::Ephemeral);
     let held = nat.outbound(&tcp(1), Some(G1), NOW).unwrap();
-    assert!(nat.still_valid(&held, Some(G1)));
-    assert!(nat.still_valid(&held, None));
-    assert!(!nat.still_valid(&held, Some(G2)));
+    let holds = |via| nat.still_valid(&tcp(1), &held, via);
+    assert!(holds(Via::Gateway(Some(G1))));
+    assert!(!holds(Via::Gateway(None)));
+    assert!(!holds(Via::Gateway(Some(G2))));
     // An address of any gateway serves all of them.
     ips.floating = [floating("203.0.113.22", None)].into();
     set(&nat, &ips);
-    assert!(!nat.still_valid(&held, Some(G1)));
-    assert_eq!(
-        nat.outbound(&tcp(1), Some(G2), NOW).unwrap().addr,
-        ip("203.0.113.22")
-    );
+    for gateway in [Some(G1), Some(G2), None] {
+        let got = nat.outbound(&tcp(1), gateway, NOW).unwrap();
+        assert_eq!(got.addr, ip("203.0.113.22"));
+    }
+    assert!(!nat.still_valid(&tcp(1), &held, Via::Gateway(Some(G1))));
     for owned in [SNAT4, "203.0.113.9", "203.0.113.22"] {
         assert!(nat.owns(&ip(owned)), "{owned}");
     }
@@ -205,10 +220,66 @@ fn floating_goes_before_ephemeral_before_snat() {
 }
 
 #[test]
-fn a_socket_keeps_its_floating_address_and_sockets_spread() {
+fn a_flow_that_came_in_is_answered_by_the_address_that_it_came_to() {
+    let mut ips = ExternalIps {
+        floating: [
+            floating("203.0.113.21", Some(G1)),
+            floating("203.0.113.22", Some(G2)),
+        ]
+        .into(),
+        ..ExternalIps::default()
+    };
+    let nat = nat_with(&ips);
+    for address in ["203.0.113.21", "203.0.113.22"] {
+        let call = tcp(80).with_local(ip(address), 80);
+        let (inside, by) = came_in(&nat, &call).unwrap();
+        assert_eq!((inside, by.addr), (tcp(80), ip(address)));
+        assert!(nat.still_valid(&inside, &by, Via::Arrival));
+    }
+    let (inside, by) = came_in(&nat, &tcp(80).with_local(ip("203.0.113.22"), 80)).unwrap();
+    ips.floating.pop();
+    set(&nat, &ips);
+    assert!(!nat.still_valid(&inside, &by, Via::Arrival));
+}
+
+#[test]
+fn a_guest_keeps_its_floating_address() {
+    let mut ips = ExternalIps {
+        floating: ["203.0.113.1", "203.0.113.2", "203.0.113.3"]
+            .map(|a| floating(a, None))
+            .into(),
+        ..ExternalIps::default()
+    };
+    let nat = nat_with(&ips);
+    let choose = |inside: Tuple| nat.outbound(&inside, None, NOW).unwrap().addr;
+    let one = choose(tcp(1));
+    for inside in [
+        tcp(2),
+        flow(Proto::UDP, Family::V4, 700, 53),
+        flow(Proto::ICMP, Family::V4, 9, 0),
+        flow(Proto(47), Family::V4, 0, 0),
+    ] {
+        assert_eq!(choose(inside), one, "{inside}");
+    }
+    // Another one goes: no difference. This one goes: all move together.
+    let at = ips.floating.iter().position(|f| f.address != one).unwrap();
+    ips.floating.remove(at);
+    set(&nat, &ips);
+    assert_eq!(choose(tcp(1)), one);
+    ips.floating.retain(|f| f.address != one);
+    set(&nat, &ips);
+    assert_eq!(choose(tcp(1)), ips.floating[0].address);
+}
+
+#[test]
+fn a_socket_keeps_its_floating_address_and_sockets_spread_if_they_may() {
     let addresses: [&str; 4] = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"];
     let ips = ExternalIps {
         floating: addresses.map(|a| floating(a, None)).into(),
+        nat: NatOptions {
+            pooling: Pooling::Arbitrary,
+            ..NatOptions::default()
+        },
         ..ExternalIps::default()
     };
     let nat = nat_with(&ips);
@@ -279,9 +350,9 @@ fn a_port_rests_before_another_gets_it() {
     let third = at(SNAT_REST_MS_MIN).unwrap();
     assert_eq!(third.port, first.port);
     // The old holder's end of the port is not the new one's.
-    assert!(!nat.still_valid(&first, None));
+    assert!(!valid(&nat, &tcp(1), &first));
     nat.release(&tcp(1), &first, NOW);
-    assert!(nat.still_valid(&third, None));
+    assert!(valid(&nat, &tcp(5), &third));
     // With time enough, even a full rest needs no other port.
     nat.release(&tcp(5), &third, NOW);
     nat.outbound(&tcp(7), None, NOW.plus_millis(SNAT_REST_MS))
@@ -295,11 +366,11 @@ fn a_change_keeps_every_mapping_that_is_still_valid() {
     let held: BTreeMap<u16, Outside> = (1..=64)
         .map(|local| (local, nat.outbound(&tcp(local), None, NOW).unwrap()))
         .collect();
-    let check = |valid: &dyn Fn(u16) -> bool| {
+    let check = |stays: &dyn Fn(u16) -> bool| {
         for (local, outside) in &held {
-            assert_eq!(nat.still_valid(outside, None), valid(outside.port));
-            let back = nat.inbound(&seen_as(&tcp(*local), outside));
-            assert_eq!(back, valid(outside.port).then_some((tcp(*local), *outside)));
+            assert_eq!(valid(&nat, &tcp(*local), outside), stays(outside.port));
+            let back = came_in(&nat, &seen_as(&tcp(*local), outside));
+            assert_eq!(back, stays(outside.port).then_some((tcp(*local), *outside)));
         }
     };
     // A 1:1 address comes and goes; the range moves and overlaps.
@@ -323,10 +394,10 @@ fn a_change_keeps_every_mapping_that_is_still_valid() {
     set(&nat, &ips);
     let fresh = nat.outbound(&tcp(1), None, NOW).unwrap();
     for (local, outside) in &held {
-        assert!(!nat.still_valid(outside, None));
+        assert!(!valid(&nat, &tcp(*local), outside));
         nat.release(&tcp(*local), outside, NOW);
     }
-    assert!(nat.still_valid(&fresh, None));
+    assert!(valid(&nat, &tcp(1), &fresh));
 }
 
 #[test]
@@ -388,16 +459,16 @@ fn a_large_range_can_be_used_to_its_last_port() {
 
 #[test]
 fn impossible_addresses_are_refused() {
-    let v4_only = Sut::new(1, Some("10.0.0.5".parse().unwrap()), None);
     let name = "guest0".parse().unwrap();
+    let v4_only = Sut::new(1, Some("10.0.0.5".parse().unwrap()), None);
     let refused = |snats: &[Snat], ephemeral: &[&str], floats: &[&str]| {
         let ips = ExternalIps {
             snat: snats.to_vec(),
             ephemeral: ephemeral.iter().map(|a| ip(a)).collect(),
             floating: floats.iter().map(|a| floating(a, None)).collect(),
+            ..ExternalIps::default()
         };
         let error = v4_only.plan(&name, &ips).unwrap_err();
-        assert_eq!(error.object, "guest0");
         (error.code, error.field)
     };
     use ErrorCode::*;

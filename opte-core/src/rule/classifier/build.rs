@@ -1,5 +1,6 @@
 //! Sorts rules into groups and compiles what they ask about.
 
+use super::super::address_set::AddressSets;
 use super::super::dimension::{Bounds, Dimension, Member, Place};
 use super::super::predicate;
 use super::{Classifier, Group, KINDS};
@@ -15,6 +16,7 @@ impl Classifier {
     /// `FW_RULES_MAX` are taken.
     pub(in super::super) fn build<'a>(
         rules: impl Iterator<Item = &'a FwRule>,
+        sets: &'a AddressSets,
         bounds: Bounds,
     ) -> Self {
         let rules: Vec<&FwRule> = rules.take(FW_RULES_MAX).collect();
@@ -22,15 +24,19 @@ impl Classifier {
         let [hosts, protocols, ports, source_ports] =
             core::array::from_fn(|kind| Layout::new(kind, &groups, &seats, bounds));
         let addresses = hosts.dimension(members(&rules, |rule| {
-            rule.hosts.iter().filter_map(|filter| match filter {
-                HostFilter::Prefix(prefix) => Some(*prefix),
-                HostFilter::Vni(_) => None,
-            })
+            rule.hosts
+                .iter()
+                .flat_map(|filter| match filter {
+                    HostFilter::Prefix(prefix) => core::slice::from_ref(prefix),
+                    HostFilter::Set(name) => sets.cover(name),
+                    HostFilter::Vni(_) => &[],
+                })
+                .copied()
         }));
         let vnis = hosts.dimension(members(&rules, |rule| {
             rule.hosts.iter().filter_map(|filter| match filter {
-                HostFilter::Prefix(_) => None,
                 HostFilter::Vni(vni) => predicate::vni_prefix(*vni),
+                HostFilter::Prefix(_) | HostFilter::Set(_) => None,
             })
         }));
         let protocols = protocols.dimension(members(&rules, |rule| {

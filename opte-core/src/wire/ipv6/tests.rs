@@ -92,6 +92,7 @@ fn every_kind_of_header_is_walked() {
         Extensions {
             proto: Proto::UDP,
             len: 8 + 16 + 8 + 8 + 24 + 8,
+            whole_len: 8 + 16 + 8 + 8,
             fragment: Some(Fragment {
                 offset: 0,
                 more: true,

@@ -126,7 +126,7 @@ impl Run {
         let ips = &self.model.ips;
         let of_family = |a: &IpAddr| Family::of(a) == inside.family;
         let floating = ips.floating.iter().map(|f| f.address);
-        let whole = floating.filter(|_| gateway != Some(G2));
+        let whole = floating.filter(|_| gateway == Some(G1));
         let whole = whole.chain(ips.ephemeral.iter().copied()).find(of_family);
         let key = (inside.proto.0, inside.local, inside.local_port);
         if let Some(addr) = whole {
@@ -162,8 +162,13 @@ impl Run {
         let full = (template.family, template.proto.0, port);
         let want = self.model.mapped.iter().find(|(_, (p, _))| *p == full);
         let want = want.map(|((_, local, local_port), _)| (*local, *local_port));
-        assert_eq!(got.map(|(t, _)| (t.local, t.local_port)), want);
-        if let Some((inside, outside)) = got {
+        assert_eq!(got.map(|i| (i.inside.local, i.inside.local_port)), want);
+        if let Some(Inbound {
+            inside,
+            by: outside,
+            ..
+        }) = got
+        {
             assert_eq!((outside.addr, outside.port), (range.address, port));
             self.model.take(&inside, port);
             self.held.push((inside, outside));
@@ -175,7 +180,7 @@ impl Run {
             return;
         }
         let (inside, outside) = self.held.swap_remove(self.rng.below(self.held.len()));
-        if outside.kind == Kind::Snat && self.nat.still_valid(&outside, None) {
+        if outside.kind == Kind::Snat && valid(&self.nat, &inside, &outside) {
             self.model.release(&inside, self.now);
         }
         self.nat.release(&inside, &outside, self.now);
@@ -186,17 +191,16 @@ impl Run {
         set(&self.nat, &ips);
         // What survives is what has its port and range still.
         self.model.configure(ips);
-        let mut valid = BTreeMap::new();
+        let mut left = BTreeMap::new();
         for (inside, outside) in self.held.iter().filter(|(_, o)| o.kind == Kind::Snat) {
-            if self.nat.still_valid(outside, None) {
+            if valid(&self.nat, inside, outside) {
                 let key = (inside.proto.0, inside.local, inside.local_port);
-                valid
-                    .entry(key)
+                left.entry(key)
                     .or_insert(((inside.family, inside.proto.0, outside.port), 0))
                     .1 += 1;
             }
         }
-        assert_eq!(valid, self.model.mapped);
+        assert_eq!(left, self.model.mapped);
     }
 
     fn check(&self) {

@@ -1,0 +1,235 @@
+//! Single settings that are changed while everything else stays.
+//!
+//! A setting is a number and a value on the wire, and `NAME=VALUE` as text with
+//! the names of the setup file. Numbers are append-only, so a driver that is
+//! older than the tool says which setting it doesn't know.
+
+use super::port::PortSpec;
+use super::{ConfigError, ErrorCode, HostOptions, ObjectKind};
+use alloc::string::String;
+use serde::{Deserialize, Serialize};
+
+/// A value for one setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Setting {
+    /// Which setting, by the table of what it is for.
+    pub number: u16,
+    /// Its value; a switch is 0 or 1.
+    pub value: u64,
+}
+
+macro_rules! settings {
+    ($object:ident, $table:ident, $put:ident: $($number:literal $name:literal |$spec:ident| $place:expr;)+) => {
+        /// Number and name of each.
+        const $table: &[(u16, &str)] = &[$(($number, $name),)+];
+
+        /// Stores a value where its number says; `None` when it says nothing.
+        fn $put(object: &mut $object, setting: Setting) -> Option<Stored> {
+            match setting.number {
+                $($number => { let $spec = object; Some($place.store(setting.value)) })+
+                _ => None,
+            }
+        }
+    };
+}
+
+settings! { PortSpec, PORT, put_port:
+    1 "mtu" |spec| spec.mtu;
+    2 "flows_max" |spec| spec.options.flows_max;
+    3 "udp_one_way_s" |spec| spec.options.udp_one_way_s;
+    4 "udp_s" |spec| spec.options.udp_s;
+    5 "icmp_s" |spec| spec.options.icmp_s;
+    6 "other_s" |spec| spec.options.other_s;
+    7 "tcp_opening_s" |spec| spec.options.tcp_opening_s;
+    8 "tcp_established_s" |spec| spec.options.tcp_established_s;
+    9 "tcp_closing_s" |spec| spec.options.tcp_closing_s;
+    10 "tcp_time_wait_s" |spec| spec.options.tcp_time_wait_s;
+    11 "tcp_reset_s" |spec| spec.options.tcp_reset_s;
+    12 "uft_s" |spec| spec.options.uft_s;
+    13 "tcp_mid_stream" |spec| spec.options.tcp_mid_stream;
+    14 "decrement_ttl" |spec| spec.options.decrement_ttl;
+    15 "mss_max" |spec| spec.options.mss_max;
+}
+
+settings! { HostOptions, HOST, put_host:
+    1 "flows_max" |options| options.flows_max;
+}
+
+impl Setting {
+    /// A setting of a port, from `NAME=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// Says which names there are, or what a value is.
+    pub fn of_port(text: &str) -> Result<Self, String> {
+        read(PORT, text)
+    }
+
+    /// A setting of the host, from `NAME=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Setting::of_port`].
+    pub fn of_host(text: &str) -> Result<Self, String> {
+        read(HOST, text)
+    }
+}
+
+impl PortSpec {
+    /// Changes one setting. Whether the value makes sense is checked with the
+    /// rest of the port.
+    ///
+    /// # Errors
+    ///
+    /// When this version doesn't know the setting, or its field can't hold the
+    /// value.
+    pub fn set(&mut self, setting: Setting) -> Result<(), ConfigError> {
+        let name = self.name;
+        let error = |code| ConfigError::new(code, ObjectKind::Port, name);
+        finish(PORT, setting, put_port(self, setting), error)
+    }
+}
+
+impl HostOptions {
+    /// Changes one setting.
+    ///
+    /// # Errors
+    ///
+    /// As [`PortSpec::set`].
+    pub fn set(&mut self, setting: Setting) -> Result<(), ConfigError> {
+        let error = |code| ConfigError::new(code, ObjectKind::Host, "");
+        finish(HOST, setting, put_host(self, setting), error)
+    }
+}
+
+/// Whether a field could hold a value, and the largest one if not.
+type Stored = Result<(), u64>;
+
+/// A field that a setting sets.
+trait Store {
+    fn store(&mut self, value: u64) -> Stored;
+}
+
+impl Store for u16 {
+    fn store(&mut self, value: u64) -> Stored {
+        *self = Self::try_from(value).map_err(|_| u64::from(Self::MAX))?;
+        Ok(())
+    }
+}
+
+impl Store for u32 {
+    fn store(&mut self, value: u64) -> Stored {
+        *self = Self::try_from(value).map_err(|_| u64::from(Self::MAX))?;
+        Ok(())
+    }
+}
+
+impl Store for bool {
+    fn store(&mut self, value: u64) -> Stored {
+        *self = match value {
+            0 => false,
+            1 => true,
+            _ => return Err(1),
+        };
+        Ok(())
+    }
+}
+
+fn finish(
+    table: &[(u16, &str)],
+    setting: Setting,
+    stored: Option<Stored>,
+    error: impl Fn(ErrorCode) -> ConfigError,
+) -> Result<(), ConfigError> {
+    let Setting { number, value } = setting;
+    let name = table.iter().find(|(known, _)| *known == number);
+    match (name, stored) {
+        (Some(_), Some(Ok(()))) => Ok(()),
+        (Some((_, name)), Some(Err(max))) => Err(error(ErrorCode::OutOfRange)
+            .field(name, value)
+            .hint(alloc::format!("0 to {max}"))),
+        _ => Err(error(ErrorCode::Unsupported).field("setting", number)),
+    }
+}
+
+fn read(table: &[(u16, &str)], text: &str) -> Result<Setting, String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| alloc::format!("`{text}` isn't NAME=VALUE"))?;
+    let Some((number, _)) = table.iter().find(|(_, known)| *known == name) else {
+        let known: alloc::vec::Vec<&str> = table.iter().map(|(_, name)| *name).collect();
+        return Err(alloc::format!("`{name}` is none of {}", known.join(", ")));
+    };
+    let value = match value {
+        "true" => 1,
+        "false" => 0,
+        number => number
+            .parse()
+            .map_err(|_| alloc::format!("`{name}` is a number, or true or false"))?,
+    };
+    Ok(Setting {
+        number: *number,
+        value,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    fn spec() -> PortSpec {
+        let text = "name = \"g1\"\nmac = \"A8:40:25:F0:00:01\"\nvni = 7\n";
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn every_setting_reaches_its_own_field() {
+        // Each option of the setup file has a setting of the same name.
+        for (number, name) in PORT {
+            let text = alloc::format!("{name}=1");
+            let setting = Setting::of_port(&text).unwrap();
+            assert_eq!((setting.number, setting.value), (*number, 1));
+            let mut spec = spec();
+            spec.options.tcp_mid_stream = false;
+            let before = spec.clone();
+            spec.set(setting).unwrap();
+            assert_ne!(spec, before, "{name}");
+            let mut options = toml::Table::try_from(before.options).unwrap();
+            if *name != "mtu" {
+                let one = match *name {
+                    "tcp_mid_stream" | "decrement_ttl" => toml::Value::Boolean(true),
+                    _ => toml::Value::Integer(1),
+                };
+                assert!(options.insert((*name).to_string(), one).is_some(), "{name}");
+                assert_eq!(spec.options, options.try_into().unwrap(), "{name}");
+            }
+        }
+        let options = toml::Table::try_from(spec().options).unwrap();
+        assert_eq!(options.len() + 1, PORT.len(), "none is missing");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_reason() {
+        for (text, why) in [
+            ("mtu", "NAME=VALUE"),
+            ("colour=1", "udp_one_way_s"),
+            ("mtu=big", "a number"),
+            ("mtu=-1", "a number"),
+        ] {
+            let error = Setting::of_port(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        for (number, value, why) in [
+            (1, 65_536, "port g1: mtu 65536 is out of range (0 to 65535)"),
+            (13, 2, "port g1: tcp_mid_stream 2 is out of range (0 to 1)"),
+            (999, 1, "port g1: setting 999 is not supported"),
+        ] {
+            let before = spec();
+            let mut spec = before.clone();
+            let error = spec.set(Setting { number, value }).unwrap_err();
+            assert_eq!(error.to_string(), why);
+            assert_eq!(spec, before);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Fragments through a port: see `flow::fragment` for what is remembered.
+
+use super::edit::NearEnd;
+use super::fast::{Onward, Taken, name_of};
+use super::process::Arrival;
+use super::{Carrier, Dropped, Env, Policy, Port, closer};
+use crate::event::{Observer, Path};
+use crate::flow::fragment::{First, Key, Turn};
+use crate::flow::record::NatKind;
+use crate::frame::{Frame, SliceFrame};
+use crate::layer::gateway;
+use crate::limits::ENCAP_LEN;
+use crate::verdict::{Output, Verdict};
+use crate::wire::packet::{self, Packet, Piece, Segment};
+use crate::{Direction, DropReason, LayerId};
+use alloc::vec::Vec;
+use lock_api::RawMutex;
+
+impl<R: RawMutex> Port<R> {
+    /// Takes a fragment through the port, to its end. `packet` becomes what is
+    /// known of its packet.
+    #[inline(never)]
+    pub(super) fn fragment<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        way: (Direction, bool),
+        packet: &mut Packet,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Verdict {
+        let went = self.follow(env, way, packet, frame, (carrier, &mut *out));
+        self.pass_on(env, (way.0, packet), frame, went, (carrier, out))
+    }
+
+    fn follow<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        (dir, external): (Direction, bool),
+        packet: &mut Packet,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Result<Onward, Verdict> {
+        let len = frame.frame_len();
+        let policy = self.policy();
+        let piece = match self.piece(&policy, packet, frame, dir) {
+            Ok(piece) => piece,
+            Err(dropped) => {
+                return Err(self.conclude(env, dir, None, Path::None, Err(dropped), out));
+            }
+        };
+        let key = Key {
+            dir,
+            external,
+            family: packet.tuple.family,
+            local: packet.tuple.local,
+            remote: packet.tuple.remote,
+            proto: piece.proto,
+            id: piece.id,
+        };
+        if piece.is_first() {
+            let arrival = Arrival {
+                dir,
+                packet,
+                external,
+                len,
+            };
+            return self.first_piece(env, &arrival, (&key, &piece), frame, (carrier, out));
+        }
+        let copy = || {
+            let bytes = frame.gather().then(|| frame.head().get(..len))??;
+            let mut copy = alloc::vec![0; ENCAP_LEN];
+            copy.extend_from_slice(bytes);
+            Some(copy)
+        };
+        let followed = match self.fragments.follow(&key, &piece, env.now, copy) {
+            Ok(Turn::Held) => return Err(Verdict::Held),
+            Ok(Turn::Follow(first)) => {
+                self.later_piece(env, &policy, (&key, &first, &piece), packet, frame)
+            }
+            Err(reason) => Err(reason.into()),
+        };
+        followed.map_err(|dropped| {
+            let before = Some(&packet.tuple);
+            self.conclude(env, dir, before, Path::Hit, Err(dropped), out)
+        })
+    }
+
+    /// Reads a fragment, which has to be from or for the guest.
+    fn piece(
+        &self,
+        policy: &Policy,
+        packet: &mut Packet,
+        frame: &impl Frame,
+        dir: Direction,
+    ) -> Result<Piece, Dropped> {
+        let refuse = |reason| Err(Dropped::by(LayerId::Gateway, reason));
+        let head = frame.head();
+        let piece = packet.read_piece(head, frame.frame_len(), dir)?;
+        let local = packet.tuple.local_ip();
+        let is_own = gateway::is_own(&policy.spec, &local, dir);
+        let is_group = packet::macs(head).is_some_and(|(dst, _)| dst.is_multicast());
+        match dir {
+            Direction::Out if is_group => refuse(DropReason::NoMulticast),
+            Direction::Out if !is_own => refuse(DropReason::SpoofedIp),
+            Direction::In if !is_own && !self.nat.owns(&local) => refuse(DropReason::NotForPort),
+            _ if !piece.is_first() && packet.ip_len > policy.spec.mtu => {
+                Err(DropReason::TooBig.into())
+            }
+            _ => Ok(piece),
+        }
+    }
+
+    /// A first fragment goes the way of every packet; what waited for it
+    /// follows.
+    fn first_piece<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        (key, piece): (&Key, &Piece),
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Result<Onward, Verdict> {
+        let (dir, packet) = (arrival.dir, arrival.packet);
+        if let Err(reason) = self.fragments.check(key, piece, env.now) {
+            let before = Some(&packet.tuple);
+            return Err(self.conclude(env, dir, before, Path::None, Err(reason.into()), out));
+        }
+        let hash = self.table.hash(&packet.tuple);
+        let went = self.look_closer(env, arrival, hash, frame, (carrier, &mut *out));
+        let payload = u16::try_from(packet.segment.len).unwrap_or(u16::MAX);
+        let first = went.is_ok().then_some(First {
+            tuple: packet.tuple,
+            segment: packet.segment,
+            header_len: piece.end.saturating_sub(payload),
+        });
+        for held in self.fragments.settle(key, first) {
+            self.release(env, (key, first.as_ref()), held, (carrier, out));
+        }
+        went
+    }
+
+    /// Sends a fragment on that waited, or drops it.
+    fn release<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        (key, first): (&Key, Option<&First>),
+        mut held: Vec<u8>,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) {
+        let dir = key.dir;
+        let end = held.len();
+        let mut frame = SliceFrame::new(&mut held, ENCAP_LEN, end);
+        let mut packet = Packet::EMPTY;
+        let len = frame.frame_len();
+        let piece = packet.read_piece(frame.head(), len, dir);
+        let followed = match (first, piece) {
+            (Some(first), Ok(piece)) => {
+                let policy = self.policy();
+                self.later_piece(env, &policy, (key, first, &piece), &mut packet, &mut frame)
+            }
+            _ => Err(DropReason::Fragment.into()),
+        };
+        match (followed, dir) {
+            (Ok(_), Direction::In) => out.to_port(self.id, frame.bytes()),
+            (Ok(onward), Direction::Out) => {
+                carrier.carry(env, self, &mut frame, &packet, onward, out);
+            }
+            (Err(dropped), _) => {
+                let key = Some(packet.tuple);
+                self.dropped(env, dir, &Dropped { key, ..dropped });
+            }
+        }
+    }
+
+    /// A later fragment takes the way of the first, and has only addresses to
+    /// be rewritten.
+    fn later_piece<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        policy: &Policy,
+        (key, first, piece): (&Key, &First, &Piece),
+        packet: &mut Packet,
+        frame: &mut impl Frame,
+    ) -> Result<Onward, Dropped> {
+        let dir = key.dir;
+        packet.tuple = first.tuple;
+        // To TCP it is as if the segment so far were sent again; a FIN stands
+        // behind all of it.
+        packet.segment = Segment {
+            len: u32::from(piece.end.saturating_sub(first.header_len)),
+            flags: match piece.more {
+                true => first.segment.flags & !Segment::FIN,
+                false => first.segment.flags,
+            },
+            ..first.segment
+        };
+        let arrival = Arrival {
+            dir,
+            packet,
+            external: key.external,
+            len: frame.frame_len(),
+        };
+        let flow = self.borrow(env, policy, &arrival, &first.tuple)?;
+        let flow = flow.ok_or(DropReason::Fragment)?;
+        self.count_piece(env, &arrival, frame)?;
+        if policy.spec.options.decrement_ttl
+            && dir == Direction::Out
+            && !closer::count_hop(frame.head_mut(), key.family)
+        {
+            return Err(DropReason::TtlExceeded.into());
+        }
+        self.address(&flow, dir, frame.head_mut());
+        if flow.nat != NatKind::None {
+            NearEnd::of(&flow, dir).apply_address(frame.head_mut(), key.family, dir);
+        }
+        self.stats.lane(env.lane).dir(dir).hits.add(1);
+        Ok(Onward::of(&flow))
+    }
+
+    /// Counts a fragment for its flow.
+    fn count_piece<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
+    ) -> Result<(), Dropped> {
+        let (dir, packet) = (arrival.dir, arrival.packet);
+        let hash = self.table.hash(&packet.tuple);
+        let name = name_of(arrival.external);
+        let Some((_, mut flow)) = self.table.find(dir, name, &packet.tuple, hash) else {
+            return Ok(());
+        };
+        match self.take_into_account(env, &mut flow, arrival, frame) {
+            Taken::Refused(reason) => Err(reason.into()),
+            Taken::Same | Taken::StateChanged | Taken::Over => Ok(()),
+        }
+    }
+
+    /// Counts the fragments that waited too long.
+    pub(crate) fn expire_fragments<O: Observer>(&self, env: &Env<'_, R, O>) {
+        let lost = self.fragments.expire(env.now);
+        for (dir, lost) in [Direction::In, Direction::Out].into_iter().zip(lost) {
+            for _ in 0..lost {
+                self.dropped(env, dir, &DropReason::FragmentTimeout.into());
+            }
+        }
+    }
+}
