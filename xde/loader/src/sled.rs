@@ -168,6 +168,11 @@ impl Sled {
             .insert(name.to_owned(), (address, mtu.into()));
     }
 
+    /// Has datalink ids and NICs of every name be there.
+    pub fn set_open_world(&self, open: bool) {
+        self.kernel.state().net.open_world = open;
+    }
+
     /// Sets the clock, in nanoseconds since boot.
     pub fn set_time(&self, nanos: u64) {
         self.kernel.time.store(nanos, Ordering::Relaxed);

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Load the module into a process and play it: see `xde/loader`
     #[arg(long)]
     run: bool,
+    /// Load the module and have it answer `opteadm --socket PATH`
+    #[arg(long, value_name = "PATH")]
+    serve: Option<PathBuf>,
     /// Build without optimisation across crates: quicker, and not for use
     #[arg(long)]
     debug: bool,
@@ -68,6 +71,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         let played = play::all(&root, &module)?;
         println!("{}", played.note);
         failures.extend(played.failures);
+    }
+    if let Some(socket) = &args.serve {
+        play::serve(&module, socket)?;
     }
     for failure in &failures {
         println!("error: {failure}");

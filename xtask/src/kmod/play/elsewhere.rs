@@ -8,3 +8,8 @@ use std::path::Path;
 pub(super) fn all(_: &Path, _: &Path) -> Result<Outcome> {
     Ok(Outcome::skip("the module's loader is for Linux on amd64"))
 }
+
+/// Serves nobody, and says so.
+pub(super) fn serve(_: &Path, _: &Path) -> Result<()> {
+    anyhow::bail!("the module's loader is for Linux on amd64")
+}

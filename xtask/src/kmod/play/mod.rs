@@ -6,9 +6,12 @@
 //! The loader is `xde/loader`; what it stands for and what it can't is said
 //! there and in `xde/README.md`.
 
+mod bridge;
 mod golden;
 mod life;
 mod storm;
+
+pub(super) use bridge::serve;
 
 use crate::script::{self, Scene};
 use crate::step::Outcome;
@@ -29,7 +32,7 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
         Ok(()) => outcome.passed += 1,
         Err(error) => outcome.failures.push(format!("{name}: {error:#}")),
     };
-    for (name, play) in life::PLAYS.iter().chain(storm::PLAYS) {
+    for (name, play) in life::PLAYS.iter().chain(storm::PLAYS).chain(bridge::PLAYS) {
         record(name, play(&bytes));
     }
     for (name, done) in golden::all(root, &bytes)? {
