@@ -234,7 +234,8 @@ pub(super) unsafe extern "C" fn ioctl(
 unsafe extern "C" fn tick(argument: *mut c_void) {
     // SAFETY: it lives until the ticks have ended.
     let driver = unsafe { &*argument.cast::<Driver>() };
-    driver.tick();
+    // Sorting what is due takes more than a handler's stack should give.
+    thread::on_large_stack(|| driver.tick());
 }
 
 fn errno_of(result: Result<(), Errno>) -> c_int {

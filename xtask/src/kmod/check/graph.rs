@@ -28,6 +28,8 @@ pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
         if starts.is_empty() {
             findings.push(format!("there is no function {name}"));
         }
+        graph.depths.clear();
+        graph.rounds_max = entry.rounds_max.unwrap_or(u64::MAX);
         for start in starts {
             let (depth, way) = graph.deepest(start);
             report.push_str(&format!("  {name}: {depth} of {}\n", entry.stack_max));
@@ -148,6 +150,8 @@ struct Graph<'c> {
     depths: BTreeMap<u64, (u64, Option<u64>)>,
     /// Functions that are being looked at, in their order.
     path: Vec<u64>,
+    /// Rounds of a circle that count at most.
+    rounds_max: u64,
 }
 
 impl<'c> Graph<'c> {
@@ -178,6 +182,7 @@ impl<'c> Graph<'c> {
             edges: edges.collect(),
             depths: BTreeMap::new(),
             path: Vec::new(),
+            rounds_max: u64::MAX,
         }
     }
 
@@ -206,7 +211,7 @@ impl<'c> Graph<'c> {
         self.path.pop();
         let function = &self.code.functions[&at];
         let circle = self.limits.recursion.get(plain(&function.name));
-        let rounds = circle.map_or(1, |circle| circle.rounds);
+        let rounds = circle.map_or(1, |circle| circle.rounds.min(self.rounds_max));
         let frame = function.frame.saturating_mul(rounds);
         let (deepest, next) = below.map_or((0, None), |(depth, to)| (depth, Some(to)));
         let depth = frame.saturating_add(deepest);

@@ -71,6 +71,9 @@ struct Entry {
     /// Whether it runs on a stack of its own, where frames may be large.
     #[serde(default)]
     own_stack: bool,
+    /// Rounds of a circle that are possible here, where fewer are: packets
+    /// sort short lists.
+    rounds_max: Option<u64>,
 }
 
 /// Checks a module, and that the checks find what is wrong with one.

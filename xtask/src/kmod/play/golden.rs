@@ -67,7 +67,7 @@ fn play(case: &Case, module: &[u8], layout: &Layout) -> Result<()> {
     let sled = attached(module)?;
     plug(&sled, &setup, &inputs);
     sled.set_time(START);
-    command(&sled, Command::Apply(setup.clone()))?;
+    command(&sled, Command::ApplyParts(setup.clone().into_parts()))?;
     let arguments = fs::read_to_string(case.dir.join("arguments.txt")).unwrap_or_default();
     let mut player = Player {
         sled: &sled,
