@@ -279,6 +279,8 @@ impl<R: RawMutex> Port<R> {
             NoHit::TooBig => {
                 let mtu = self.policy().spec.mtu;
                 let notice = Notice::TooBig { mtu };
+                // The answer quotes of it what there is room for.
+                let _ = frame.gather();
                 self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
@@ -314,6 +316,7 @@ impl<R: RawMutex> Port<R> {
             }
             Err(dropped) => {
                 if let Some(notice) = answer::notice(dropped.reason, dir) {
+                    let _ = frame.gather();
                     self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 }
                 Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out))

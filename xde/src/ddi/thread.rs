@@ -12,7 +12,7 @@ use illumos_sys_hdrs as sys;
 
 /// Bytes of stack. The kernel puts a red zone below it, so running over it is
 /// a panic and not somebody else's memory.
-const STACK: usize = 128 << 10;
+const STACK: usize = 160 << 10;
 /// The lowest priority of kernel threads (`minclsyspri`).
 const PRIORITY: i16 = 60;
 

@@ -248,7 +248,13 @@ fn compare_frames(expected: &Path, setup: &Setup, out: &Frames) -> Result<()> {
         let want = case::capture::frames(&file)?;
         let have = out.get(&place).map_or(&[][..], Vec::as_slice);
         for (number, (want, have)) in want.iter().zip(have).enumerate() {
-            ensure!(want.1 == have.1, "{place}: frame {number} has other bytes");
+            let bytes = |frame: &[u8]| frame.iter().map(|b| format!("{b:02x}")).collect::<String>();
+            ensure!(
+                want.1 == have.1,
+                "{place}: frame {number} is {} instead of {}",
+                bytes(&have.1),
+                bytes(&want.1)
+            );
             ensure!(
                 want.0 == have.0,
                 "{place}: frame {number} at {} not {}",
