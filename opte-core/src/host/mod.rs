@@ -327,9 +327,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
             return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
-        if dst.is_multicast() {
-            return Err(self.group_to_us(env, link, outer.len, frame, out));
-        }
         let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
             .view
@@ -340,7 +337,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 port,
                 external: outer.external || from_boundary,
             }),
-            None => Err(self.refuse_stray(env, dst)),
+            None => Err(self.no_port(env, link, (outer.len, dst), frame, out)),
         }
     }
 
@@ -417,17 +414,21 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.arrived_for_group(env, link, &outer, frame, out)
     }
 
-    /// A frame for a group that was sent to the host's own address, less the
+    /// A frame to the host's own address that is for no port: for a group,
+    /// since no port has a group's MAC address, or for nobody. It is less the
     /// `outer_len` bytes of its outer headers, which are as they came.
     #[inline(never)]
-    fn group_to_us(
+    fn no_port(
         &self,
         env: &Env<'_, R, O>,
         link: LinkId,
-        outer_len: usize,
+        (outer_len, dst): (usize, MacAddr),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
+        if !dst.is_multicast() {
+            return self.refuse_stray(env, dst);
+        }
         _ = frame.push(outer_len);
         match outer::parse(frame.head(), frame.frame_len()) {
             Ok(Some(outer)) => self.arrived_for_group(env, link, &outer, frame, out),
@@ -453,7 +454,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     /// Drops a frame for a guest that isn't here, or not in this VPC.
-    #[inline(never)]
     fn refuse_stray(&self, env: &Env<'_, R, O>, dst: MacAddr) -> Verdict {
         let reason = match env.view.port_with_mac(dst) {
             Some(_) => DropReason::WrongVni,

@@ -24,8 +24,6 @@ pub struct Outer {
     pub vni: Vni,
     /// Whether the frame is marked as from outside of the fleet.
     pub external: bool,
-    /// Who a multicast frame is for.
-    pub replication: Option<Replication>,
     /// Bytes in front of the inner frame.
     pub len: usize,
 }
@@ -65,16 +63,22 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
         address: Ipv6Addr::from_octets(field(fixed, 38)),
         vni: tunnel.vni,
         external: tunnel.external,
-        replication: tunnel.replication,
         len: BEFORE_GENEVE.wrapping_add(tunnel.len),
     }))
+}
+
+/// Who a multicast frame is for, of a frame that [`parse`] understood. What
+/// other frames never need isn't kept while they are read.
+#[must_use]
+pub fn replication(head: &[u8]) -> Option<Replication> {
+    let (header, _) = geneve::Header::parse(head.get(BEFORE_GENEVE..)?).ok()?;
+    header.options.replication
 }
 
 /// What the Geneve header says.
 struct Tunnel {
     vni: Vni,
     external: bool,
-    replication: Option<Replication>,
     len: usize,
 }
 
@@ -88,7 +92,6 @@ impl Tunnel {
             return Ok(Self {
                 vni: Vni::from_bytes([v0, v1, v2]),
                 external: false,
-                replication: None,
                 len: geneve::HEADER_LEN,
             });
         }
@@ -101,7 +104,6 @@ impl Tunnel {
             return Ok(Self {
                 vni: Vni::from_bytes([v0, v1, v2]),
                 external: true,
-                replication: None,
                 len: geneve::HEADER_LEN.saturating_add(geneve::FROM_OUTSIDE.len()),
             });
         }
@@ -119,7 +121,6 @@ impl Tunnel {
         Ok(Self {
             vni: header.vni,
             external: header.options.external,
-            replication: header.options.replication,
             len: header.len,
         })
     }
@@ -162,7 +163,6 @@ mod tests {
                 address,
                 vni,
                 external,
-                replication: None,
                 len,
             }))
         };

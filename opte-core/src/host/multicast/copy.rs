@@ -14,7 +14,7 @@ use crate::verdict::{LinkId, Output, Verdict};
 use crate::wire::MacAddr;
 use crate::wire::geneve::Replication;
 use crate::wire::membership::is_membership;
-use crate::wire::outer::Outer;
+use crate::wire::outer::{self, Outer};
 use crate::wire::packet::{self, Packet, Reject};
 use crate::{Direction, DropReason, LayerId};
 use core::net::IpAddr;
@@ -125,10 +125,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
+        let replication = outer::replication(frame.head());
         frame.pop(outer.len);
         let read = packet::parse(frame.head(), frame.frame_len(), Direction::In);
         let result = match read {
-            Ok(packet) => self.copy_arrived(env, link, outer, frame, &packet, out),
+            Ok(packet) => self.copy_arrived(env, link, (outer, replication), frame, &packet, out),
             Err(Reject::Bad(reason)) => Err(reason),
             Err(Reject::Fragment) => Err(DropReason::Fragment),
             Err(Reject::Arp) => Err(DropReason::ArpNotAnswered),
@@ -143,7 +144,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         link: LinkId,
-        outer: &Outer,
+        (outer, replication): (&Outer, Option<Replication>),
         frame: &mut impl Frame,
         packet: &Packet,
         out: &mut impl Output,
@@ -162,7 +163,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return Err(DropReason::MulticastLoop); // G2
         }
         // Hosts don't send frames without the option to each other.
-        let mode = outer.replication.unwrap_or(Replication::Underlay);
+        let mode = replication.unwrap_or(Replication::Underlay);
         if is_copy && !mode.has_hosts() {
             return Err(DropReason::ReplicatedElsewhere);
         }
@@ -185,7 +186,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             external: outer.external,
         };
         // G1
-        let is_asked = !is_copy && outer.replication.is_some_and(Replication::has_hosts);
+        let is_asked = !is_copy && replication.is_some_and(Replication::has_hosts);
         let lost = |reason| self.refused(env, Direction::Out, reason);
         let links = is_asked && self.copy_to_links(env, &original, mode, frame, out, lost);
         let members = self.copy_to_members(env, &original, packet, frame, out);
