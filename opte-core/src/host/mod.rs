@@ -262,7 +262,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        (frame, packet, onward): (&impl Frame, &Packet, Onward),
+        (frame, packet, onward): (&mut impl Frame, &Packet, Onward),
         reason: DropReason,
         out: &mut impl Output,
     ) -> Verdict {
