@@ -3,14 +3,13 @@
 //! Any context below LOCK_LEVEL. A chain is worked on with one lane and one
 //! look at the clock; what comes of it leaves when the lane is free again.
 
-use crate::ddi::mblk::{Message, Received};
+use crate::ddi::mblk::{Message, ROOM, Received};
 use crate::ddi::{context, kmem};
 use crate::driver::Driver;
 use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
 use opte_core::api::PortId;
 use opte_core::host::table::Source;
-use opte_core::limits::ENCAP_LEN;
 use opte_core::verdict::{LinkId, Verdict};
 
 /// Packets that a guest sends.
@@ -38,7 +37,7 @@ fn work(
     each: impl Fn(&mut Lane, &mut Message, opte_core::Instant, &mut Outbox) -> Verdict,
 ) {
     // The outer headers go in front of what a guest sends.
-    let room = if from.is_some() { ENCAP_LEN } else { 0 };
+    let room = if from.is_some() { ROOM } else { 0 };
     let mut outbox = Outbox::new();
     let mut taken = lane::take();
     let Some(lane) = &mut *taken else {

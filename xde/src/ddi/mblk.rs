@@ -22,9 +22,9 @@ use illumos_sys_hdrs::{self as sys, mblk_t};
 use opte_core::frame::Frame;
 use opte_core::limits::{ENCAP_LEN, IPV6_EXTENSION_BYTES_MAX};
 
-/// Bytes in front of a head that we make: what the engine puts there, and
-/// the IP header behind it aligned.
-const ROOM: usize = (ENCAP_LEN + 2).next_multiple_of(8);
+/// Bytes in front of a head: what the engine puts there, the option that
+/// copies for groups have included, and the IP header behind it aligned.
+pub(crate) const ROOM: usize = (ENCAP_LEN + 8 + 2).next_multiple_of(8);
 /// Bytes of a packet of which only the head is copied: outer headers with
 /// options or extension headers, and inner ones.
 const HEAD: usize = 128 + IPV6_EXTENSION_BYTES_MAX;
