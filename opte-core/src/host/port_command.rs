@@ -125,14 +125,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     pub(super) fn commit_port(&self, port: &Port<R>, change: PortChange) {
-        let options = change.policy.spec.options;
-        let new_timeouts = options != port.policy().spec.options;
         port.nat.commit(change.nat);
         self.mappings.claim(port.id, &change.policy.spec.external);
-        port.commit(change.policy);
-        if new_timeouts {
-            port.table.reschedule_all(&options);
-        }
+        self.commit_policy(port, change.policy);
     }
 
     /// Tells a port's device about its MTU, if that was another one.
