@@ -19,14 +19,14 @@ dtrace:::BEGIN
 PROV::mcast-tx
 {
 	LINE("send", opte_port[(opte_port_t *)arg0], arg1,
-	    opte_addr[((opte_key_t *)arg3)->remote, ((opte_key_t *)arg3)->family],
+	    (opte_addr[((opte_key_t *)arg3)->remote, ((opte_key_t *)arg3)->family]),
 	    opte_ip[(uint8_t *)arg2]);
 }
 
 PROV::mcast-rx
 {
 	LINE("receive", "-", arg1,
-	    opte_addr[((opte_key_t *)arg3)->local, ((opte_key_t *)arg3)->family],
+	    (opte_addr[((opte_key_t *)arg3)->local, ((opte_key_t *)arg3)->family]),
 	    opte_ip[(uint8_t *)arg2]);
 }
 

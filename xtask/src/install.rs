@@ -90,7 +90,7 @@ pub(crate) fn is_root() -> bool {
 
 /// Installs packages; what it returns matters only when they still miss. The
 /// package lists are fetched only when it doesn't work with those at hand.
-fn install(packages: &[&str]) -> Result<String> {
+pub(crate) fn install(packages: &[&str]) -> Result<String> {
     let first = apt(&["install"], packages)?;
     if first.status.success() {
         return Ok(String::new());

@@ -67,9 +67,12 @@ pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
                 (PINGS + 4..PINGS + 12).contains(&packets),
                 "{packets} from {address}"
             );
+            let others = if *address == a { &b } else { &a };
+            let (sent, sizes) = (number(&senders, others)?, sizes.values(&[address]));
+            // It sends to the gateway too.
             ensure!(
-                XX,
-                "sizes for {address}"
+                (PINGS + 4..=sent).contains(&sizes),
+                "{sizes} packets to {address} of {sent}"
             );
         }
         ensure!(number(&clients, &a)? == 1, "{a} connected once");
