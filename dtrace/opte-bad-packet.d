@@ -2,7 +2,7 @@
  * Which frames can't be parsed, and why?
  *
  * Usage:   opte-trace opte-bad-packet
- * Columns: BYTES of the frame that are there, TYPE its ethertype (decimal), ERROR the drop reason.
+ * Columns: BYTES of the frame that are there, TYPE its ethertype in hexadecimal, ERROR the drop reason.
  * Sample:  dtrace/README
  */
 #pragma D option quiet

@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 /// A program that tests run, and the Debian package that has it. What scenarios
 /// run they say themselves.
 const TOOLS: &[(&str, &str)] = &[
+    ("bpftrace", "bpftrace"),
     ("curl", "curl"),
     ("dhclient", "isc-dhcp-client"),
     ("dig", "dnsutils"),

@@ -16,6 +16,8 @@ use std::process::ExitCode;
 
 const PAGE: &str = "docs/probes.md";
 const TYPES: &str = "dtrace/lib/opte.d";
+/// The same types for bpftrace.
+const BPF_TYPES: &str = "dtrace/lib/opte.bt";
 /// Around what is written of `TYPES`.
 const MARKS: [&str; 2] = [
     "/* From opte-core/src/event.rs, by `cargo xtask probes`. */\n",
@@ -26,7 +28,7 @@ const MARKS: [&str; 2] = [
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
-/// Writes both files.
+/// Writes the files.
 pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
     let root = workspace::root();
     for (path, text) in files(&root)? {
@@ -36,7 +38,7 @@ pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether both files are what would be written.
+/// Whether the files are what would be written.
 pub(crate) fn check(root: &Path) -> Result<Outcome> {
     let stale = |(path, text): (&str, String)| {
         let there = std::fs::read_to_string(root.join(path)).unwrap_or_default();
@@ -49,13 +51,35 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
     ))
 }
 
-fn files(root: &Path) -> Result<[(&'static str, String); 2]> {
+fn files(root: &Path) -> Result<[(&'static str, String); 3]> {
     let old = std::fs::read_to_string(root.join(TYPES)).context(TYPES)?;
     let [begin, end] = MARKS;
     let (before, rest) = old.split_once(begin).context("opte.d has lost its mark")?;
     let (_, after) = rest.split_once(end).context("opte.d has lost its mark")?;
     let types = format!("{before}{begin}{}{end}{after}", types());
-    Ok([(PAGE, page()), (TYPES, types)])
+    Ok([(PAGE, page()), (TYPES, types), (BPF_TYPES, bpf_types())])
+}
+
+/// The structures as bpftrace reads them: it knows no typedefs.
+fn bpf_types() -> String {
+    let [begin, _] = MARKS;
+    let mut text = begin.to_owned();
+    for view in VIEWS {
+        let name = view.c_name.trim_end_matches("_t");
+        let _ = writeln!(text, "\n/* {} */\nstruct {name} {{", view.about);
+        for field in view.fields {
+            let declared = field
+                .c_decl
+                .replace("uint8_t", "unsigned char")
+                .replace("uint16_t", "unsigned short")
+                .replace("uint32_t", "unsigned int")
+                .replace("uint64_t", "unsigned long")
+                .replace("opte_key_t", "struct opte_key");
+            let _ = writeln!(text, "\t{declared};");
+        }
+        text += "};\n";
+    }
+    text
 }
 
 /// The page about probes.

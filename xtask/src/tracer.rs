@@ -34,6 +34,22 @@ const RUNS: &[Run] = &[
     ("real-curl", "opte-tcpstate", connections_come_and_go),
     ("snat", "opte-nat", ports_are_taken),
     ("real-ping", "opte-port-process", every_frame_has_a_line),
+    ("protocols", "opte-sctpio", an_init_is_sent_and_received),
+    ("protocols", "opte-sctpstate", an_association_begins),
+];
+
+/// Scripts for bpftrace, of the same names.
+const TWINS: &[Run] = &[
+    ("malformed", "opte-drop", drops_have_lines),
+    ("malformed", "opte-drops", something_is_printed),
+    ("real-curl", "opte-count", something_is_printed),
+    ("real-curl", "opte-flowlife", something_is_printed),
+    ("real-curl", "opte-ipio", something_is_printed),
+    ("real-curl", "opte-perf-layer", something_is_printed),
+    ("real-curl", "opte-perf-port", something_is_printed),
+    ("real-curl", "opte-rule-match", something_is_printed),
+    ("real-curl", "opte-tcpstate", something_is_printed),
+    ("real-ping", "opte-port-process", every_frame_has_a_line),
 ];
 
 /// What a script printed, and what the replay wrote.
@@ -142,7 +158,27 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
             told.and_then(|told| reason::agree(&told, &replay, &reasons)),
         );
     }
-    outcome.note = format!("{} runs on cases", RUNS.len() + reason::cases().len());
+    if find("bpftrace").is_none() {
+        let why = "bpftrace isn't installed, so its scripts weren't run";
+        outcome.skips.push(why.to_owned());
+        return Ok(outcome);
+    }
+    let mut take = |what: String, result: Result<()>| match result {
+        Ok(()) => outcome.passed += 1,
+        Err(error) => outcome.failures.push(format!("{what}: {error:#}")),
+    };
+    for (name, script, holds) in TWINS {
+        let replay = case::replay(root, &driver, name)?;
+        let told = trace(root, Path::new("bpftrace"), &replay, script);
+        take(
+            format!("{script} of bpftrace on {name}"),
+            told.and_then(|told| holds(&told)),
+        );
+    }
+    outcome.note = format!(
+        "{} runs on cases",
+        RUNS.len() + TWINS.len() + reason::cases().len()
+    );
     Ok(outcome)
 }
 
@@ -233,6 +269,25 @@ fn dropped(told: &Told) -> BTreeMap<String, u64> {
     dropped
 }
 
+/// PORT DIR LAYER RULE PROTO LOCAL PORT REMOTE PORT REASON
+fn drops_have_lines(told: &Told) -> Result<()> {
+    for (reason, count) in dropped(told) {
+        let lines = told.lines.iter();
+        let lines = lines.filter(|line| line.last() == Some(&reason)).count();
+        ensure!(
+            u64::try_from(lines)? == count,
+            "{lines} lines for {count} of {reason}"
+        );
+    }
+    Ok(())
+}
+
+fn something_is_printed(told: &Told) -> Result<()> {
+    let lines = told.lines.iter().filter(|line| line.len() > 1);
+    ensure!(lines.count() > 1, "nothing but a header");
+    Ok(())
+}
+
 /// PORT DIR BYTES TYPE ERROR
 fn bad_packets_are_told(told: &Told) -> Result<()> {
     let expected = dropped(told);
@@ -313,5 +368,24 @@ fn every_frame_has_a_line(told: &Told) -> Result<()> {
         .filter(|line| line.get(1).is_some_and(|dir| dir == "out"));
     let (sent, frames) = (sent.count(), told.verdicts.len());
     ensure!(sent == frames, "{sent} lines for {frames} frames");
+    Ok(())
+}
+
+/// CPU LADDR:LPORT -> RADDR:RPORT VTAG CHUNK BYTES
+fn an_init_is_sent_and_received(told: &Told) -> Result<()> {
+    let [from, to] = ["10.0.0.1:3000", "10.0.0.2:3001"];
+    for line in [["*", from, "->", to], ["*", to, "<-", from]] {
+        let line = [line.as_slice(), &["0", "1", "32"]].concat();
+        ensure!(told.count(&line) == 1, "not one line {line:?}");
+    }
+    Ok(())
+}
+
+/// CPU DELTA LOCAL PORT REMOTE PORT OLD -> NEW
+fn an_association_begins(told: &Told) -> Result<()> {
+    for (local, new) in [("10.0.0.1", "SYN_SENT"), ("10.0.0.2", "LISTEN")] {
+        let line = ["*", "*", local, "*", "*", "*", "CLOSED", "->", new];
+        ensure!(told.count(&line) == 1, "not one line {line:?}");
+    }
     Ok(())
 }

@@ -13,7 +13,7 @@ use opte_core::api::{
 use opte_core::event::{Event, Observer, Probe};
 use opte_core::frame::{Offload, SliceFrame};
 use opte_core::host::{Devices, Host, HostConfig, Lane, LinkDevice};
-use opte_core::verdict::{LinkId, Output, Verdict};
+use opte_core::verdict::{LinkId, Lost, Output, Verdict};
 use opte_core::wire::MacAddr;
 use opte_core::{DropReason, Instant};
 use std::cell::RefCell;
@@ -212,6 +212,21 @@ impl Sled {
         self.run(frame, offload, |host, lane, frame, sent| {
             host.tx(lane, id, frame, now, sent)
         })
+    }
+
+    /// A frame of the port of this number, in a buffer without room for more.
+    pub fn tx_tight(&self, port: PortId, frame: &[u8]) -> Verdict {
+        let mut buffer = frame.to_vec();
+        let end = buffer.len();
+        let mut frame = SliceFrame::new(&mut buffer, 0, end);
+        let (now, mut sent) = (*self.now.borrow(), Sent::default());
+        let mut lane = self.lane.borrow_mut();
+        self.host.tx(&mut lane, port, &mut frame, now, &mut sent)
+    }
+
+    /// A device doesn't take a frame.
+    pub fn lose(&self, lost: Lost) {
+        self.host.undelivered(&mut self.lane.borrow_mut(), lost);
     }
 
     /// A frame comes from the underlay.

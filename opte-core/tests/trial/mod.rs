@@ -14,6 +14,7 @@ mod model;
 mod option;
 mod overlay;
 mod paging;
+mod refusal;
 mod service;
 mod stress;
 mod watch;

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a scenario may take.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(420);
 /// Exit code of a scenario that can't be played here.
 const UNPLAYABLE: u8 = 77;
 /// What a scenario's sandbox prints, in the scenario's folder.

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// What an answer begins with that says why nothing can be traced here.
 pub(super) const UNPLAYABLE: &str = "no tracer: ";
 /// How long scripts may take to be ready or to end.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// A file of a trace.
 #[derive(Clone, Copy)]

@@ -20,8 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long scripts may take to be ready, and to print their last lines.
-const READY_LIMIT: Duration = Duration::from_secs(90);
-const END_LIMIT: Duration = Duration::from_secs(30);
+const READY_LIMIT: Duration = Duration::from_secs(120);
+const END_LIMIT: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves a scenario whose files are in `folder` until it is over.
