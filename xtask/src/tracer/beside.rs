@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// How long scripts may take to be ready, and to print their last lines.
 const READY_LIMIT: Duration = Duration::from_secs(120);
-const END_LIMIT: Duration = Duration::from_secs(120);
+const END_LIMIT: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves a scenario whose files are in `folder` until it is over.
@@ -105,26 +106,26 @@ impl Tracing {
     }
 
     /// Ends the scripts as Ctrl-C does, and waits for what they print then.
+    ///
+    /// Of several tracers of one process one may wait for ever to let go of it
+    /// (DTrace 2.0.7), after it has printed everything; it is killed on drop.
     fn end(&mut self) -> Result<()> {
         for (child, _) in &self.children {
             kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
         }
         let start = Instant::now();
         for (child, errors) in &mut self.children {
-            let status = loop {
-                if let Some(status) = child.try_wait()? {
-                    break status;
-                }
-                if start.elapsed() > END_LIMIT {
-                    bail!("a script didn't end");
-                }
+            while start.elapsed() < END_LIMIT && child.try_wait()?.is_none() {
                 thread::sleep(PAUSE);
-            };
-            let errors = fs::read_to_string(errors)?;
-            if !status.success() || !errors.trim().is_empty() {
-                bail!("a script says: {status} {errors}");
+            }
+            let said = fs::read_to_string(&*errors)?;
+            let failed = child.try_wait()?.is_some_and(|status| !status.success());
+            if failed || !said.trim().is_empty() {
+                bail!("a script says: {said}");
             }
         }
+        self.children
+            .retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
         Ok(())
     }
 }
@@ -132,9 +133,17 @@ impl Tracing {
 impl Drop for Tracing {
     fn drop(&mut self) {
         for (child, _) in &mut self.children {
-            // Both fail only when it is gone already.
+            // These fail only when it is gone already, or has left nothing.
             let _ = child.kill();
             let _ = child.wait();
+            let probes = fs::OpenOptions::new()
+                .append(true)
+                .open("/sys/kernel/debug/tracing/uprobe_events");
+            if let Ok(mut probes) = probes {
+                for name in ["BEGIN", "END"] {
+                    let _ = writeln!(probes, "-:dt_{}_dtrace/{name}", child.id());
+                }
+            }
         }
     }
 }
