@@ -51,6 +51,15 @@ m2p = [
 "#;
 
 fn run(ctx: &mut Ctx) -> Result<()> {
+    for play in [traffic::play, manual::play, refusal::play] {
+        start(ctx)?;
+        play(ctx)?;
+    }
+    Ok(())
+}
+
+/// Builds the rack anew (rule D2).
+fn start(ctx: &mut Ctx) -> Result<()> {
     // g1 has two external ports of each family, of which three flows want one.
     let few = PLANS[0]
         .setup
@@ -65,9 +74,7 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     ctx.give_addresses()?;
     let rule = format!("dir=in priority=50 action=allow protocols=udp ports={UDP_PORT}");
     ctx.opteadm("sled-a", &["add-fw-rule", "-p", "g2", &rule])?;
-    traffic::play(ctx)?;
-    manual::play(ctx)?;
-    refusal::play(ctx)
+    Ok(())
 }
 
 /// The addresses of g1 and g2 of each family, and the name of its ICMP.

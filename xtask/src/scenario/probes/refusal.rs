@@ -49,26 +49,7 @@ struct Seen {
 }
 
 pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
-    let [(a4, b4, _), (a6, b6, _)] = families(ctx)?;
-    let c = |ipv6| ctx.tenant("g3")?.address(ipv6);
-    let families = [
-        Family {
-            a: a4,
-            b: b4,
-            c: c(false)?,
-            nobody: "10.0.0.99".parse()?,
-            internet: INTERNET_V4.into(),
-            group: "239.1.1.1".parse()?,
-        },
-        Family {
-            a: a6,
-            b: b6,
-            c: c(true)?,
-            nobody: "fd77:1::99".parse()?,
-            internet: INTERNET_V6.into(),
-            group: "ff0e::101".parse()?,
-        },
-    ];
+    let families = all(ctx)?;
     // Flows to g3 that are there before g3 moves.
     let mut moved = Vec::new();
     for family in &families {
@@ -133,6 +114,30 @@ pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
         changes(&seen, family)?;
     }
     sums(&seen, totals, counted)
+}
+
+/// Everybody's addresses.
+fn all(ctx: &Ctx) -> Result<[Family; 2]> {
+    let [(a4, b4, _), (a6, b6, _)] = families(ctx)?;
+    let c = |ipv6| ctx.tenant("g3")?.address(ipv6);
+    Ok([
+        Family {
+            a: a4,
+            b: b4,
+            c: c(false)?,
+            nobody: "10.0.0.99".parse()?,
+            internet: INTERNET_V4.into(),
+            group: "239.1.1.1".parse()?,
+        },
+        Family {
+            a: a6,
+            b: b6,
+            c: c(true)?,
+            nobody: "fd77:1::99".parse()?,
+            internet: INTERNET_V6.into(),
+            group: "ff0e::101".parse()?,
+        },
+    ])
 }
 
 /// All that happens in one family.
