@@ -2,18 +2,12 @@
 //!
 //! Purpose   what the scripts print is what happened: lines and totals are
 //!           compared with what guests did, and with each other.
-//! Flow      traffic: frames that pass      manual: examples of the network
-//!           providers' manuals             refusal: drops, NAT, changes
 //! Rules     D1  Linux's stacks say things of their own at any time. So what is
 //!               counted is between addresses and ports that only this uses.
 
-mod manual;
-mod refusal;
 mod traffic;
 
 use super::{Ctx, Scenario};
-use crate::demo::rack::PLANS;
-use crate::lab::rack::Plan;
 use crate::tracer::Told;
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
@@ -22,7 +16,7 @@ use std::time::Duration;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "probes",
-    about: "every script prints, line by line and in its totals, what guests did, over IPv4 and IPv6.",
+    about: "scripts print, line by line and in their totals, what guests did, over IPv4 and IPv6.",
     programs: &[
         ("cpp", "cpp"),
         ("dhclient", "isc-dhcp-client"),
@@ -41,40 +35,12 @@ const DATA: &[u8] = b"sevenby";
 /// How long anything of this may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Groups for both families.
-const MULTICAST: &str = r#"
-[multicast]
-m2p = [
-    { group = "239.1.1.1", underlay = "ff04::e001:101" },
-    { group = "ff0e::101", underlay = "ff04::101" },
-]
-"#;
-
 fn run(ctx: &mut Ctx) -> Result<()> {
-    for play in [traffic::play, manual::play, refusal::play] {
-        start(ctx)?;
-        play(ctx)?;
-    }
-    Ok(())
-}
-
-/// Builds the rack anew (rule D2).
-fn start(ctx: &mut Ctx) -> Result<()> {
-    // g1 has two external ports of each family, of which three flows want one.
-    let few = PLANS[0]
-        .setup
-        .replacen("last_port = 10999", "last_port = 10001", 2);
-    let setups = [[&few, MULTICAST].concat(), PLANS[1].setup.to_owned()];
-    let plans: Vec<_> = PLANS
-        .iter()
-        .zip(&setups)
-        .map(|(plan, setup)| Plan { setup, ..*plan })
-        .collect();
-    ctx.build(&plans)?;
+    ctx.build_demo()?;
     ctx.give_addresses()?;
     let rule = format!("dir=in priority=50 action=allow protocols=udp ports={UDP_PORT}");
     ctx.opteadm("sled-a", &["add-fw-rule", "-p", "g2", &rule])?;
-    Ok(())
+    traffic::play(ctx)
 }
 
 /// The addresses of g1 and g2 of each family, and the name of its ICMP.
