@@ -82,7 +82,9 @@ pub(super) fn agree(told: &Told, replay: &Replay, reasons: &[DropReason]) -> Res
     for verdict in &told.verdicts {
         let word = |name| verdict.get(name).and_then(Value::as_str).unwrap_or("-");
         let rule = verdict.get("rule").and_then(Value::as_u64).unwrap_or(0);
-        if word("verdict") == "dropped" {
+        // One that got next door was dropped by the port there.
+        let next_door = verdict.get("delivery").is_some_and(|it| !it.is_null());
+        if word("verdict") == "dropped" && !next_door {
             let line = ["port", "direction", "layer"].map(|name| word(name).to_owned());
             let [port, dir, layer] = line;
             let line = [
