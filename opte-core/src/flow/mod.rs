@@ -42,6 +42,7 @@ mod hash;
 mod index;
 pub mod record;
 pub mod sctp;
+mod store;
 pub mod table;
 pub mod tcp;
 pub mod tuple;
