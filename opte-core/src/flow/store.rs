@@ -20,9 +20,12 @@
 //! level   buckets  |16 tags|16 tags|16 tags|16 tags|  one cache line
 //!         chunks   |pointer to 64 records|            made at first use
 //! ```
-//!           A record goes where its home bucket has a way left, in the newest
-//!           level if it can. That is all there is for overflow: with as many
-//!           choices as levels, every other bucket may be full.
+//! A record goes where its home bucket has a way left, in the newest level if
+//! it can: with as many choices as levels, every other bucket may be full. One
+//! key in 100,000 finds no choice in a store that is nearly full; it strays: to
+//! a home bucket of its hash with some bits turned. Only who finds nothing else
+//! looks for strays, and only if there ever was one.
+//!
 //! Rules     S1  shards divide every level in the same way, so a bucket is
 //!               worked on under one shard's lock: who adds or removes a
 //!               record holds it. So tags change by plain loads and stores.
@@ -31,15 +34,14 @@
 //!               compare the whole key.
 //!           S3  levels and chunks come and never go, so a number that was
 //!               read can be looked at however late.
-//! Failure   [`Store::vacancy`] has none when the home buckets are full in all
-//!           levels there may be: among as many flows as the table may hold
-//!           for less than one key in ten thousand, as the last level brings
-//!           the ways to an eighth more than flows.
+//! Failure   [`Store::vacancy`] has none when all of these are full. The last
+//!           level brings the ways to an eighth more than the flows that the
+//!           table may hold, so that doesn't happen before it is full.
 
 use super::position;
 use super::record::Flow;
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use lock_api::{Mutex, RawMutex};
 use once_cell::race::OnceBox;
 use prefetch::prefetch;
@@ -58,6 +60,10 @@ const CHUNK_LEN: usize = position(CHUNK);
 /// shard some more flows than others.
 const SPARE: u32 = 8;
 
+/// What makes the hash of a key whose home buckets are all full another one,
+/// of the same shard and with the same tag.
+const STRAY: u64 = 0xffff_ff00;
+
 /// A byte in each of a word's eight: its lowest bit, and its highest.
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -74,9 +80,17 @@ type Chunk<R> = [Slot<R>; CHUNK_LEN];
 #[repr(align(16))]
 struct Bucket([AtomicU64; 2]);
 
-/// Ways of a bucket: way `w` is bit `8 w`, and `8 (w - 8) + 1` for the upper eight.
+/// Ways of a bucket: way `w` is bit `8 w + 6`, of the upper eight `8 (w - 8) + 7`.
 #[derive(Clone, Copy)]
 struct Ways(u64);
+
+/// Records of a bucket that a hash may mean.
+struct Meant<'s, R: RawMutex> {
+    chunk: &'s Chunk<R>,
+    /// Number of the bucket's first record.
+    first: u32,
+    ways: Ways,
+}
 
 #[derive(Debug)]
 struct Level<R: RawMutex> {
@@ -88,8 +102,8 @@ struct Level<R: RawMutex> {
     ways: u32,
     /// An odd number that makes home buckets of different levels independent.
     mix: u32,
-    /// The bits of a position that say the shard.
-    shard_bits: u32,
+    /// The bits of a position that say the place in a shard.
+    place_bits: u32,
 }
 
 /// The records of one table.
@@ -101,6 +115,8 @@ pub(super) struct Store<R: RawMutex> {
     /// Ways that there are with each level; as with the one before it when
     /// there may be no more.
     ends: [u32; LEVELS],
+    /// Whether there ever was a record that isn't in a home bucket.
+    strays: AtomicBool,
     shards: u32,
 }
 
@@ -117,7 +133,7 @@ impl Bucket {
             let differ = tags.load(Ordering::Acquire) ^ all;
             differ.wrapping_sub(LOW) & !differ & HIGH
         };
-        Ways(same(lower) >> 7 | same(upper) >> 6)
+        Ways(same(lower) >> 1 | same(upper))
     }
 
     /// Gives a way a tag (rules S1 and S2).
@@ -150,7 +166,7 @@ impl Iterator for Ways {
 #[inline(always)]
 fn tag(hash: u64) -> u8 {
     let [tag, ..] = hash.to_le_bytes();
-    tag.max(1)
+    tag.wrapping_add(u8::from(tag == 0))
 }
 
 /// The upper half of a hash, which says the shard, and bits below it that are
@@ -183,7 +199,7 @@ impl<R: RawMutex> Level<R> {
             ways: ways.checked_div(shards).unwrap_or(ways),
             // Multiples of an odd number near the golden section spread well.
             mix: 0x9e37_79b1_u32.wrapping_mul(first | 1),
-            shard_bits: !u32::MAX.checked_div(shards).unwrap_or(u32::MAX),
+            place_bits: u32::MAX.checked_div(shards).unwrap_or(u32::MAX),
         }
     }
 
@@ -191,8 +207,7 @@ impl<R: RawMutex> Level<R> {
     #[inline(always)]
     fn home(&self, hash: u64) -> usize {
         let (shard, place) = parts(hash);
-        let place = place.wrapping_mul(self.mix);
-        let at = shard & self.shard_bits | place & !self.shard_bits;
+        let at = shard ^ place.wrapping_mul(self.mix) & self.place_bits;
         scaled(at, self.buckets.len())
     }
 
@@ -207,6 +222,18 @@ impl<R: RawMutex> Level<R> {
     #[inline(always)]
     fn chunk(&self, bucket: usize) -> Option<&OnceBox<Chunk<R>>> {
         self.chunks.get(bucket / position(CHUNK / WAYS))
+    }
+
+    /// The records here that a hash may mean, and their numbers.
+    #[inline(always)]
+    fn meant(&self, hash: u64) -> Option<Meant<'_, R>> {
+        let home = self.home(hash);
+        Some(Meant {
+            // Before the tags are known, for it takes as long to get.
+            chunk: self.chunk(home)?.get()?,
+            first: self.number(home),
+            ways: self.buckets.get(home)?.ways(tag(hash)),
+        })
     }
 
     /// A way in this key's bucket that is empty, and whose memory is there.
@@ -231,6 +258,16 @@ impl<R: RawMutex> Level<R> {
     }
 }
 
+impl<'s, R: RawMutex> Iterator for Meant<'s, R> {
+    type Item = (u32, &'s Slot<R>);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let number = self.first.wrapping_add(self.ways.next()?);
+        Some((number, self.chunk.get(position(number % CHUNK))?))
+    }
+}
+
 impl<R: RawMutex> Store<R> {
     /// A store for `flows` flows, of so many shards, a power of two.
     pub(super) fn new(flows: u32, shards: u32) -> Self {
@@ -252,6 +289,7 @@ impl<R: RawMutex> Store<R> {
             levels: [const { OnceBox::new() }; LEVELS],
             count: AtomicUsize::new(0),
             ends,
+            strays: AtomicBool::new(false),
             shards,
         }
     }
@@ -270,31 +308,24 @@ impl<R: RawMutex> Store<R> {
         u32::try_from(shard).unwrap_or(0)
     }
 
-    /// The first that `choose` makes of the records that a hash may mean; it
-    /// is told their numbers.
+    /// The record that a hash most probably means, and its number.
     #[inline(always)]
-    pub(super) fn find<'s, T>(
-        &'s self,
-        hash: u64,
-        mut choose: impl FnMut(u32, &'s Slot<R>) -> Option<T>,
-    ) -> Option<T> {
-        let tag = tag(hash);
-        for level in self.levels() {
-            let home = level.home(hash);
-            let chunk = level.chunk(home).and_then(OnceBox::get);
-            let (Some(bucket), Some(chunk)) = (level.buckets.get(home), chunk) else {
-                continue;
-            };
-            let first = level.number(home);
-            for way in bucket.ways(tag) {
-                let number = first.wrapping_add(way);
-                let slot = chunk.get(position(number % CHUNK))?;
-                if let Some(chosen) = choose(number, slot) {
-                    return Some(chosen);
-                }
-            }
-        }
-        None
+    pub(super) fn first_meant(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
+        let mut levels = self.levels();
+        levels.find_map(|level| level.meant(hash)?.next())
+    }
+
+    /// The records that a hash may mean, the most probable first.
+    pub(super) fn meant(&self, hash: u64) -> impl Iterator<Item = (u32, &Slot<R>)> {
+        let stray = self.strays().then_some(hash ^ STRAY);
+        let hashes = core::iter::once(hash).chain(stray);
+        let buckets = hashes.flat_map(|hash| self.levels().map(move |level| level.meant(hash)));
+        buckets.flatten().flatten()
+    }
+
+    /// Whether there may be records that aren't in a home bucket.
+    pub(super) fn strays(&self) -> bool {
+        self.strays.load(Ordering::Relaxed)
     }
 
     /// Asks for what tells where a key with this hash is.
@@ -360,10 +391,16 @@ impl<R: RawMutex> Store<R> {
             let aside = usize::from(early);
             let mut levels = self.levels().skip(aside).chain(self.levels().take(aside));
             let vacant = levels.find_map(|level| level.vacancy(hash));
-            if vacant.is_some() || !self.grow(count) {
+            if vacant.is_some() {
                 return vacant;
             }
+            if !self.grow(count) {
+                break;
+            }
         }
+        self.strays.store(true, Ordering::Relaxed);
+        let mut levels = self.levels();
+        levels.find_map(|level| level.vacancy(hash ^ STRAY))
     }
 
     /// The numbers of all records where one with this hash may be.

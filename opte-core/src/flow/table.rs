@@ -117,29 +117,28 @@ impl<R: RawMutex> Table<R> {
     #[inline(always)]
     #[must_use]
     pub fn find(&self, dir: Direction, name: Name, key: &Tuple, hash: u64) -> Option<Found<'_, R>> {
-        let found = match name {
-            Name::Inside => self.find_inside(dir, key, hash),
-            Name::Outside => self.find_outside(dir, key, hash),
-        };
-        match dir {
-            Direction::In if found.is_none() => self.find_elsewhere(dir, name, key, hash),
-            _ => found,
+        let meant = self.first_meant(name, hash);
+        if let Some((number, slot)) = meant
+            && let Some(found) = locked_if_named(number, slot, dir, key)
+        {
+            return Some(found);
+        }
+        match (dir, meant) {
+            (Direction::Out, None) if !self.store.strays() => None,
+            _ => self.find_elsewhere(dir, name, key, hash),
         }
     }
 
+    /// The flow that a key with this hash most probably means.
     #[inline(always)]
-    fn find_inside(&self, dir: Direction, key: &Tuple, hash: u64) -> Option<Found<'_, R>> {
-        self.store
-            .find(hash, |number, slot| locked_if_named(number, slot, dir, key))
-    }
-
-    #[inline(always)]
-    fn find_outside(&self, dir: Direction, key: &Tuple, hash: u64) -> Option<Found<'_, R>> {
-        let home = self.outside.get()?.home(hash)?;
-        home.meant(hash).find_map(|number| {
-            let slot = self.store.slot(number)?;
-            locked_if_named(number, slot, dir, key)
-        })
+    fn first_meant(&self, name: Name, hash: u64) -> Option<(u32, &Slot<R>)> {
+        match name {
+            Name::Inside => self.store.first_meant(hash),
+            Name::Outside => {
+                let number = self.outside.get()?.home(hash)?.meant(hash).next()?;
+                Some((number, self.store.slot(number)?))
+            }
+        }
     }
 
     /// Asks for the memory that tells where a key with this hash is.
@@ -158,21 +157,12 @@ impl<R: RawMutex> Table<R> {
     /// Asks for the flow that a key with this hash most probably means.
     #[inline]
     pub fn prefetch_flow(&self, name: Name, hash: u64) {
-        let slot = match name {
-            Name::Inside => self.store.find(hash, |_, slot| Some(slot)),
-            Name::Outside => {
-                let home = self.outside.get().and_then(|index| index.home(hash));
-                let number = home.and_then(|home| home.meant(hash).next());
-                number.and_then(|number| self.store.slot(number))
-            }
-        };
-        if let Some(slot) = slot {
+        if let Some((_, slot)) = self.first_meant(name, hash) {
             prefetch(slot);
         }
     }
 
-    /// Looks among the names that `name` doesn't say, and where outside names
-    /// are that overflowed.
+    /// Looks at all flows that a key may mean.
     #[inline(never)]
     fn find_elsewhere(
         &self,
@@ -181,13 +171,31 @@ impl<R: RawMutex> Table<R> {
         key: &Tuple,
         hash: u64,
     ) -> Option<Found<'_, R>> {
-        let inside = match name {
-            Name::Inside => None,
-            Name::Outside => self.find_inside(dir, key, hash),
-        };
-        inside.or_else(|| {
-            let mut numbers = self.outside.get()?.everywhere(hash);
-            numbers.find_map(|number| locked_if_named(number, self.store.slot(number)?, dir, key))
+        let inside = || self.find_inside(dir, key, hash);
+        let outside = || self.find_outside(key, hash, |_| true);
+        match (dir, name) {
+            (Direction::Out, _) => inside(),
+            (Direction::In, Name::Inside) => inside().or_else(outside),
+            (Direction::In, Name::Outside) => outside().or_else(inside),
+        }
+    }
+
+    fn find_inside(&self, dir: Direction, key: &Tuple, hash: u64) -> Option<Found<'_, R>> {
+        let mut meant = self.store.meant(hash);
+        meant.find_map(|(number, slot)| locked_if_named(number, slot, dir, key))
+    }
+
+    /// The flow with this outside name, among the numbers that `may` be looked at.
+    fn find_outside(
+        &self,
+        key: &Tuple,
+        hash: u64,
+        may: impl Fn(u32) -> bool,
+    ) -> Option<Found<'_, R>> {
+        let mut numbers = self.outside.get()?.everywhere(hash);
+        numbers.find_map(|number| {
+            let slot = may(number).then(|| self.store.slot(number))??;
+            locked_if_named(number, slot, Direction::In, key)
         })
     }
 

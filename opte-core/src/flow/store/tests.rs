@@ -17,9 +17,10 @@ fn add(store: &TestStore, hash: u64, name: u32, flows: u32) -> Option<u32> {
 
 /// The number of the record that is known by `name`.
 fn find(store: &TestStore, hash: u64, name: u32) -> Option<u32> {
-    store.find(hash, |number, slot| {
-        (slot.0.lock().nat_stamp == name).then_some(number)
-    })
+    let mut named = store
+        .meant(hash)
+        .filter(|(_, slot)| slot.0.lock().nat_stamp == name);
+    Some(named.next()?.0)
 }
 
 fn levels(store: &TestStore) -> usize {
@@ -145,20 +146,15 @@ fn memory_follows_the_flows() {
 
 #[test]
 fn as_many_flows_as_the_store_is_for_find_room() {
-    for seed in 0..4 {
+    for seed in 0..if cfg!(miri) { 0 } else { 4 } {
         let mut rng = Rng(seed);
-        let (mut refused, mut all) = (0, 0);
         for flows in [1, 10, 64, 500, 1_024, 3_000, 20_000, 65_536, 300_000] {
             let shards = (flows / 1_024_u32).next_power_of_two().clamp(1, 64);
             let store = TestStore::new(flows, shards);
-            let mut no = 0;
             for name in 0..flows {
-                no += u32::from(add(&store, rng.next(), name, name).is_none());
+                let found = add(&store, rng.next(), name, name);
+                assert!(found.is_some(), "seed {seed}: {name} of {flows}");
             }
-            std::eprintln!("{flows} flows: {no} refused; {} levels", levels(&store));
-            refused += no;
-            all += flows;
         }
-        assert!(refused * 10_000 < all, "{refused} of {all}");
     }
 }

@@ -1,7 +1,7 @@
 //! A shard of a table: the flows that are added and ended under one lock.
 
 use super::expiry::{deadline, due, seconds};
-use super::{FlowId, Found, Table, locked_if_named};
+use super::{FlowId, Found, Table};
 use crate::api::PortOptions;
 use crate::flow::Tuple;
 use crate::flow::index::Index;
@@ -53,15 +53,11 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     }
 
     fn find_outside(&self, key: &Tuple, hash: u64) -> Option<Found<'t, R>> {
-        let (store, index) = (&self.table.store, self.table.outside.get()?);
-        let found = index.everywhere(hash).find_map(|number| {
-            // Another shard's flow may have the same outside key: one whose
-            // external port was given to somebody else meanwhile.
-            let ours = store.place(number).0 == self.at;
-            let slot = ours.then(|| store.slot(number))??;
-            locked_if_named(number, slot, Direction::In, key)
-        })?;
-        index.bring_home(hash, found.0.0);
+        // Another shard's flow may have the same outside key: one whose
+        // external port was given to somebody else meanwhile.
+        let ours = |number| self.table.store.place(number).0 == self.at;
+        let found = self.table.find_outside(key, hash, ours)?;
+        self.table.outside.get()?.bring_home(hash, found.0.0);
         Some(found)
     }
 
