@@ -56,6 +56,7 @@ const WAYS: u32 = 16;
 /// Records that are allocated as one.
 const CHUNK: u32 = 64;
 const CHUNK_LEN: usize = position(CHUNK);
+const CHUNK_BUCKETS: usize = position(CHUNK / WAYS);
 /// Buckets beyond an eighth more than needed, for each shard: chance gives one
 /// shard some more flows than others.
 const SPARE: u32 = 8;
@@ -141,7 +142,7 @@ impl Bucket {
         let Some(word) = self.0.get(position(way / 8)) else {
             return;
         };
-        let shift = way % 8 * 8;
+        let shift = (way % 8).wrapping_mul(8);
         let others = word.load(Ordering::Relaxed) & !0xff_u64.wrapping_shl(shift);
         let new = others | u64::from(tag).wrapping_shl(shift);
         word.store(new, Ordering::Release);
@@ -158,7 +159,7 @@ impl Iterator for Ways {
         }
         let bit = self.0.trailing_zeros();
         self.0 &= self.0.wrapping_sub(1);
-        Some(bit / 8 | bit % 2 * 8)
+        Some((bit / 8) | (bit % 2).wrapping_mul(8))
     }
 }
 
@@ -221,7 +222,7 @@ impl<R: RawMutex> Level<R> {
     /// The cell of the chunk that the records of a bucket are in.
     #[inline(always)]
     fn chunk(&self, bucket: usize) -> Option<&OnceBox<Chunk<R>>> {
-        self.chunks.get(bucket / position(CHUNK / WAYS))
+        self.chunks.get(bucket / CHUNK_BUCKETS)
     }
 
     /// The records here that a hash may mean, and their numbers.
@@ -276,7 +277,9 @@ impl<R: RawMutex> Store<R> {
         // Chunks begin with levels.
         let least = (CHUNK / WAYS).div_ceil(shards);
         let most = buckets.saturating_add(SPARE).max(least);
-        let steps = (most / least).checked_ilog(GROWTH).unwrap_or(0);
+        let parts = most.checked_div(least);
+        let steps = parts.and_then(|parts| parts.checked_ilog(GROWTH));
+        let steps = steps.unwrap_or(0);
         let levels = LEVELS_MAX.min(steps.saturating_add(1));
         let mut ends = [0; LEVELS];
         for (end, smaller) in ends.iter_mut().zip((0..levels).rev()) {
@@ -379,7 +382,7 @@ impl<R: RawMutex> Store<R> {
     /// A way for one more record, with this hash, beside `flows`. Its memory is
     /// there, and it stays empty while the shard's lock is held.
     pub(super) fn vacancy(&self, hash: u64, flows: u32) -> Option<u32> {
-        let fill = |ways: u32| flows >= ways / 4 * 3;
+        let fill = |ways: u32| flows >= (ways / 4).saturating_mul(3);
         loop {
             let count = self.count.load(Ordering::Acquire);
             if fill(self.end(count)) && self.grow(count) {
