@@ -175,6 +175,24 @@ drop_reasons! {
     DhcpCrossing => c"dhcp_crossing",
     /// A neighbour discovery message from another host: none crosses a port.
     NdpCrossing => c"ndp_crossing",
+    /// A group that no mapping takes to the underlay.
+    NoM2p => c"no_m2p",
+    /// A group that doesn't leave its link or its host.
+    GroupScope => c"group_scope",
+    /// A TCP segment to a group.
+    TcpToGroup => c"tcp_to_group",
+    /// A multicast frame on the underlay that is for receivers outside of the fleet only.
+    ReplicatedElsewhere => c"replicated_elsewhere",
+    /// A multicast frame on the underlay that a guest of this host sent.
+    MulticastLoop => c"multicast_loop",
+    /// A malformed IGMP or MLD message, or one that isn't from the link.
+    BadMembership => c"bad_membership",
+    /// An IGMP or MLD message that the gateway doesn't take: no report, or the guest may not join groups.
+    MembershipNotHeard => c"membership_not_heard",
+    /// The guest is in as many groups, or names as many sources, as it may.
+    MembershipFull => c"membership_full",
+    /// The guest sends more IGMP and MLD reports than it may.
+    MembershipRate => c"membership_rate",
 }
 
 impl DropReason {

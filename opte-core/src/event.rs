@@ -11,6 +11,7 @@
 
 use crate::api::{Name, PortId};
 use crate::flow::Tuple;
+use crate::wire::Vni;
 use crate::{Direction, DropReason, LayerId};
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -297,6 +298,57 @@ events! {
         command: u16,
         /// Zero, or the error's code.
         error: u16,
+    },
+    /// A guest's frame for a group is about to be copied.
+    McastTx = "mcast-tx" {
+        /// The port.
+        port: PortId,
+        /// The network that the group is in.
+        vni: Vni,
+        /// The underlay group.
+        underlay: Ipv6Addr,
+        /// The flow key: the group is the remote end.
+        key: &'a Tuple,
+    },
+    /// A frame for a group came from the underlay.
+    McastRx = "mcast-rx" {
+        /// Number of the link.
+        link: u16,
+        /// The network that the group is in.
+        vni: Vni,
+        /// The underlay group.
+        underlay: Ipv6Addr,
+        /// The flow key: the group is the local end.
+        key: &'a Tuple,
+    },
+    /// A copy goes to a guest, if its port lets it pass.
+    McastDeliver = "mcast-deliver" {
+        /// The port.
+        port: PortId,
+        /// The network that the group is in.
+        vni: Vni,
+        /// The group.
+        group: IpAddr,
+        /// Who sent it.
+        source: IpAddr,
+    },
+    /// A port joined a group, left it or hears other sources of it.
+    McastMember = "mcast-member" {
+        /// The port.
+        port: PortId,
+        /// The group.
+        group: IpAddr,
+        /// Whether it is a member now.
+        joined: bool,
+    },
+    /// A group has another underlay group, or other next hops.
+    McastMap = "mcast-map" {
+        /// The network that the group is in.
+        vni: Vni,
+        /// The group.
+        group: IpAddr,
+        /// The underlay group; none when the mapping is gone.
+        underlay: Option<Ipv6Addr>,
     },
     /// Configuration was committed.
     ConfigChange = "config-change" {

@@ -84,6 +84,22 @@ pub const UNDERLAY_NEXT_HOPS_MAX: usize = 64;
 /// Smallest MTU of an underlay link: an IPv6 packet of the smallest MTU in an
 /// Ethernet frame (14 bytes) inside Geneve (8), UDP (8) and IPv6 (40).
 pub const LINK_MTU_MIN: u16 = PORT_MTU_V6_MIN + 70;
+/// Multicast groups of a host.
+pub const M2P_MAX: usize = 16_384;
+/// Underlay groups with next hops.
+pub const MCAST_FORWARD_MAX: usize = 16_384;
+/// Next hops of one underlay group: copies of one frame that leave the host.
+pub const MCAST_HOPS_MAX: usize = 16;
+/// Memberships that the operator gives, all ports together.
+pub const MCAST_MEMBERS_MAX: usize = 65_536;
+/// Groups that one port is in by the operator, and again by its guest.
+pub const PORT_GROUPS_MAX: usize = 64;
+/// Sources of one membership.
+pub const MCAST_SOURCES_MAX: usize = 64;
+/// Group records of one IGMP or MLD report that are looked at.
+pub const MCAST_RECORDS_MAX: usize = 256;
+/// Ports whose queries and expiry one tick looks after.
+pub const MCAST_LISTENERS_PER_TICK: usize = 64;
 /// Bytes of memory that the lists of one request may take up together.
 pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;
 /// MTU of a port that is allowed whatever the underlay carries: guests expect

@@ -5,13 +5,15 @@
 
 use crate::table::{List, PayloadError, messages, whole};
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use opte_core::api::{
-    Command, ExternalIps, FwRule, Name, NatChange, PortSpec, Prefix, RouteSpec, Setting, Setup,
-    SetupPart, TransitPrefix, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2p,
+    Command, ExternalIps, FwRule, M2p, McastHop, Name, NatChange, PortSpec, Prefix, RouteSpec,
+    Setting, Setup, SetupPart, SourceFilter, TransitPrefix, TunnelEndpoint, UnderlayRoute,
+    UnderlaySpec, V2p,
 };
 use opte_core::limits::{
-    ADDRESS_SET_PREFIXES_MAX, FW_RULES_MAX, SETTINGS_MAX, V2B_ENDPOINTS_MAX, V2P_MAX,
+    ADDRESS_SET_PREFIXES_MAX, FW_RULES_MAX, M2P_MAX, MCAST_HOPS_MAX, SETTINGS_MAX,
+    V2B_ENDPOINTS_MAX, V2P_MAX,
 };
 use opte_core::wire::Vni;
 use opte_core::{Direction, LayerId};
@@ -65,6 +67,19 @@ messages! { Command:
     44 "dump-address-set" DumpAddressSet(name: Name, cursor: u64),
     45 "apply-parts" ApplyParts(parts: List<SetupPart, SETUP_PARTS_MAX>),
     46 "set-host-options" SetHostOptions(settings: List<Setting, SETTINGS_MAX>),
+    50 "set-m2p" SetM2p(mappings: List<M2p, M2P_MAX>),
+    51 "clear-m2p" ClearM2p(vni: Option<Vni>, group: IpAddr),
+    52 "dump-m2p" DumpM2p(cursor: u64),
+    53 "set-mcast-fwd" SetMcastFwd(underlay: Ipv6Addr, hops: List<McastHop, MCAST_HOPS_MAX>),
+    54 "clear-mcast-fwd" ClearMcastFwd(
+        underlay: Ipv6Addr, addresses: List<Ipv6Addr, MCAST_HOPS_MAX>),
+    55 "dump-mcast-fwd" DumpMcastFwd(cursor: u64),
+    56 "mcast-subscribe" McastSubscribe(port: Name, group: IpAddr, filter: SourceFilter),
+    57 "mcast-unsubscribe" McastUnsubscribe(port: Name, group: IpAddr),
+    58 "mcast-unsubscribe-all" McastUnsubscribeAll(port: Option<Name>, group: Option<IpAddr>),
+    59 "dump-mcast-subs" DumpMcastSubs(cursor: u64),
+    60 "set-mcast-listen" SetMcastListen(port: Name, on: bool),
+    61 "set-mcast-vni" SetMcastVni(vni: Vni),
     70 "set-nat" SetNat(port: Name, change: NatChange),
     71 "show-nat" ShowNat(port: Name),
 }

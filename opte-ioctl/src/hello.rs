@@ -60,6 +60,8 @@ pub const CAPABILITIES: &[(u16, &str)] = &[
     (40, "live-options"),
     // Named address sets, which rules ask for as `set=NAME`.
     (41, "address-sets"),
+    // Groups: mappings, replication, memberships by command, IGMP and MLD.
+    (50, "multicast"),
     // Mapping, filtering and pooling of translation.
     (70, "nat-options"),
 ];

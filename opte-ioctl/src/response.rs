@@ -9,7 +9,9 @@ use opte_core::api::dump::{
     AddressSetEntry, LayerDumpEntry, LayerEntry, PortEntry, RouteEntry, Stats, TcpEntry, UftEntry,
     UnderlayEntry,
 };
-use opte_core::api::{Applied, NatEntry, Page, Prefix, Response, UnderlayRoute, V2b, V2p};
+use opte_core::api::{
+    Applied, M2p, McastForward, McastSub, NatEntry, Page, Prefix, Response, UnderlayRoute, V2b, V2p,
+};
 
 /// The number of the answer to hello, and of a refusal, which has no other
 /// payload than its `ConfigError`.
@@ -33,5 +35,8 @@ messages! { Response:
     15 "applied" Applied(applied: Applied),
     40 "address-sets" AddressSets(page: Page<AddressSetEntry>),
     41 "prefixes" Prefixes(page: Page<Prefix>),
+    50 "m2p" M2p(page: Page<M2p>),
+    51 "mcast-fwd" McastFwd(page: Page<McastForward>),
+    52 "mcast-subs" McastSubs(page: Page<McastSub>),
     70 "nat" Nat(nat: NatEntry),
 }

@@ -6,8 +6,8 @@
 use crate::failure::Failure;
 use crate::session::{Connection, Session};
 use crate::{
-    address_set, completion, external, firewall, flow, host, layer, mapping, nat, option, port,
-    router, setup, underlay,
+    address_set, completion, external, firewall, flow, host, layer, mapping, multicast, nat,
+    option, port, router, setup, underlay,
 };
 use clap::{Parser, Subcommand};
 
@@ -145,6 +145,71 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n\
 \x20 opteadm dump-v2b")]
     DumpV2b(mapping::DumpV2b),
+    // Multicast
+    /// Map a group to its underlay group
+    ///
+    /// A group is the whole fleet's, and guests of every VPC may send to it and
+    /// join it; with --vni it is that VPC's own.
+    #[command(after_help = "Examples:\n\
+\x20 opteadm set-m2p 239.1.1.1 ff04::e001:101\n\
+\x20 opteadm set-m2p ff0e::101 ff04::101 --vni 100")]
+    SetM2p(multicast::SetM2p),
+    /// Forget the underlay group of a group
+    #[command(after_help = "Examples:\n\
+\x20 opteadm clear-m2p 239.1.1.1\n\
+\x20 opteadm clear-m2p ff0e::101 --vni 100")]
+    ClearM2p(multicast::ClearM2p),
+    /// List groups with their underlay groups
+    #[command(after_help = "Example:\n\
+\x20 opteadm dump-m2p -o group,underlay -p")]
+    DumpM2p(multicast::DumpM2p),
+    /// Add or change next hops of an underlay group
+    ///
+    /// Copies go to the underlay group itself, once on each link that leads to
+    /// a next hop. MODE says who is to have them: `underlay` (the default) for
+    /// hosts, `external` for receivers outside of the fleet, or `both`.
+    #[command(after_help = "Examples:\n\
+\x20 opteadm set-mcast-fwd ff04::e001:101 ff04::e001:101\n\
+\x20 opteadm set-mcast-fwd ff04::e001:101 fd00:2::1 fd00:99::1,external")]
+    SetMcastFwd(multicast::SetForward),
+    /// Remove next hops of an underlay group
+    #[command(after_help = "Examples:\n\
+\x20 opteadm clear-mcast-fwd ff04::e001:101 fd00:2::1\n\
+\x20 opteadm clear-mcast-fwd ff04::e001:101")]
+    ClearMcastFwd(multicast::ClearForward),
+    /// List underlay groups with their next hops
+    #[command(after_help = "Example:\n\
+\x20 opteadm dump-mcast-fwd")]
+    DumpMcastFwd(multicast::DumpForward),
+    /// Put a port in a group, or change from which sources it hears it
+    #[command(after_help = "Examples:\n\
+\x20 opteadm mcast-subscribe -p g1 239.1.1.1\n\
+\x20 opteadm mcast-subscribe -p g1 232.1.1.1 include=10.0.0.2,10.0.0.3")]
+    McastSubscribe(multicast::Subscribe),
+    /// Take a port out of a group
+    #[command(after_help = "Example:\n\
+\x20 opteadm mcast-unsubscribe -p g1 239.1.1.1")]
+    McastUnsubscribe(multicast::Unsubscribe),
+    /// Take a port out of all groups, or all ports out of a group
+    ///
+    /// What guests have joined themselves stays.
+    #[command(after_help = "Examples:\n\
+\x20 opteadm mcast-unsubscribe-all -p g1\n\
+\x20 opteadm mcast-unsubscribe-all 239.1.1.1")]
+    McastUnsubscribeAll(multicast::UnsubscribeAll),
+    /// List memberships, the operator's and the guests'
+    #[command(after_help = "Example:\n\
+\x20 opteadm dump-mcast-subs -o port,group,filter -p")]
+    DumpMcastSubs(multicast::DumpSubscriptions),
+    /// Let a guest join groups itself, by IGMP and MLD
+    #[command(after_help = "Examples:\n\
+\x20 opteadm set-mcast-listen -p g1 on\n\
+\x20 opteadm set-mcast-listen -p g1 off")]
+    SetMcastListen(multicast::Listen),
+    /// Change the VNI of the fleet's groups, while there are none
+    #[command(after_help = "Example:\n\
+\x20 opteadm set-mcast-vni 77")]
+    SetMcastVni(multicast::SetVni),
     // Routes
     /// Add a route to a port and print its id
     #[command(after_help = "Examples:\n\
@@ -268,6 +333,18 @@ impl Verb {
             Self::SetV2b(args) => args.run(session),
             Self::ClearV2b(args) => args.run(session),
             Self::DumpV2b(args) => args.run(session),
+            Self::SetM2p(args) => args.run(session),
+            Self::ClearM2p(args) => args.run(session),
+            Self::DumpM2p(args) => args.run(session),
+            Self::SetMcastFwd(args) => args.run(session),
+            Self::ClearMcastFwd(args) => args.run(session),
+            Self::DumpMcastFwd(args) => args.run(session),
+            Self::McastSubscribe(args) => args.run(session),
+            Self::McastUnsubscribe(args) => args.run(session),
+            Self::McastUnsubscribeAll(args) => args.run(session),
+            Self::DumpMcastSubs(args) => args.run(session),
+            Self::SetMcastListen(args) => args.run(session),
+            Self::SetMcastVni(args) => args.run(session),
             Self::AddRouterEntry(args) => args.add(session),
             Self::DelRouterEntry(args) => args.delete(session),
             Self::DumpRouter(args) => args.run(session),

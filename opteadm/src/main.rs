@@ -32,6 +32,7 @@ mod host;
 mod layer;
 mod listing;
 mod mapping;
+mod multicast;
 mod nat;
 mod option;
 mod port;

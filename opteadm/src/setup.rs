@@ -87,8 +87,12 @@ fn summary(setup: &Setup) -> String {
         0 => String::new(),
         n => format!("{}, ", count(n, "address set", "address sets")),
     };
+    let groups = match setup.multicast.m2p.len() {
+        0 => String::new(),
+        n => format!("{}, ", count(n, "group", "groups")),
+    };
     format!(
-        "{}, {sets}{}, {}, {underlay}",
+        "{}, {sets}{groups}{}, {}, {underlay}",
         count(setup.ports.len(), "port", "ports"),
         count(setup.v2p.len(), "v2p mapping", "v2p mappings"),
         count(setup.v2b.len(), "v2b prefix", "v2b prefixes"),

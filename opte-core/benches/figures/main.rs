@@ -13,6 +13,7 @@ mod attack;
 mod count;
 mod expire;
 mod hit;
+mod machine;
 mod memory;
 mod miss;
 mod policy;
@@ -66,6 +67,7 @@ fn main() {
     args.retain(|arg| arg != "--quick");
     let prefix = args.into_iter().next().unwrap_or_default();
     let figures = Figures { prefix, quick };
+    machine::run(&figures);
     hit::run(&figures);
     miss::run(&figures);
     memory::run(&figures);

@@ -13,13 +13,14 @@ use super::port::TransitPrefix;
 use super::setting::Setting;
 use super::setup::{Applied, Setup, SetupPart};
 use super::{
-    ExternalIps, FwRule, Name, NatChange, NatEntry, PortSpec, Prefix, RouteSpec, TunnelEndpoint,
-    UnderlayRoute, UnderlaySpec, V2b, V2p,
+    ExternalIps, FwRule, M2p, McastForward, McastHop, McastSub, Name, NatChange, NatEntry,
+    PortSpec, Prefix, RouteSpec, SourceFilter, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2b,
+    V2p,
 };
 use crate::wire::Vni;
 use crate::{Direction, LayerId};
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 /// One command.
@@ -97,6 +98,32 @@ pub enum Command {
     Stats(Option<Name>),
     /// Brings the host to the state that a setup describes, all or nothing.
     Apply(Setup),
+    /// Adds or changes multicast to physical mappings.
+    SetM2p(Vec<M2p>),
+    /// Removes the mapping of a group: the fleet's without a VNI.
+    ClearM2p(Option<Vni>, IpAddr),
+    /// Lists multicast to physical mappings, one page.
+    DumpM2p(u64),
+    /// Adds or changes next hops of an underlay group.
+    SetMcastFwd(Ipv6Addr, Vec<McastHop>),
+    /// Removes next hops of an underlay group by their addresses; an empty
+    /// list removes all.
+    ClearMcastFwd(Ipv6Addr, Vec<Ipv6Addr>),
+    /// Lists underlay groups with their next hops, one page.
+    DumpMcastFwd(u64),
+    /// Puts a port in a group, or changes from which sources it hears it.
+    McastSubscribe(Name, IpAddr, SourceFilter),
+    /// Takes a port out of a group that the operator put it in.
+    McastUnsubscribe(Name, IpAddr),
+    /// As [`Command::McastUnsubscribe`], for every group of a port, every
+    /// port of a group, or all of them.
+    McastUnsubscribeAll(Option<Name>, Option<IpAddr>),
+    /// Lists memberships, one page.
+    DumpMcastSubs(u64),
+    /// Whether a port's guest may join groups by IGMP and MLD.
+    SetMcastListen(Name, bool),
+    /// Changes the VNI of the fleet's groups, while there are none.
+    SetMcastVni(Vni),
     /// Changes settings of a port: timeouts, limits, MTU.
     SetPortOptions(Name, Vec<Setting>),
     /// Makes an address set, or gives one that is there other addresses.
@@ -150,6 +177,12 @@ pub enum Response {
     Stats(Stats),
     /// What applying a setup changed.
     Applied(Applied),
+    /// Multicast to physical mappings.
+    M2p(Page<M2p>),
+    /// Underlay groups with their next hops.
+    McastFwd(Page<McastForward>),
+    /// Memberships.
+    McastSubs(Page<McastSub>),
     /// Address sets.
     AddressSets(Page<AddressSetEntry>),
     /// An address set's prefixes.

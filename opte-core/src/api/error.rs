@@ -87,6 +87,8 @@ error_codes! {
     NotUnicast = 17, "not-unicast";
     /// has an answer that is too large
     ResponseTooLarge = 18, "response-too-large";
+    /// is not a multicast group
+    NotMulticast = 50, "not-multicast";
 }
 
 impl From<ErrorCode> for u16 {
@@ -166,6 +168,12 @@ object_kinds! {
     UnderlayRoute = 9, "underlay route";
     /// A request as a whole.
     Request = 10, "request";
+    /// A multicast to physical mapping.
+    M2p = 50, "m2p";
+    /// The next hops of an underlay group.
+    McastForward = 51, "mcast-fwd";
+    /// A port's membership in a group.
+    McastMember = 52, "mcast-sub";
     /// A named set of addresses.
     AddressSet = 40, "address set";
 }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod external;
 pub mod list;
 pub mod mapping;
+pub mod multicast;
 pub mod name;
 pub mod nat;
 pub mod page;
@@ -33,6 +34,10 @@ pub use command::{Command, Response};
 pub use error::{ConfigError, ErrorCode, ObjectKind};
 pub use external::{ExternalIps, Floating, Snat};
 pub use mapping::{TunnelEndpoint, V2b, V2p};
+pub use multicast::{
+    FilterMode, M2p, McastForward, McastHop, McastMember, McastOrigin, McastSub, MulticastSpec,
+    SourceFilter,
+};
 pub use name::{Name, PortId};
 pub use nat::{Behaviour, NatChange, NatEntry, NatOptions, Pooling, PortNat};
 pub use page::{Page, Pager, Weight};

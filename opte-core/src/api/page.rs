@@ -18,6 +18,7 @@ use super::dump::{
 };
 use super::port::{DhcpOptions, TransitPrefix};
 use super::{ExternalIps, Floating, FwRule, HostFilter, PortRange, Prefix, ProtoFilter, Snat};
+use super::{M2p, McastForward, McastHop, McastSub, SourceFilter};
 use super::{TunnelEndpoint, UnderlayRoute, V2b, V2p};
 use crate::limits::{PAGE_BYTES_MAX, PAGE_ENTRIES_MAX};
 use alloc::string::String;
@@ -162,6 +163,11 @@ weights! {
     UnderlayRoute: , link;
     TcpEntry: , state;
     V2b: endpoints;
+    M2p: ;
+    McastHop: ;
+    McastForward: hops;
+    SourceFilter: sources;
+    McastSub: , filter;
     FwRule: hosts protocols ports source_ports;
     ExternalIps: snat ephemeral floating;
     DhcpOptions: search dns4 dns6 ntp4 ntp6, hostname, domain;

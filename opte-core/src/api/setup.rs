@@ -7,7 +7,8 @@
 
 use super::list::at_most;
 use super::{
-    AddressSet, Advertise, Name, NatOptions, PortNat, PortPath, PortSpec, UnderlaySpec, V2b, V2p,
+    AddressSet, Advertise, MulticastSpec, Name, NatOptions, PortNat, PortPath, PortSpec,
+    UnderlaySpec, V2b, V2p,
 };
 use crate::limits::{ADDRESS_SETS_MAX, HOST_FLOWS_MAX, PORTS_MAX, V2B_MAX, V2P_MAX};
 use alloc::collections::BTreeMap;
@@ -35,6 +36,8 @@ pub struct Setup {
     /// Virtual to boundary mappings.
     #[serde(deserialize_with = "at_most::<_, _, V2B_MAX>")]
     pub v2b: Vec<V2b>,
+    /// Groups, their members and where their frames go.
+    pub multicast: MulticastSpec,
     /// Ports.
     #[serde(rename = "port", deserialize_with = "at_most::<_, _, PORTS_MAX>")]
     pub ports: Vec<PortSpec>,
@@ -77,6 +80,8 @@ pub enum SetupPart {
     Paths(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<PortPath>),
     /// What ports' router advertisements say, where it isn't the usual.
     Advertise(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<(Name, Advertise)>),
+    /// Groups, their members and where their frames go.
+    Multicast(MulticastSpec),
 }
 
 impl Setup {
@@ -88,6 +93,7 @@ impl Setup {
         };
         self.host == HostOptions::default()
             && self.address_sets.is_empty()
+            && self.multicast == MulticastSpec::default()
             && self.ports.iter().all(as_ever)
             && self.advertised().next().is_none()
     }
@@ -123,6 +129,9 @@ impl Setup {
         parts.extend((!nat.is_empty()).then_some(SetupPart::Nat(nat)));
         parts.extend((!paths.is_empty()).then_some(SetupPart::Paths(paths)));
         parts.extend((!advertised.is_empty()).then_some(SetupPart::Advertise(advertised)));
+        if self.multicast != MulticastSpec::default() {
+            parts.push(SetupPart::Multicast(self.multicast));
+        }
         parts
     }
 
@@ -139,6 +148,7 @@ impl Setup {
                 SetupPart::Ports(ports) => setup.ports = ports,
                 SetupPart::Host(host) => setup.host = host,
                 SetupPart::AddressSets(sets) => setup.address_sets = sets,
+                SetupPart::Multicast(multicast) => setup.multicast = multicast,
                 SetupPart::Nat(of_ports) => nat = of_ports,
                 SetupPart::Paths(of_ports) => paths = of_ports,
                 SetupPart::Advertise(list) => advertised = list,
@@ -247,6 +257,11 @@ mod tests {
             [[address_set]]
             name = "web"
             prefixes = ["10.0.0.0/8", "fd00::1"]
+            [multicast]
+            m2p = [{ group = "239.1.1.1", underlay = "ff04::1" }]
+            forward = [{ underlay = "ff04::1", hops = ["fd00::2", "ff04::1,both"] }]
+            member = [{ port = "g1", group = "239.1.1.1", filter = "exclude=10.0.0.9" }]
+            listen = ["g1"]
             [[port]]
             name = "g1"
             mac = "A8:40:25:F0:00:01"
@@ -285,6 +300,7 @@ mod tests {
         let mut whole = Setup {
             host: setup.host,
             address_sets: setup.address_sets.clone(),
+            multicast: setup.multicast.clone(),
             ports: founding
                 .ports
                 .iter()

@@ -402,19 +402,15 @@ impl Flow {
     #[inline(always)]
     #[must_use]
     pub fn count(&mut self, dir: Direction, len: usize) -> bool {
-        let ([mut packets_in, mut packets_out], [mut bytes_in, mut bytes_out]) =
-            (self.packets, self.bytes);
-        let (packets, bytes) = match dir {
-            Direction::In => (&mut packets_in, &mut bytes_in),
-            Direction::Out => (&mut packets_out, &mut bytes_out),
-        };
-        *packets = packets.wrapping_add(1);
-        let before = *bytes;
-        *bytes = before.wrapping_add(u64::try_from(len).unwrap_or(u64::MAX));
-        let folds = (before ^ *bytes) & FOLD_AT != 0;
-        self.packets = [packets_in, packets_out];
-        self.bytes = [bytes_in, bytes_out];
-        folds
+        // Place by place: the record is packed, so that nothing borrows its fields.
+        let (packets, before) = self.counts(dir);
+        let bytes = before.wrapping_add(u64::try_from(len).unwrap_or(u64::MAX));
+        let packets = packets.wrapping_add(1);
+        match dir {
+            Direction::In => (self.packets[0], self.bytes[0]) = (packets, bytes),
+            Direction::Out => (self.packets[1], self.bytes[1]) = (packets, bytes),
+        }
+        (before ^ bytes) & FOLD_AT != 0
     }
 
     /// The packets and bytes that the rules' counters don't have yet.

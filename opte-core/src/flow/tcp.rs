@@ -142,13 +142,18 @@ impl Connection {
             return false;
         }
         let (sender, receiver) = self.sides(dir);
-        if segment.seq.wrapping_sub(sender.una) > sender.flight()
+        let (start, flight) = (segment.seq.wrapping_sub(sender.una), sender.flight());
+        if start > flight
             || segment.ack.wrapping_sub(receiver.una) > receiver.flight()
             || units(segment.window) > sender.window
         {
             return false;
         }
-        sender.end = later(sender.end, segment.seq.wrapping_add(segment.len));
+        // Counted from what is acknowledged, where nothing wraps.
+        let end = start.wrapping_add(segment.len);
+        if end > flight {
+            sender.end = sender.una.wrapping_add(end);
+        }
         receiver.una = segment.ack;
         true
     }
@@ -289,6 +294,15 @@ impl Connection {
         // Also what answers a SYN that we don't remember.
         let is_clear = is_open && !receiver.has(Side::UNSURE) && !receiver.has(Side::ASKED);
         refuse(is_clear && !sender.may_send(segment.seq, receiver))
+    }
+
+    /// Whether a segment that begins at `sequence` may be on its way `dir`: in
+    /// the window, or sent again from before.
+    #[must_use]
+    pub fn may_be_under_way(&self, sequence: u32, dir: Direction) -> bool {
+        let mut connection = *self;
+        let (sender, receiver) = connection.sides(dir);
+        !sender.has(Side::SYN) || sender.may_send(sequence, receiver)
     }
 
     /// The side that sends a segment, and the one that gets it.

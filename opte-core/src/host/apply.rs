@@ -4,7 +4,7 @@ use super::Host;
 use super::address_set::Policies;
 use super::device::{Devices, LinkDevice};
 use super::port_command::{PortChange, free_place, put, unique};
-use super::{address_set, mapping, mtu, option, underlay};
+use super::{address_set, mapping, mtu, multicast, option, underlay};
 use crate::Instant;
 use crate::api::setup::{Applied, Change, ChangeVerb};
 use crate::api::{
@@ -28,6 +28,7 @@ struct Plan<R: RawMutex> {
     recompiled: Policies<R>,
     underlay: underlay::Plan,
     mappings: mapping::Plan,
+    multicast: multicast::Plan,
     /// Ports that go, also those that come back with another identity.
     gone: Vec<Arc<Port<R>>>,
     new: Vec<(Arc<Port<R>>, PortSpec)>,
@@ -59,6 +60,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             recompiled,
             underlay,
             mappings,
+            multicast,
             gone,
             changed,
             places,
@@ -84,6 +86,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             self.touch(port);
             self.mappings.claim(port.id, &spec.external);
         }
+        let view = self.view();
+        self.multicast.commit(multicast, |name| {
+            let port = view.port_by_name(name)?;
+            Some((port.id, port.mac, port.vni))
+        });
         for link in closing {
             devices.close_link(link);
         }
@@ -126,6 +133,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let view = self.view();
         let underlay = self.underlay.plan(setup.underlay.as_ref())?;
         let mappings = self.mappings.plan_replace(&setup.v2p, &setup.v2b)?;
+        let multicast = self.multicast.plan(&setup.multicast, &setup.ports)?;
         option::check_host(&setup.host)?;
         let (sets, set_changes) =
             address_set::plan_replace(&self.address_sets(), &setup.address_sets)?;
@@ -134,8 +142,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 .into_iter()
                 .chain(underlay_change(&underlay, setup))
                 .chain(mappings.changes.clone())
+                .chain(multicast.changes.clone())
                 .chain(set_changes)
                 .collect(),
+            multicast,
             host: setup.host,
             sets,
             recompiled: Vec::new(),

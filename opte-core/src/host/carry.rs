@@ -1,16 +1,39 @@
-//! Frames that a port made itself, or kept, on their way out.
+//! Frames that didn't take the cached path, or that a port made itself or kept,
+//! on their way out.
 
 use super::Host;
 use crate::api::PortId;
 use crate::event::Observer;
 use crate::flow::record::Next;
-use crate::frame::SliceFrame;
+use crate::frame::{Frame, SliceFrame};
 use crate::port::{Carrier, Env, Onward, Port};
 use crate::verdict::{Output, Verdict};
 use crate::wire::packet::Packet;
 use lock_api::RawMutex;
 
 impl<R: RawMutex, O: Observer> Carrier<R, O> for Host<R, O> {
+    #[inline(never)]
+    fn send_on(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: (&mut impl Frame, &Packet),
+        onward: Onward,
+        out: &mut impl Output,
+    ) -> Verdict {
+        self.go_on(env, port, frame, onward, out)
+    }
+
+    fn send_to_group(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet): (&mut impl Frame, &Packet),
+        out: &mut impl Output,
+    ) -> Verdict {
+        self.sent_to_group(env, port, frame, packet, out)
+    }
+
     #[inline(never)]
     fn carry(
         &self,
@@ -50,6 +73,28 @@ impl<R: RawMutex, O: Observer> Carrier<R, O> for Host<R, O> {
 struct Nowhere;
 
 impl<R: RawMutex, O> Carrier<R, O> for Nowhere {
+    fn send_on(
+        &self,
+        _: &Env<'_, R, O>,
+        _: &Port<R>,
+        _: (&mut impl Frame, &Packet),
+        _: Onward,
+        _: &mut impl Output,
+    ) -> Verdict {
+        // Only what guests send goes on, and nothing of theirs comes here.
+        Verdict::Consumed
+    }
+
+    fn send_to_group(
+        &self,
+        _: &Env<'_, R, O>,
+        _: &Port<R>,
+        _: (&mut impl Frame, &Packet),
+        _: &mut impl Output,
+    ) -> Verdict {
+        Verdict::Consumed
+    }
+
     fn carry(
         &self,
         _: &Env<'_, R, O>,

@@ -52,6 +52,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::DumpRoutes(port, cursor) => {
                 self.named(port).map(|p| self.dump_routes(&p, *cursor))
             }
+            Command::DumpM2p(cursor) => Ok(Response::M2p(self.dump_m2p(*cursor))),
+            Command::DumpMcastFwd(cursor) => Ok(Response::McastFwd(self.dump_mcast_fwd(*cursor))),
+            Command::DumpMcastSubs(cursor) => {
+                Ok(Response::McastSubs(self.dump_mcast_subs(*cursor, now)))
+            }
             Command::ShowUnderlay => Ok(Response::Underlay(self.show_underlay())),
             Command::ListAddressSets(cursor) => {
                 Ok(Response::AddressSets(self.list_address_sets(*cursor)))
@@ -143,11 +148,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::SetAddressSet(name, prefixes) => self.set_address_set(name, prefixes),
             Command::DeleteAddressSet(name) => self.delete_address_set(&name),
             Command::SetHostOptions(settings) => self.set_host_options(&settings),
-            _ => Err(ConfigError::new(
-                ErrorCode::UnknownCommand,
-                ObjectKind::Request,
-                "",
-            )),
+            command => self.change_multicast(command),
         }
     }
 

@@ -96,7 +96,7 @@ fn check_cut(packet: &Packet, segment_len: u16, mtu: u16) -> Result<(), DropReas
 }
 
 /// Completes a transport checksum that holds the pseudo-header's sum only.
-fn finish_checksum(frame: &mut [u8], packet: &Packet) {
+pub(super) fn finish_checksum(frame: &mut [u8], packet: &Packet) {
     let at = match packet.tuple.proto {
         Proto::TCP => 16,
         Proto::UDP => 6,
@@ -119,7 +119,7 @@ fn finish_checksum(frame: &mut [u8], packet: &Packet) {
 
 /// Writes a field at its fixed place in the outer header.
 #[inline(always)]
-fn put<const N: usize>(header: &mut [u8; ENCAP_LEN], at: usize, bytes: [u8; N]) {
+pub(super) fn put<const N: usize>(header: &mut [u8; ENCAP_LEN], at: usize, bytes: [u8; N]) {
     if let Some(place) = header.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *place = bytes;
     }

@@ -62,6 +62,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::{Mutex, RawMutex};
 pub use replace::Plan;
+pub(super) use replace::{change, difference};
 
 /// Names a counter of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

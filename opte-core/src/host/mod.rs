@@ -49,6 +49,7 @@ mod encap;
 mod lane;
 pub mod mapping;
 mod mtu;
+mod multicast;
 mod nat_command;
 mod option;
 mod port_command;
@@ -57,6 +58,7 @@ pub(crate) mod view;
 
 use crate::api::PortId;
 use crate::api::mapping::BOUNDARY_VNI;
+use crate::api::multicast::is_underlay_group;
 use crate::event::{FlowEnd, Observer, observe};
 use crate::flow::Tuple;
 use crate::flow::record::Next;
@@ -80,6 +82,7 @@ pub use device::{Devices, LinkDevice};
 pub use lane::Lane;
 use lock_api::{Mutex, RawMutex};
 use mapping::Mappings;
+use multicast::Multicast;
 use underlay::{Accept, Underlay};
 use view::View;
 
@@ -106,6 +109,7 @@ pub struct Host<R: RawMutex, O> {
     /// What `hosts=set=NAME` stands for; the ports' policies have their own.
     address_sets: Mutex<R, AddressSets>,
     underlay: Underlay<R>,
+    multicast: Multicast<R>,
     budget: Arc<Budget>,
     /// Chooses among equals, and the tunnels' source ports.
     choice: Keyed,
@@ -144,6 +148,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             mappings: Mappings::new(config.seed),
             address_sets: Mutex::new(AddressSets::default()),
             underlay: Underlay::new(config.seed),
+            multicast: Multicast::new(config.seed),
             budget: Arc::new(Budget::new(HOST_FLOWS_MAX)),
             choice: Keyed::new(config.seed, "choice"),
             control: Mutex::new(Control::default()),
@@ -187,10 +192,22 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         let way = (Direction::Out, false);
-        let onward = match port.process(env, way, (read, packet), frame, (self, out)) {
-            Ok(onward) => onward,
-            Err(verdict) => return verdict,
-        };
+        match port.process(env, way, (read, packet), frame, (self, out)) {
+            Ok(onward) => self.go_on(env, port, (frame, packet), onward, out),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Takes a guest's frame, edited already, from its port to where it goes.
+    #[inline(always)]
+    fn go_on(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        (frame, packet): (&mut impl Frame, &Packet),
+        onward: Onward,
+        out: &mut impl Output,
+    ) -> Verdict {
         let sent = match onward.to {
             Next::Path(path, vni) => {
                 self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
@@ -301,7 +318,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let len = frame.frame_len();
         let outer = match outer::parse(frame.head(), len) {
             Ok(Some(outer)) if self.underlay.is_ours(link, outer.mac, &outer.address) => outer,
-            Ok(_) => return Err(self.underlay_frame(env, link, frame, out)),
+            Ok(_) => return Err(self.not_to_us(env, link, frame, out)),
             Err(reason) => return Err(self.refuse(env, Direction::In, reason)),
         };
         self.count_link(env.lane, link, Direction::In, len);
@@ -309,9 +326,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
             return Err(self.refuse(env, Direction::In, DropReason::Truncated));
         };
-        if dst.is_multicast() {
-            return Err(self.refuse(env, Direction::In, DropReason::NoMulticast));
-        }
         let from_boundary = outer.vni.get() == BOUNDARY_VNI;
         let to = env
             .view
@@ -322,7 +336,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 port,
                 external: outer.external || from_boundary,
             }),
-            None => Err(self.refuse_stray(env, dst)),
+            None => Err(self.no_port(env, link, (outer.len, dst), frame, out)),
         }
     }
 
@@ -355,6 +369,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             port.expire_fragments(&env);
             self.advertise(&env, port, &policy, out);
         }
+        self.tick_multicast(&env, out);
         self.underlay.tick(now, out, &self.observer);
     }
 
@@ -371,6 +386,52 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         match port.process(env, way, read, frame, answers) {
             Ok(_) => Verdict::Port(port.id),
             Err(verdict) => verdict,
+        }
+    }
+
+    /// A frame that isn't Geneve to the host's own address: it may be to an
+    /// underlay group, whose MAC address it then has (RFC 2464 section 7).
+    #[inline(never)]
+    fn not_to_us(
+        &self,
+        env: &Env<'_, R, O>,
+        link: LinkId,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
+        // Read again, so that what usually comes needn't keep what it read.
+        let outer = outer::parse(frame.head(), frame.frame_len());
+        let to_group = outer.ok().flatten().filter(|outer| {
+            is_underlay_group(&outer.address)
+                && outer.mac == MacAddr::of_group(outer.address.into())
+                && self.underlay.mtu(link).is_some()
+        });
+        let Some(outer) = to_group else {
+            return self.underlay_frame(env, link, frame, out);
+        };
+        self.count_link(env.lane, link, Direction::In, frame.frame_len());
+        self.arrived_for_group(env, link, &outer, frame, out)
+    }
+
+    /// A frame to the host's own address that is for no port: for a group,
+    /// since no port has a group's MAC address, or for nobody. It is less the
+    /// `outer_len` bytes of its outer headers, which are as they came.
+    #[inline(never)]
+    fn no_port(
+        &self,
+        env: &Env<'_, R, O>,
+        link: LinkId,
+        (outer_len, dst): (usize, MacAddr),
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Verdict {
+        if !dst.is_multicast() {
+            return self.refuse_stray(env, dst);
+        }
+        _ = frame.push(outer_len);
+        match outer::parse(frame.head(), frame.frame_len()) {
+            Ok(Some(outer)) => self.arrived_for_group(env, link, &outer, frame, out),
+            _ => self.refuse(env, Direction::In, DropReason::BadUnderlay),
         }
     }
 
@@ -392,7 +453,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     /// Drops a frame for a guest that isn't here, or not in this VPC.
-    #[inline(never)]
     fn refuse_stray(&self, env: &Env<'_, R, O>, dst: MacAddr) -> Verdict {
         let reason = match env.view.port_with_mac(dst) {
             Some(_) => DropReason::WrongVni,

@@ -27,7 +27,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             spec.set(*setting)?;
         }
         let policy = self.plan_limits(&port, &old, spec)?;
-        self.commit_limits(&port, policy);
+        self.commit_policy(&port, policy);
         self.tell_mtu(&port, old.spec.mtu, devices);
         Ok(Response::Done)
     }
@@ -52,8 +52,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         old.with_limits(spec)
     }
 
-    /// Puts other limits into force. Cannot fail.
-    pub(super) fn commit_limits(&self, port: &Port<R>, policy: Policy) {
+    /// Puts another policy into force; flows come due by its timeouts. Cannot
+    /// fail.
+    pub(super) fn commit_policy(&self, port: &Port<R>, policy: Policy) {
         let options = policy.spec.options;
         let new_timeouts = options != port.policy().spec.options;
         port.commit(policy);

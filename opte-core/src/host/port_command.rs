@@ -75,6 +75,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let env = self.env_of(&view, 0, now);
         self.touch(port);
         self.mappings.claim(port.id, &ExternalIps::default());
+        self.multicast.forget(port.id);
         port.table
             .clear(|_| true, |flow| port.ended(&env, flow, FlowEnd::Cleared));
         devices.close_port(port.id);
@@ -123,14 +124,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     }
 
     pub(super) fn commit_port(&self, port: &Port<R>, change: PortChange) {
-        let options = change.policy.spec.options;
-        let new_timeouts = options != port.policy().spec.options;
         port.nat.commit(change.nat);
         self.mappings.claim(port.id, &change.policy.spec.external);
-        port.commit(change.policy);
-        if new_timeouts {
-            port.table.reschedule_all(&options);
-        }
+        self.commit_policy(port, change.policy);
     }
 
     /// Tells a port's device about its MTU, if that was another one.

@@ -17,8 +17,11 @@
 //! What the gateway answers itself is in [`crate::hairpin`].
 
 use super::router::RouteTable;
+use crate::api::multicast::is_routable_group;
 use crate::api::{PortSpec, Prefix};
-use crate::flow::{Family, Tuple};
+use crate::flow::{Family, Proto, Tuple};
+use crate::wire::MacAddr;
+use crate::wire::membership::is_membership;
 use crate::{Direction, DropReason};
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -55,6 +58,54 @@ pub(crate) fn admit(
         Err(DropReason::Martian)
     } else {
         Ok(())
+    }
+}
+
+/// Decides about a packet for a group that travels `dir` in a frame to the MAC
+/// address `to`; `icmp_kind` is the type of an ICMP message.
+///
+/// Every group has its own MAC address (RFC 1112 section 6.4, RFC 2464 section
+/// 7), and a packet for one host doesn't come in a frame for many (RFC 1122
+/// section 3.3.6). What a guest says of its memberships is for the gateway; who
+/// it says it is, is looked at when the message is read.
+pub(crate) fn admit_to_group(
+    spec: &PortSpec,
+    dir: Direction,
+    key: &Tuple,
+    icmp_kind: u8,
+    to: MacAddr,
+) -> Result<(), DropReason> {
+    let (group, source) = match dir {
+        Direction::Out => (key.remote_ip(), key.local_ip()),
+        Direction::In => (key.local_ip(), key.remote_ip()),
+    };
+    let has_family = match key.family {
+        Family::V4 => spec.ipv4.is_some(),
+        Family::V6 => spec.ipv6.is_some(),
+    };
+    if group == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(DropReason::NoMulticast);
+    }
+    if !group.is_multicast() || to != MacAddr::of_group(group) {
+        return Err(DropReason::BadDestinationMac);
+    }
+    if !has_family {
+        return Err(DropReason::FamilyOff);
+    }
+    if is_membership(key.proto, icmp_kind) {
+        return match dir {
+            Direction::Out => Ok(()),
+            // The guest's only querier is the gateway.
+            Direction::In => Err(DropReason::MembershipNotHeard),
+        };
+    }
+    match dir {
+        Direction::Out if !is_own(spec, &source, dir) => Err(DropReason::SpoofedIp),
+        _ if !is_routable(&source) => Err(DropReason::Martian),
+        Direction::In if is_on_link(spec, &source) => Err(DropReason::Martian),
+        _ if !is_routable_group(&group) => Err(DropReason::GroupScope),
+        _ if key.proto == Proto::TCP => Err(DropReason::TcpToGroup),
+        _ => Ok(()),
     }
 }
 
@@ -135,7 +186,6 @@ fn is_routable(addr: &IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Proto;
     use crate::flow::tuple::from_ip;
     use Direction::{In, Out};
 

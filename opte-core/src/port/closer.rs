@@ -19,12 +19,12 @@ use super::fast::{NoHit, Onward};
 use super::process::{Arrival, is_neighbour_discovery};
 use super::{Carrier, Env, Policy, Port};
 use crate::Direction;
-use crate::event::Observer;
+use crate::event::{Observer, Path};
 use crate::flow::record::Difference;
 use crate::flow::{Family, Proto};
 use crate::frame::Frame;
 use crate::limits::ENCAP_LEN;
-use crate::verdict::Output;
+use crate::verdict::{Output, Verdict};
 use crate::wire::checksum::Diff;
 use crate::wire::notice::Notice;
 use crate::wire::packet::{ETHERNET_LEN, Packet, Segment};
@@ -44,16 +44,52 @@ impl Policy {
 }
 
 impl<R: RawMutex> Port<R> {
-    /// Looks closer at a packet and, if nothing is wrong with it, asks the
-    /// flow table.
+    /// A packet that needs a closer look, to its end.
     #[inline(never)]
+    pub(super) fn take_care<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        hash: u64,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Verdict {
+        let went = self.look_closer(env, arrival, hash, frame, (carrier, &mut *out));
+        self.pass_on(
+            env,
+            (arrival.dir, arrival.packet),
+            frame,
+            went,
+            (carrier, out),
+        )
+    }
+
+    /// Looks closer at a packet and, if nothing is wrong with it, takes it
+    /// through the port like any other.
     pub(super) fn look_closer<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         hash: u64,
         frame: &mut impl Frame,
-    ) -> Result<Onward, NoHit> {
+        answers: (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Result<Onward, Verdict> {
+        let found = match self.prepare(arrival, frame) {
+            Ok(()) => self.fast(env, arrival, hash, frame),
+            Err(why) => Err(why),
+        };
+        match found {
+            Ok(onward) => {
+                self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
+                self.went_on(env, arrival, frame, Path::Hit);
+                Ok(onward)
+            }
+            Err(why) => self.missed(env, arrival, frame, answers, why),
+        }
+    }
+
+    /// What happens to a packet before its flow is looked up.
+    fn prepare(&self, arrival: &Arrival<'_>, frame: &mut impl Frame) -> Result<(), NoHit> {
         let policy = self.policy();
         let (options, packet) = (&policy.spec.options, arrival.packet);
         let offload = frame.offload();
@@ -72,7 +108,7 @@ impl<R: RawMutex> Port<R> {
             let is_partial = offload.checksum_partial;
             clamp_mss(frame.head_mut(), packet, options.mss_max, is_partial);
         }
-        self.fast(env, arrival, hash, frame)
+        Ok(())
     }
 
     /// Tells the guest that its packet is too big for the underlay, whose path

@@ -65,7 +65,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Runs one layer between its probes.
-    fn layer<O: Observer, T>(
+    pub(super) fn layer<O: Observer, T>(
         &self,
         env: &Env<'_, R, O>,
         flow: &mut Flow,
@@ -98,7 +98,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Asks the firewall in the direction in which the flow was opened.
-    fn firewall<O: Observer>(
+    pub(super) fn firewall<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         policy: &Policy,

@@ -18,10 +18,11 @@ impl<R: RawMutex> Port<R> {
         dir: Direction,
         frame: &mut impl Frame,
     ) {
-        self.address(flow, dir, frame.head_mut());
+        let offload = frame.offload();
+        let head = frame.head_mut();
+        self.address(flow, dir, head);
         if flow.nat != NatKind::None {
-            let offload = frame.offload();
-            NearEnd::of(flow, dir).apply(frame.head_mut(), packet, dir, offload);
+            NearEnd::of(flow, dir).apply(head, packet, dir, offload);
         }
     }
 
@@ -93,16 +94,17 @@ impl NearEnd {
     /// The IP header's part, which is all that a later fragment has.
     #[inline(always)]
     pub(super) fn apply_address(&self, head: &mut [u8], family: Family, dir: Direction) {
-        let at = ETHERNET_LEN.wrapping_add(address_at(family, dir == Direction::Out));
+        let at = |family| ETHERNET_LEN.wrapping_add(address_at(family, dir == Direction::Out));
         match family {
             Family::V4 => {
+                let at = at(Family::V4);
                 let [.., a, b, c, d] = self.addr;
                 put(head, at, [a, b, c, d]);
                 update(head, ETHERNET_LEN + 10, |sum| {
                     self.diff.addresses.apply(sum)
                 });
             }
-            Family::V6 => put(head, at, self.addr),
+            Family::V6 => put(head, at(Family::V6), self.addr),
         }
     }
 

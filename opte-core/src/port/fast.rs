@@ -12,7 +12,7 @@ use crate::time::Coarse;
 use crate::wire::packet::Segment;
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
-use lock_api::RawMutex;
+use lock_api::{MutexGuard, RawMutex};
 
 /// Why the flow table has no answer.
 #[derive(Debug)]
@@ -21,12 +21,12 @@ pub(super) enum NoHit {
     TooBig,
     /// It wasn't asked: the packet's hops are used up.
     Expired,
-    /// It wasn't asked: the packet is for more than one.
-    Group,
     /// It knows nothing.
     Miss,
     /// It knows the flow, whose inside key this is, but not what to do now.
     Stale(Tuple),
+    /// It knows the flow, whose state the packet may change.
+    Uncommon,
     /// The flow refuses the packet.
     Refused(DropReason),
 }
@@ -59,39 +59,77 @@ impl<R: RawMutex> Port<R> {
         hash: u64,
         frame: &mut impl Frame,
     ) -> Result<Onward, NoHit> {
-        let (dir, packet) = (arrival.dir, arrival.packet);
-        let name = name_of(arrival.external);
-        let Some((id, mut flow)) = self.table.find(dir, name, &packet.tuple, hash) else {
-            return Err(NoHit::Miss);
-        };
-        if !arrival.may_join(&flow) {
-            return Err(NoHit::Miss);
+        let (_, mut flow) = self.find(env, arrival, hash)?;
+        if !is_common(&mut flow, arrival) {
+            return Err(NoHit::Uncommon);
         }
-        if let Some(cause) = self.stale(env, &flow, dir) {
-            return Err(NoHit::Stale(self.invalidate(env, &flow, dir, cause)));
-        }
+        self.count(env, &mut flow, arrival);
+        self.edit(&flow, arrival.packet, arrival.dir, frame);
+        let onward = Onward::of(&flow);
+        drop(flow);
+        self.hit(env, arrival);
+        Ok(onward)
+    }
+
+    /// The same for a packet that may change its flow's state: rare, and so
+    /// it is looked up once more rather than in the hit's way.
+    pub(super) fn step<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+    ) -> Result<Onward, NoHit> {
+        let hash = self.table.hash(&arrival.packet.tuple);
+        let (id, mut flow) = self.find(env, arrival, hash)?;
         let taken = self.take_into_account(env, &mut flow, arrival, frame);
         match taken {
             Taken::Same | Taken::StateChanged => {}
             Taken::Over => return Err(NoHit::Stale(flow.inside)),
             Taken::Refused(reason) => return Err(NoHit::Refused(reason)),
         }
-        self.edit(&flow, packet, dir, frame);
+        self.edit(&flow, arrival.packet, arrival.dir, frame);
         let onward = Onward::of(&flow);
         drop(flow);
-        if matches!(taken, Taken::StateChanged) {
+        if taken == Taken::StateChanged {
             // Its timeout may be shorter (rule L2: after the flow's lock).
-            self.reschedule(id);
+            self.table.reschedule(id, &self.policy().spec.options);
         }
+        self.hit(env, arrival);
+        Ok(onward)
+    }
+
+    /// The flow that a packet belongs to, if its rewrite may be used.
+    #[inline(always)]
+    fn find<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        hash: u64,
+    ) -> Result<(FlowId, MutexGuard<'_, R, Flow>), NoHit> {
+        let (dir, name) = (arrival.dir, name_of(arrival.external));
+        let found = self.table.find(dir, name, &arrival.packet.tuple, hash);
+        let Some((id, flow)) = found else {
+            return Err(NoHit::Miss);
+        };
+        if !arrival.may_join(&flow) {
+            return Err(NoHit::Miss);
+        }
+        match self.stale(env, &flow, dir) {
+            Some(cause) => Err(NoHit::Stale(self.invalidate(env, &flow, dir, cause))),
+            None => Ok((id, flow)),
+        }
+    }
+
+    #[inline(always)]
+    fn hit<O: Observer>(&self, env: &Env<'_, R, O>, arrival: &Arrival<'_>) {
         observe!(
             env.observer,
             UftHit {
                 port: self.id,
-                dir,
-                key: &packet.tuple
+                dir: arrival.dir,
+                key: &arrival.packet.tuple
             }
         );
-        Ok(onward)
     }
 
     /// Asks for the memory that tells where the flow of a packet is.
@@ -104,11 +142,6 @@ impl<R: RawMutex> Port<R> {
     #[inline]
     pub(crate) fn prefetch_flow(&self, lookup: &Lookup, external: bool) {
         self.table.prefetch_flow(name_of(external), lookup.hash);
-    }
-
-    #[inline(never)]
-    fn reschedule(&self, id: FlowId) {
-        self.table.reschedule(id, &self.policy().spec.options);
     }
 
     /// Says that a rewrite is out of date; the flow's inside key.
@@ -158,8 +191,7 @@ impl<R: RawMutex> Port<R> {
         (idle > self.uft.load(Ordering::Relaxed)).then_some(Stale::Idle)
     }
 
-    /// Counts the packet and steps TCP.
-    #[inline(always)]
+    /// Takes a packet of a flow into account: its state and its counters.
     pub(super) fn take_into_account<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
@@ -168,29 +200,39 @@ impl<R: RawMutex> Port<R> {
         frame: &impl Frame,
     ) -> Taken {
         let (dir, packet) = (arrival.dir, arrival.packet);
-        let mut taken = Taken::Same;
-        if packet.tuple.proto == Proto::TCP && !flow.tcp.advance(&packet.segment, dir) {
-            taken = self.track(env, flow, dir, packet, frame);
-            if matches!(taken, Taken::Over | Taken::Refused(_)) {
-                return taken;
-            }
-        } else if packet.tuple.proto == Proto::SCTP {
-            taken = take_sctp(flow, dir, &packet.segment);
-            if !matches!(taken, Taken::Same | Taken::StateChanged) {
-                return taken;
-            }
-        }
-        flow.answered |= dir != flow.opened;
-        flow.last = flow.last.max(env.now.into());
-        if flow.count(dir, arrival.len) {
-            self.fold(flow);
+        let taken = match packet.tuple.proto {
+            _ if is_common(flow, arrival) => Taken::Same,
+            Proto::SCTP => take_sctp(flow, dir, &packet.segment),
+            _ => self.track(env, flow, dir, packet, frame),
+        };
+        if matches!(taken, Taken::Same | Taken::StateChanged) {
+            self.count(env, flow, arrival);
         }
         taken
+    }
+
+    /// Counts a packet for its flow.
+    #[inline(always)]
+    fn count<O: Observer>(&self, env: &Env<'_, R, O>, flow: &mut Flow, arrival: &Arrival<'_>) {
+        flow.answered |= arrival.dir != flow.opened;
+        flow.last = flow.last.max(env.now.into());
+        if flow.count(arrival.dir, arrival.len) {
+            self.fold(flow);
+        }
+    }
+}
+
+/// Whether a packet changes nothing but its flow's numbers, which it has then:
+/// of protocols with a state, a common TCP segment.
+#[inline(always)]
+fn is_common(flow: &mut Flow, arrival: &Arrival<'_>) -> bool {
+    match arrival.packet.tuple.proto {
+        Proto::TCP => flow.tcp.advance(&arrival.packet.segment, arrival.dir),
+        proto => proto != Proto::SCTP,
     }
 }
 
 /// Takes an SCTP packet into account for its association.
-#[inline(never)]
 fn take_sctp(flow: &mut Flow, dir: Direction, segment: &Segment) -> Taken {
     let (chunk, before) = (Chunk::of(segment), flow.tcp.state());
     if before.is_over() && chunk.opens() {

@@ -17,10 +17,22 @@ use alloc::vec::Vec;
 use lock_api::RawMutex;
 
 impl<R: RawMutex> Port<R> {
-    /// Takes a fragment through the port. `packet` becomes what is known of
-    /// its packet.
+    /// Takes a fragment through the port, to its end. `packet` becomes what is
+    /// known of its packet.
     #[inline(never)]
     pub(super) fn fragment<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        way: (Direction, bool),
+        packet: &mut Packet,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Verdict {
+        let went = self.follow(env, way, packet, frame, (carrier, &mut *out));
+        self.pass_on(env, (way.0, packet), frame, went, (carrier, out))
+    }
+
+    fn follow<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
@@ -113,14 +125,8 @@ impl<R: RawMutex> Port<R> {
             let before = Some(&packet.tuple);
             return Err(self.conclude(env, dir, before, Path::None, Err(reason.into()), out));
         }
-        let went = match self.look_closer(env, arrival, self.table.hash(&packet.tuple), frame) {
-            Ok(onward) => {
-                self.stats.lane(env.lane).dir(dir).hits.add(1);
-                self.went_on(env, arrival, frame, Path::Hit);
-                Ok(onward)
-            }
-            Err(why) => self.missed(env, arrival, frame, (carrier, out), why),
-        };
+        let hash = self.table.hash(&packet.tuple);
+        let went = self.look_closer(env, arrival, hash, frame, (carrier, &mut *out));
         let payload = u16::try_from(packet.segment.len).unwrap_or(u16::MAX);
         let first = went.is_ok().then_some(First {
             tuple: packet.tuple,

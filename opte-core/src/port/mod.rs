@@ -32,6 +32,7 @@ pub(crate) mod decide;
 pub(crate) mod edit;
 mod fast;
 mod fragment;
+mod group;
 pub(crate) mod policy;
 mod process;
 mod related;
@@ -42,7 +43,7 @@ use crate::api::{Name, PortId};
 use crate::flow::fragment::Fragments;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
-use crate::frame::SliceFrame;
+use crate::frame::{Frame, SliceFrame};
 use crate::host::advertise::Schedule;
 use crate::host::mapping::Mappings;
 use crate::host::underlay::Underlay;
@@ -51,7 +52,7 @@ use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
 use crate::stats::PortStats;
 use crate::time::Coarse;
-use crate::verdict::Output;
+use crate::verdict::{Output, Verdict};
 use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
@@ -103,8 +104,28 @@ pub(crate) struct Env<'h, R: RawMutex, O> {
     pub(crate) now: Instant,
 }
 
-/// Who takes on a frame that a port makes itself, or that it kept: the host.
+/// Who takes on a frame that didn't take the cached path: the host.
 pub(crate) trait Carrier<R: RawMutex, O> {
+    /// Sends a guest's frame, edited already, from `port` to where `onward` says.
+    fn send_on(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: (&mut impl Frame, &Packet),
+        onward: Onward,
+        out: &mut impl Output,
+    ) -> Verdict;
+
+    /// Sends a guest's frame to the members of a group, which the host knows.
+    fn send_to_group(
+        &self,
+        env: &Env<'_, R, O>,
+        port: &Port<R>,
+        frame: (&mut impl Frame, &Packet),
+        out: &mut impl Output,
+    ) -> Verdict;
+
+    /// The same for one that the port made itself, or had kept.
     /// Sends a frame, edited already, from `port` to where `onward` says. A
     /// frame that can't be sent is counted as dropped.
     fn carry(

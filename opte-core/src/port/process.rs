@@ -6,7 +6,6 @@ use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
-use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
 use crate::wire::notice::Notice;
@@ -64,7 +63,8 @@ impl<R: RawMutex> Port<R> {
     /// Replies to the guest go to `out`.
     ///
     /// All that a hit needs is in one piece of code; whatever is rarer is out
-    /// of its line.
+    /// of its line, and goes on from there by `carrier`, so that where a hit
+    /// goes stays in registers.
     #[inline(always)]
     pub(crate) fn process<O: Observer>(
         &self,
@@ -74,6 +74,86 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
         (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Onward, Verdict> {
+        let len = self.enter(env, dir, frame);
+        let counters = self.stats.lane(env.lane).dir(dir);
+        let Lookup { hash, is_for_many } = match read {
+            Ok(lookup) => *lookup,
+            Err(Keyless::Headers(Reject::Fragment)) => {
+                return Err(self.fragment(env, (dir, external), packet, frame, (carrier, out)));
+            }
+            Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
+        };
+        let arrival = Arrival {
+            dir,
+            packet,
+            external,
+            len,
+        };
+        if is_for_many {
+            return Err(self.group(env, &arrival, frame, (carrier, out)));
+        }
+        let mtu = self.mtu.load(Ordering::Relaxed);
+        if u32::from(packet.ip_len) > mtu
+            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
+        {
+            return Err(self.take_care(env, &arrival, hash, frame, (carrier, out)));
+        }
+        match self.fast(env, &arrival, hash, frame) {
+            Ok(onward) => {
+                counters.hits.add(1);
+                self.went_on(env, &arrival, frame, Path::Hit);
+                Ok(onward)
+            }
+            Err(why) => Err(self.miss(env, &arrival, frame, (carrier, out), why)),
+        }
+    }
+
+    /// A packet whose flow has no answer, to its end.
+    #[inline(never)]
+    fn miss<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+        why: NoHit,
+    ) -> Verdict {
+        let went = self.missed(env, arrival, frame, (carrier, &mut *out), why);
+        self.pass_on(
+            env,
+            (arrival.dir, arrival.packet),
+            frame,
+            went,
+            (carrier, out),
+        )
+    }
+
+    /// Sends a frame on that didn't take the cached path, if it goes on.
+    pub(super) fn pass_on<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        (dir, packet): (Direction, &Packet),
+        frame: &mut impl Frame,
+        went: Result<Onward, Verdict>,
+        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+    ) -> Verdict {
+        match (went, dir) {
+            (Err(verdict), _) => verdict,
+            (Ok(_), Direction::In) => Verdict::Port(self.id),
+            (Ok(onward), Direction::Out) => {
+                carrier.send_on(env, self, (frame, packet), onward, out)
+            }
+        }
+    }
+
+    /// Counts a frame that comes to the port; its length.
+    #[inline(always)]
+    pub(super) fn enter<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        dir: Direction,
+        frame: &impl Frame,
+    ) -> usize {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
@@ -86,37 +166,7 @@ impl<R: RawMutex> Port<R> {
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        let Lookup { hash, is_for_many } = match read {
-            Ok(lookup) => *lookup,
-            Err(Keyless::Headers(Reject::Fragment)) => {
-                return self.fragment(env, (dir, external), packet, frame, (carrier, out));
-            }
-            Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
-        };
-        let arrival = Arrival {
-            dir,
-            packet,
-            external,
-            len,
-        };
-        let mtu = self.mtu.load(Ordering::Relaxed);
-        let found = if is_for_many {
-            Err(NoHit::Group)
-        } else if u32::from(packet.ip_len) > mtu
-            && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
-        {
-            self.look_closer(env, &arrival, hash, frame)
-        } else {
-            self.fast(env, &arrival, hash, frame)
-        };
-        match found {
-            Ok(onward) => {
-                counters.hits.add(1);
-                self.went_on(env, &arrival, frame, Path::Hit);
-                Ok(onward)
-            }
-            Err(why) => self.missed(env, &arrival, frame, (carrier, out), why),
-        }
+        len
     }
 
     /// Checks the MAC addresses and finds the flow key. `packet` is a place
@@ -133,8 +183,8 @@ impl<R: RawMutex> Port<R> {
         })
     }
 
-    /// The guest sends from its own MAC address, and to the gateway. Whether
-    /// its frame is for a group. A frame for it was brought here by its
+    /// The guest sends from its own MAC address, and to the gateway or a group.
+    /// Whether it is a group. A frame for it was brought here by its
     /// destination address, which the host has looked up.
     #[inline(always)]
     fn check_macs(&self, head: &[u8], dir: Direction) -> Result<bool, DropReason> {
@@ -190,9 +240,31 @@ impl<R: RawMutex> Port<R> {
         self.conclude(env, dir, None, Path::None, result, out)
     }
 
-    /// What to do with a packet whose flow has no answer.
+    /// What to do with a packet that is no hit at once.
     #[inline(never)]
     pub(super) fn missed<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        answers: (&impl Carrier<R, O>, &mut impl Output),
+        mut why: NoHit,
+    ) -> Result<Onward, Verdict> {
+        if matches!(why, NoHit::Uncommon) {
+            match self.step(env, arrival, frame) {
+                Ok(onward) => {
+                    self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
+                    self.went_on(env, arrival, frame, Path::Hit);
+                    return Ok(onward);
+                }
+                Err(other) => why = other,
+            }
+        }
+        self.unanswered(env, arrival, frame, answers, why)
+    }
+
+    /// What to do with a packet whose flow has no answer.
+    fn unanswered<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -211,17 +283,14 @@ impl<R: RawMutex> Port<R> {
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
             }
-            NoHit::Group => {
-                let result = self.group(env, frame.head(), arrival.packet);
-                return Err(self.conclude(env, dir, key, Path::None, result, out));
-            }
             NoHit::Refused(reason) => {
                 counters.hits.add(1);
                 let drop = Err(reason.into());
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
-            NoHit::Miss | NoHit::Expired => {
+            // The last of them is over with.
+            NoHit::Miss | NoHit::Expired | NoHit::Uncommon => {
                 match self.hairpin(env, dir, frame.head(), Some(arrival.packet)) {
                     Ok(None) if matches!(why, NoHit::Expired) => {
                         Err(DropReason::TtlExceeded.into())
@@ -313,7 +382,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// A frame that is the gateway's: answered, or dropped without an answer.
-    fn hairpinned<O>(
+    pub(super) fn hairpinned<O>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
@@ -323,30 +392,8 @@ impl<R: RawMutex> Port<R> {
         reply?.ok_or_else(|| DropReason::UnknownEthertype.into())
     }
 
-    /// A guest's frame for more than one. The gateway hears what is for it
-    /// (neighbour discovery, DHCP); nobody else does, and no flow is made of it.
-    fn group<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        head: &[u8],
-        packet: &Packet,
-    ) -> Result<Vec<u8>, Dropped> {
-        match self.hairpin(env, Direction::Out, head, Some(packet)) {
-            Ok(None) => {
-                let is_group = gateway::is_group(&packet.tuple.remote_ip());
-                // A packet for one host in a frame for many (RFC 1122 section 3.3.6).
-                let reason = match is_group {
-                    true => DropReason::NoMulticast,
-                    false => DropReason::BadDestinationMac,
-                };
-                Err(Dropped::by(LayerId::Gateway, reason))
-            }
-            reply => self.hairpinned(env, Direction::Out, reply),
-        }
-    }
-
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.
-    fn hairpin<O: Observer>(
+    pub(super) fn hairpin<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,

@@ -9,8 +9,9 @@
 //!                   went the other way than the error goes
 //! Rules     E1  the quote names a flow of this port, by the key that packets
 //!               have on the side that the error comes from, and the flow has
-//!               sent packets the quote's way. So nobody can quote a packet
-//!               that he was not on the way of, or that went to him.
+//!               sent packets the quote's way; a quoted TCP segment begins
+//!               where one may that is on its way. So nobody can quote a
+//!               packet that he was not on the way of, or that went to him.
 //!           E2  the error goes to whom the quoted packet came from.
 //!           E3  an error about an external flow comes from outside, one about
 //!               a flow inside of the VPC from inside.
@@ -73,7 +74,7 @@ impl<R: RawMutex> Port<R> {
             Direction::Out => packet.tuple.remote == quote.tuple.remote,
         };
         let flow = self.borrow(env, &policy, arrival, &quote.tuple)?;
-        let flow = flow.filter(|flow| is_back && has_sent(flow, dir.reverse()));
+        let flow = flow.filter(|flow| is_back && may_quote(flow, &quote, dir.reverse()));
         let flow = flow.ok_or(DropReason::IcmpUnrelated)?;
         if !checksum_is_right(packet, frame.head()) {
             return Err(DropReason::BadChecksum.into());
@@ -153,10 +154,15 @@ fn quoted(packet: &Packet, head: &[u8], dir: Direction) -> Option<Quote> {
     Quote::parse(packet.tuple.family, bytes, dir.reverse())
 }
 
-/// Whether packets of the flow have gone `dir`.
-fn has_sent(flow: &Flow, dir: Direction) -> bool {
+/// Whether packets of the flow have gone `dir`, and the quoted one may be
+/// among those on their way: its ports are easily guessed, its place in the
+/// stream isn't (RFC 5927 section 4.1).
+fn may_quote(flow: &Flow, quote: &Quote, dir: Direction) -> bool {
     let packets = flow.packets;
-    packets.get(side(dir)).is_some_and(|sent| *sent > 0)
+    let has_sent = packets.get(side(dir)).is_some_and(|sent| *sent > 0);
+    let connection = flow.tcp;
+    let is_under_way = |sequence| connection.may_be_under_way(sequence, dir);
+    has_sent && quote.sequence.is_none_or(is_under_way)
 }
 
 /// Whether the error's checksum is right (RFC 5508 REQ-3). Of a message that

@@ -70,6 +70,81 @@ pub enum Replication {
     Both = 2,
 }
 
+impl Replication {
+    /// Bytes of the option that carries it.
+    pub const OPTION_LEN: usize = 8;
+
+    /// The two bits on the wire.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::External => 0,
+            Self::Underlay => 1,
+            Self::Both => 2,
+        }
+    }
+
+    /// What two bits mean; `None` for the reserved value.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::External),
+            1 => Some(Self::Underlay),
+            2 => Some(Self::Both),
+            _ => None,
+        }
+    }
+
+    /// The option on the wire, not critical.
+    #[must_use]
+    pub const fn option(self) -> [u8; Self::OPTION_LEN] {
+        let [c0, c1] = OPTION_CLASS.to_be_bytes();
+        [c0, c1, REPLICATION, 1, self.bits() << 6, 0, 0, 0]
+    }
+
+    /// What both ask for together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        if self == other { self } else { Self::Both }
+    }
+
+    /// The part of this that is also in `asked`.
+    #[must_use]
+    pub fn within(self, asked: Self) -> Option<Self> {
+        match (self, asked) {
+            (mode, Self::Both) | (Self::Both, mode) => Some(mode),
+            (mode, other) => (mode == other).then_some(mode),
+        }
+    }
+
+    /// Whether hosts are to have the packet.
+    #[must_use]
+    pub const fn has_hosts(self) -> bool {
+        matches!(self, Self::Underlay | Self::Both)
+    }
+
+    /// The mode's one spelling.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::External => "external",
+            Self::Underlay => "underlay",
+            Self::Both => "both",
+        }
+    }
+}
+
+impl FromStr for Replication {
+    type Err = ();
+
+    fn from_str(s: &str) -> Result<Self, ()> {
+        [Self::External, Self::Underlay, Self::Both]
+            .into_iter()
+            .find(|mode| mode.name() == s)
+            .ok_or(())
+    }
+}
+
 /// Why bytes are no Geneve header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -167,12 +242,7 @@ impl Options {
             EXTERNAL => core::mem::replace(&mut self.external, true),
             REPLICATION => {
                 let [first, ..] = word(body)?;
-                let replication = match first >> 6 {
-                    0 => Replication::External,
-                    1 => Replication::Underlay,
-                    2 => Replication::Both,
-                    _ => return Err(Error::OptionValue),
-                };
+                let replication = Replication::from_bits(first >> 6).ok_or(Error::OptionValue)?;
                 self.replication.replace(replication).is_some()
             }
             MSS => {
@@ -228,12 +298,7 @@ pub fn emit(vni: Vni, options: &Options, out: &mut Writer) {
         option(EXTERNAL, &[]);
     }
     if let Some(replication) = options.replication {
-        let bits = match replication {
-            Replication::External => 0,
-            Replication::Underlay => 0x40,
-            Replication::Both => 0x80,
-        };
-        option(REPLICATION, &[bits, 0, 0, 0]);
+        option(REPLICATION, &[replication.bits() << 6, 0, 0, 0]);
     }
     if let Some(mss) = options.mss {
         option(MSS, &mss.to_be_bytes());

@@ -27,6 +27,7 @@ pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod membership;
 pub mod name;
 pub mod ndp;
 pub mod notice;

@@ -5,7 +5,7 @@
 
 use super::MacAddr;
 use super::ethernet::EtherType;
-use super::geneve::{self, Vni};
+use super::geneve::{self, Replication, Vni};
 use super::packet::field;
 use crate::DropReason;
 use core::net::Ipv6Addr;
@@ -65,6 +65,14 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
         external: tunnel.external,
         len: BEFORE_GENEVE.wrapping_add(tunnel.len),
     }))
+}
+
+/// Who a multicast frame is for, of a frame that [`parse`] understood. What
+/// other frames never need isn't kept while they are read.
+#[must_use]
+pub fn replication(head: &[u8]) -> Option<Replication> {
+    let (header, _) = geneve::Header::parse(head.get(BEFORE_GENEVE..)?).ok()?;
+    header.options.replication
 }
 
 /// What the Geneve header says.

@@ -17,6 +17,8 @@ pub struct Quote {
     pub tuple: Tuple,
     /// Where its transport header begins, in bytes from the quote's start.
     pub transport: usize,
+    /// Its sequence number, if it is TCP.
+    pub sequence: Option<u32>,
 }
 
 impl Quote {
@@ -58,6 +60,7 @@ impl Quote {
                 family,
             },
             transport,
+            sequence: None,
         };
         quote.read_transport(bytes.get(transport..)?, dir)?;
         Some(quote)
@@ -69,7 +72,10 @@ impl Quote {
         if !(tuple.proto.has_ports() || tuple.proto.is_icmp()) {
             return Some(());
         }
-        let [a, b, c, d, i0, i1, _, _] = *bytes.first_chunk::<8>()?;
+        let [a, b, c, d, i0, i1, i2, i3] = *bytes.first_chunk::<8>()?;
+        if tuple.proto == Proto::TCP {
+            self.sequence = Some(u32::from_be_bytes([i0, i1, i2, i3]));
+        }
         if tuple.proto.has_ports() {
             let (source, destination) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
             (tuple.local_port, tuple.remote_port) = match dir {

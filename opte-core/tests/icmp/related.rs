@@ -91,6 +91,30 @@ fn an_error_from_outside_comes_through_snat_with_the_guests_own_packet() {
 }
 
 #[test]
+fn who_reports_about_a_connection_knows_its_place_in_the_stream() {
+    let sled = world(SNAT);
+    for (text, router) in ENDS {
+        let flow = Flow::new(G1, text);
+        let at = if flow.src.is_ipv4() { 24 } else { 44 };
+        let seen = outside(&sled, &flow.tcp("S", 1_000_000, 0, b""));
+        for (sequence, expected) in [
+            (1_000_000_u32, None),
+            // Sent again, or data with the SYN.
+            (999_999, None),
+            (1_000_001, None),
+            (2_000_000, Some(DropReason::IcmpUnrelated)),
+            (0, Some(DropReason::IcmpUnrelated)),
+            (3_000_000_000, Some(DropReason::IcmpUnrelated)),
+        ] {
+            let mut quote = seen.clone();
+            quote[at..at + 4].copy_from_slice(&sequence.to_be_bytes());
+            let got = report(&sled, router, kinds(&flow)[0], &quote);
+            assert_eq!(got.err(), expected, "{text} {sequence}");
+        }
+    }
+}
+
+#[test]
 fn what_a_guest_reports_goes_out_by_the_address_that_was_called() {
     let sled = world(FLOATING);
     for (call, own) in [

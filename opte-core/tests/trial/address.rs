@@ -33,22 +33,46 @@ fn dropped_inbound(sled: &Sled, flow: Flow) -> DropReason {
 #[test]
 fn groups_and_broadcasts_go_nowhere() {
     let sled = world(OPEN);
-    for (text, group) in [
-        ("10.0.0.1:1 > 224.0.0.1:1", [1, 0, 0x5e, 0, 0, 1]),
-        ("10.0.0.1:1 > 239.1.2.3:1", [1, 0, 0x5e, 1, 2, 3]),
-        ("10.0.0.1:1 > 255.255.255.255:1", [0xff; 6]),
-        ("[fd00:7::1]:1 > [ff02::1]:1", [0x33, 0x33, 0, 0, 0, 1]),
-        ("[fd00:7::1]:1 > [ff0e::99]:1", [0x33, 0x33, 0, 0, 0, 0x99]),
+    use DropReason::{GroupScope, NoM2p, NoMulticast, TcpToGroup};
+    for (text, group, udp, tcp) in [
+        (
+            "10.0.0.1:1 > 224.0.0.1:1",
+            [1, 0, 0x5e, 0, 0, 1],
+            GroupScope,
+            GroupScope,
+        ),
+        (
+            "10.0.0.1:1 > 239.1.2.3:1",
+            [1, 0, 0x5e, 1, 2, 3],
+            NoM2p,
+            TcpToGroup,
+        ),
+        (
+            "10.0.0.1:1 > 255.255.255.255:1",
+            [0xff; 6],
+            NoMulticast,
+            NoMulticast,
+        ),
+        (
+            "[fd00:7::1]:1 > [ff02::1]:1",
+            [0x33, 0x33, 0, 0, 0, 1],
+            GroupScope,
+            GroupScope,
+        ),
+        (
+            "[fd00:7::1]:1 > [ff0e::99]:1",
+            [0x33, 0x33, 0, 0, 0, 0x99],
+            NoM2p,
+            TcpToGroup,
+        ),
     ] {
-        for dst_mac in [MacAddr::GATEWAY, MacAddr(group)] {
-            let flow = Flow {
-                dst_mac,
-                ..Flow::new(G1, text)
-            };
-            for frame in [flow.udp(b""), flow.tcp("S", 1, 0, b"")] {
-                assert_eq!(dropped(&sled, &frame), DropReason::NoMulticast, "{flow:?}");
-            }
+        let mut flow = Flow::new(G1, text);
+        for frame in [flow.udp(b""), flow.tcp("S", 1, 0, b"")] {
+            assert_eq!(dropped(&sled, &frame), NoMulticast, "{flow:?}");
         }
+        flow.dst_mac = MacAddr(group);
+        assert_eq!(dropped(&sled, &flow.udp(b"")), udp, "{flow:?}");
+        assert_eq!(dropped(&sled, &flow.tcp("S", 1, 0, b"")), tcp, "{flow:?}");
     }
 }
 

@@ -8,9 +8,10 @@ use opte_core::api::dump::{
 use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
     AddressSet, Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions,
-    ExternalIps, Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, Name, NatChange,
-    NatEntry, NatOptions, Page, Pooling, PortId, PortOptions, PortSpec, Prefix, Response,
-    RouteSpec, Setting, Setup, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
+    ExternalIps, Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, M2p,
+    McastForward, McastMember, McastOrigin, McastSub, MulticastSpec, Name, NatChange, NatEntry,
+    NatOptions, Page, Pooling, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec, Setting,
+    Setup, Snat, SourceFilter, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
 use opte_core::layer::nat::Transport;
@@ -261,6 +262,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("empty", Command::Apply(Setup::default())),
     ];
     commands.extend(newer_commands());
+    commands.extend(group_commands());
     commands
 }
 
@@ -277,6 +279,7 @@ fn newer_commands() -> Vec<(&'static str, Command)> {
         v2p: vec![v2p()],
         v2b: vec![v2b()],
         ports: vec![small_port()],
+        ..Setup::default()
     };
     let settings = vec![
         Setting {
@@ -323,6 +326,66 @@ fn newer_commands() -> Vec<(&'static str, Command)> {
         ("all", Command::SetNat(name(), NatChange::to(nat_options()))),
         ("one", Command::ShowNat(name())),
     ]
+}
+
+/// Commands about groups.
+fn group_commands() -> Vec<(&'static str, Command)> {
+    let MulticastSpec { m2p, forward, .. } = multicast();
+    let [group, underlay] = [p("239.1.1.1"), p("ff0e::101")];
+    let filter = p::<SourceFilter>("include=10.0.0.7,10.0.0.8");
+    let hops = forward[0].hops.clone();
+    let to = forward[0].underlay;
+    let setup = Setup {
+        multicast: multicast(),
+        ..Setup::default()
+    };
+    vec![
+        ("two", Command::SetM2p(m2p)),
+        ("fleet", Command::ClearM2p(None, group)),
+        ("vpc", Command::ClearM2p(Some(p("100")), underlay)),
+        ("one", Command::DumpM2p(1)),
+        ("three", Command::SetMcastFwd(to, hops)),
+        ("one", Command::ClearMcastFwd(to, vec![p("fd00::9")])),
+        ("all", Command::ClearMcastFwd(to, vec![])),
+        ("one", Command::DumpMcastFwd(2)),
+        ("some", Command::McastSubscribe(name(), group, filter)),
+        (
+            "any",
+            Command::McastSubscribe(name(), underlay, SourceFilter::ANY),
+        ),
+        ("one", Command::McastUnsubscribe(name(), group)),
+        ("port", Command::McastUnsubscribeAll(Some(name()), None)),
+        ("group", Command::McastUnsubscribeAll(None, Some(group))),
+        ("one", Command::DumpMcastSubs(3)),
+        ("on", Command::SetMcastListen(name(), true)),
+        ("one", Command::SetMcastVni(p("100"))),
+        ("multicast", Command::ApplyParts(setup.into_parts())),
+    ]
+}
+
+fn multicast() -> MulticastSpec {
+    let m2p = |group: &str, underlay: &str, vni| M2p {
+        group: p(group),
+        underlay: p(underlay),
+        vni,
+    };
+    MulticastSpec {
+        vni: p("77"),
+        m2p: vec![
+            m2p("239.1.1.1", "ff04::e001:101", None),
+            m2p("ff0e::101", "ff04::101", Some(p("100"))),
+        ],
+        forward: vec![McastForward {
+            underlay: p("ff04::101"),
+            hops: vec![p("fd00::9,external"), p("ff04::101"), p("fd00::8,both")],
+        }],
+        member: vec![McastMember {
+            port: name(),
+            group: p("239.1.1.1"),
+            filter: p("exclude=10.0.0.9"),
+        }],
+        listen: vec![name()],
+    }
 }
 
 fn port_entry() -> PortEntry {
@@ -501,6 +564,20 @@ fn short_responses() -> Vec<(&'static str, Response)> {
     ]
 }
 
+fn subs() -> Vec<McastSub> {
+    let sub = |by, filter: &str, expires_ms| McastSub {
+        port: name(),
+        group: p("239.1.1.1"),
+        filter: p(filter),
+        by,
+        expires_ms,
+    };
+    vec![
+        sub(McastOrigin::Operator, "any", None),
+        sub(McastOrigin::Guest, "include=10.0.0.7", Some(260_000)),
+    ]
+}
+
 /// Responses that come in pages.
 fn pages() -> Vec<(&'static str, Response)> {
     let tcp = TcpEntry {
@@ -541,5 +618,8 @@ fn pages() -> Vec<(&'static str, Response)> {
             "two",
             Response::Prefixes(page(vec![p("10.0.0.0/8"), p("fd00::/16")])),
         ),
+        ("two", Response::M2p(page(multicast().m2p))),
+        ("one", Response::McastFwd(page(multicast().forward))),
+        ("two", Response::McastSubs(page(subs()))),
     ]
 }

@@ -47,7 +47,9 @@ fn the_commands_are_these() {
          clear-lft dump-uft clear-uft dump-tcp-flows add-fw-rule rm-fw-rule set-fw-rules \
          set-address-set delete-address-set list-address-sets dump-address-set \
          set-v2p clear-v2p dump-v2p \
-         set-v2b clear-v2b dump-v2b add-router-entry del-router-entry dump-router \
+         set-v2b clear-v2b dump-v2b set-m2p clear-m2p dump-m2p set-mcast-fwd clear-mcast-fwd \
+         dump-mcast-fwd mcast-subscribe mcast-unsubscribe mcast-unsubscribe-all dump-mcast-subs \
+         set-mcast-listen set-mcast-vni add-router-entry del-router-entry dump-router \
          set-external-ips set-nat show-nat allow-cidr remove-cidr attach-subnet detach-subnet set-xde-underlay \
          clear-xde-underlay show-underlay add-underlay-route del-underlay-route stats \
          set-host-options version apply completions";

@@ -31,6 +31,10 @@ fn every_example_is_a_setup_and_says_what_is_in_it() {
             "1 port, 2 address sets, 0 v2p mappings, 0 v2b prefixes, no underlay",
         ),
         (
+            "multicast.toml",
+            "2 ports, 2 groups, 0 v2p mappings, 0 v2b prefixes, an underlay with 1 link and 2 routes",
+        ),
+        (
             "dual-stack.toml",
             "2 ports, 4 v2p mappings, 0 v2b prefixes, an underlay with 0 links and 0 routes",
         ),

@@ -9,8 +9,9 @@ use opte_core::api::dump::{
 };
 use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    Behaviour, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, NatEntry,
-    NatOptions, Page, PortId, PortOptions, Response, Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
+    Behaviour, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, M2p,
+    McastForward, McastOrigin, McastSub, NatEntry, NatOptions, Page, PortId, PortOptions, Response,
+    Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
 use opte_core::layer::nat::Transport;
@@ -89,6 +90,12 @@ fn answer(command: Command) -> Response {
             prefix: p("0.0.0.0/0"),
             endpoints: vec![p("fd00:99::1"), p("fd00:99::2,98")],
         }])),
+        Command::DumpM2p(_) => Response::M2p(last(m2p())),
+        Command::DumpMcastFwd(_) => Response::McastFwd(last(vec![McastForward {
+            underlay: p("ff04::101"),
+            hops: vec![p("fd00:2::1"), p("fd00:99::1,external")],
+        }])),
+        Command::DumpMcastSubs(_) => Response::McastSubs(last(subs())),
         Command::DumpRoutes(..) => Response::Routes(last(routes())),
         Command::ShowUnderlay => Response::Underlay(underlay()),
         Command::ShowNat(_) => Response::Nat(nat()),
@@ -100,6 +107,40 @@ fn answer(command: Command) -> Response {
 
 fn fake() -> Fake {
     Fake::new(|command| Ok(answer(command)))
+}
+
+fn m2p() -> Vec<M2p> {
+    vec![
+        M2p {
+            group: p("239.1.1.1"),
+            underlay: p("ff04::e001:101"),
+            vni: None,
+        },
+        M2p {
+            group: p("ff0e::101"),
+            underlay: p("ff04::101"),
+            vni: Some(p("100")),
+        },
+    ]
+}
+
+fn subs() -> Vec<McastSub> {
+    vec![
+        McastSub {
+            port: p("g1"),
+            group: p("239.1.1.1"),
+            filter: p("any"),
+            by: McastOrigin::Operator,
+            expires_ms: None,
+        },
+        McastSub {
+            port: p("g1"),
+            group: p("239.1.1.1"),
+            filter: p("include=10.0.0.2,10.0.0.3"),
+            by: McastOrigin::Guest,
+            expires_ms: Some(250_000),
+        },
+    ]
 }
 
 fn ports() -> Vec<PortEntry> {
@@ -404,6 +445,9 @@ fn tables_look_as_they_should() {
         ("dump-tcp-flows", "dump-tcp-flows -p g1"),
         ("dump-v2p", "dump-v2p"),
         ("dump-v2b", "dump-v2b"),
+        ("dump-m2p", "dump-m2p"),
+        ("dump-mcast-fwd", "dump-mcast-fwd"),
+        ("dump-mcast-subs", "dump-mcast-subs"),
         ("dump-router", "dump-router -p g1"),
         ("show-nat", "show-nat -p g1"),
         (

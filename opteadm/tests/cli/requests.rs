@@ -3,8 +3,8 @@
 use crate::fake::Fake;
 use opte_core::api::{
     Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating,
-    Ipv4Config, Ipv6Config, LinkSpec, NatChange, Pooling, PortOptions, PortSpec, Response, Setting,
-    SetupPart, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
+    Ipv4Config, Ipv6Config, LinkSpec, M2p, NatChange, Pooling, PortOptions, PortSpec, Response,
+    Setting, SetupPart, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
 };
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
@@ -139,6 +139,65 @@ fn commands_about_mappings_and_routes_send_what_they_say() {
             "del-router-entry -p g1 ::/0 ig custom",
             Command::DelRoute(p("g1"), p("::/0 ig custom")),
         ),
+    ]);
+}
+
+#[test]
+fn commands_about_groups_send_what_they_say() {
+    let m2p = |vni| M2p {
+        group: p("239.1.1.1"),
+        underlay: p("ff04::1"),
+        vni,
+    };
+    check(&[
+        (
+            "set-m2p 239.1.1.1 ff04::1",
+            Command::SetM2p(vec![m2p(None)]),
+        ),
+        (
+            "set-m2p 239.1.1.1 ff04::1 --vni 8",
+            Command::SetM2p(vec![m2p(Some(p("8")))]),
+        ),
+        (
+            "clear-m2p 239.1.1.1",
+            Command::ClearM2p(None, p("239.1.1.1")),
+        ),
+        (
+            "set-mcast-fwd ff04::1 fd00::2 fd00::3,external",
+            Command::SetMcastFwd(
+                p("ff04::1"),
+                vec![p("fd00::2,underlay"), p("fd00::3,external")],
+            ),
+        ),
+        (
+            "clear-mcast-fwd ff04::1 fd00::2",
+            Command::ClearMcastFwd(p("ff04::1"), vec![p("fd00::2")]),
+        ),
+        (
+            "mcast-subscribe -p g1 239.1.1.1",
+            Command::McastSubscribe(p("g1"), p("239.1.1.1"), p("any")),
+        ),
+        (
+            "mcast-subscribe -p g1 239.1.1.1 exclude=10.0.0.9",
+            Command::McastSubscribe(p("g1"), p("239.1.1.1"), p("exclude=10.0.0.9")),
+        ),
+        (
+            "mcast-unsubscribe -p g1 ff0e::1",
+            Command::McastUnsubscribe(p("g1"), p("ff0e::1")),
+        ),
+        (
+            "mcast-unsubscribe-all -p g1",
+            Command::McastUnsubscribeAll(Some(p("g1")), None),
+        ),
+        (
+            "mcast-unsubscribe-all 239.1.1.1",
+            Command::McastUnsubscribeAll(None, Some(p("239.1.1.1"))),
+        ),
+        (
+            "set-mcast-listen -p g1 off",
+            Command::SetMcastListen(p("g1"), false),
+        ),
+        ("set-mcast-vni 78", Command::SetMcastVni(p("78"))),
     ]);
 }
 

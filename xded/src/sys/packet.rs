@@ -5,7 +5,8 @@
 //! another host. Those are frames to other MAC addresses, and frames with a
 //! VLAN tag: the kernel strips the tag, so they would pass for untagged ones.
 //! Neighbour discovery and replication come by multicast, so the device is
-//! told to let all of it in.
+//! told to let all of it in. Which groups are wanted is the engine's to tell
+//! the switches, by MLD (`opte_core::host::underlay`).
 
 use super::check;
 use super::netdev::Attributes;

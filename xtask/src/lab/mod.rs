@@ -33,6 +33,7 @@ pub(crate) mod crowd;
 pub(crate) mod dhcp;
 pub(crate) mod fabric;
 pub(crate) mod geneve;
+pub(crate) mod group;
 pub(crate) mod guest;
 pub(crate) mod home;
 pub(crate) mod ip;

@@ -182,10 +182,13 @@ impl Rack {
         sled.with_context(|| format!("no sled {name}"))
     }
 
-    /// The namespace of a guest, of a sled, or of the `internet`.
+    /// The namespace of a guest, of a sled, of the `internet`, or of the
+    /// `fabric`.
     pub(crate) fn namespace(&self, name: &str) -> Result<&Namespace> {
-        if name == "internet" {
-            return Ok(&self.internet);
+        match name {
+            "internet" => return Ok(&self.internet),
+            "fabric" => return Ok(self.fabric.namespace()),
+            _ => {}
         }
         let tenant = self.tenant(name).map(|tenant| &tenant.guest.namespace);
         tenant.or_else(|_| self.sled(name).map(|sled| &sled.namespace))

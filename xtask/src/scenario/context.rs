@@ -22,7 +22,7 @@ use std::time::Duration;
 /// How long a program may take, unless a scenario says otherwise.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
 /// How long a server may take to be ready, and a condition to come true.
-const WAIT_LIMIT: Duration = Duration::from_secs(15);
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
 /// Lines of a log that are shown after a failure.
 const LOG_LINES: usize = 60;
 
@@ -239,7 +239,7 @@ impl Ctx {
     ///
     /// # Errors
     ///
-    /// Those of `look`, and when it finds nothing in a quarter of a minute.
+    /// Those of `look`, and when it finds nothing in half a minute.
     pub(crate) fn wait<T>(
         &mut self,
         what: &str,

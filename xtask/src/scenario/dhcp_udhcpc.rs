@@ -20,7 +20,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 /// lease file.
 const SCRIPT: &str = r#"cat > told.sh <<'END'
 #!/bin/sh
-{ echo "event=$1"; env; } >> told.txt
+{ echo "event=$1"; env | grep '^[a-z]*='; } >> told.txt
 exec /etc/udhcpc/default.script "$1"
 END
 chmod +x told.sh"#;

@@ -31,6 +31,7 @@ mod dhcp_dhclient;
 mod dhcp_dhcpcd;
 mod dhcp_networkd;
 mod dhcp_udhcpc;
+mod group;
 mod jumbo;
 mod lease;
 mod mtu;
@@ -52,6 +53,7 @@ const SCENARIOS: &[Scenario] = &[
     dhcp_dhcpcd::SCENARIO,
     dhcp_networkd::SCENARIO,
     dhcp_udhcpc::SCENARIO,
+    group::SCENARIO,
     jumbo::SCENARIO,
     lease::SCENARIO,
     mtu::SCENARIO,

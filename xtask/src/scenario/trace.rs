@@ -45,14 +45,17 @@ fn run(ctx: &mut Ctx) -> Result<()> {
             hop(&hops, 2, &internet)?;
         }
         let peer = ctx.tenant("g3")?.address(ipv6)?.to_string();
-        let path = ctx.run("g1", &format!("tracepath -n {peer}"))?;
-        ensure!(path.contains(PATH_MTU), "tracepath found another MTU");
+        // Inside of the VPC, and through translation.
+        for (place, to) in [("g3", &peer), ("internet", &internet)] {
+            let path = ctx.run("g1", &format!("tracepath -n {to}"))?;
+            ensure!(path.contains(PATH_MTU), "tracepath found another MTU");
+            upload(ctx, place, to)?;
+        }
         // The lab's boundary knows later fragments by an address alone, which
         // g3 has.
         for (from, to) in [("g1", &peer), ("g3", &internet)] {
             ctx.run(from, &format!("ping -c 3 -i 0.2 -W 2 -s 4000 {to}"))?;
         }
-        upload(ctx, &peer)?;
     }
     Ok(())
 }
@@ -69,16 +72,16 @@ fn hop(hops: &str, number: u8, address: &str) -> Result<()> {
     Ok(())
 }
 
-/// Twenty megabytes, which would hang if the sender weren't told what fits.
-/// Some are still in buffers when the server is asked what has come.
-fn upload(ctx: &mut Ctx, to: &str) -> Result<()> {
+/// Six megabytes, which would hang if the sender weren't told what fits. Many
+/// are still in buffers when the server is asked what has come.
+fn upload(ctx: &mut Ctx, place: &str, to: &str) -> Result<()> {
     let server = "iperf3 --server --one-off --forceflush --port 5001";
-    let _server = ctx.start("g3", server, "Server listening")?;
-    let client = format!("iperf3 --client {to} --port 5001 --bytes 20M --json");
+    let _server = ctx.start(place, server, "Server listening")?;
+    let client = format!("iperf3 --client {to} --port 5001 --bytes 6M --json");
     let report: serde_json::Value = serde_json::from_str(&ctx.run("g1", &client)?)?;
     let received = report
         .pointer("/end/sum_received/bytes")
         .and_then(serde_json::Value::as_u64);
-    ensure!(received >= Some(10_000_000), "{received:?} bytes arrived");
+    ensure!(received >= Some(1_000_000), "{received:?} bytes arrived");
     Ok(())
 }

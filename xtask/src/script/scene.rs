@@ -8,6 +8,9 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use toml::{Table, Value};
 
+/// The VNI of groups that a setup doesn't give another.
+const MULTICAST_VNI: u32 = 77;
+
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mac(pub(crate) [u8; 6]);
@@ -87,6 +90,12 @@ impl Scene {
                 let vni = endpoint.split_once(',').map_or("99", |(_, vni)| vni);
                 scene.vnis.extend(vni.trim().parse::<u32>());
             }
+        }
+        if let Some(multicast) = setup.get("multicast").and_then(Value::as_table) {
+            let vni = number(multicast, "vni").unwrap_or(MULTICAST_VNI);
+            scene.vnis.insert(vni);
+            let own = tables(multicast, "m2p").filter_map(|m2p| number(m2p, "vni"));
+            scene.vnis.extend(own);
         }
         if let Some(underlay) = setup.get("underlay").and_then(Value::as_table) {
             let names = tables(underlay, "link").filter_map(|link| text(link, "name"));

@@ -56,7 +56,7 @@ impl Plan {
     }
 }
 
-fn change(verb: ChangeVerb, object: fmt::Arguments<'_>) -> Change {
+pub(in crate::host) fn change(verb: ChangeVerb, object: fmt::Arguments<'_>) -> Change {
     Change {
         verb,
         object: format!("{object}"),
@@ -64,7 +64,7 @@ fn change(verb: ChangeVerb, object: fmt::Arguments<'_>) -> Change {
 }
 
 /// What has to be done to each key to get from one map to another.
-fn difference<K: Ord + Copy, V: PartialEq>(
+pub(in crate::host) fn difference<K: Ord + Copy, V: PartialEq>(
     old: &BTreeMap<K, V>,
     new: &BTreeMap<K, V>,
 ) -> BTreeMap<K, ChangeVerb> {

@@ -1,6 +1,7 @@
 //! Putting a plan into force, and telling what is in force.
 
 use super::control::{Context, Control};
+use super::listen::Answer;
 use super::plan::{OpenLink, Plan, PlannedLink};
 use super::presence::Presence;
 use crate::Instant;
@@ -21,6 +22,8 @@ pub(super) struct Link {
     /// Unsolicited advertisements sent, and when the next one is due.
     pub(super) announced: u8,
     pub(super) announce_at: Instant,
+    /// When its querier is answered.
+    pub(super) answer: Answer,
 }
 
 impl Link {
@@ -97,7 +100,8 @@ impl Control {
             mtu: spec.mtu,
             device,
             announced: quiet.as_ref().map_or(0, |old| old.announced),
-            announce_at: quiet.map_or(cx.now, |old| old.announce_at),
+            announce_at: quiet.as_ref().map_or(cx.now, |old| old.announce_at),
+            answer: quiet.map_or_else(|| self.listener.first_answer(cx.now), |old| old.answer),
         };
         let station = (device.mac, link.mtu());
         cx.presence.set_station(id, Some(station));

@@ -10,6 +10,7 @@
 //!               the chosen one answers again they move back.
 //!           M2  frames and events go to the outbox, never out.
 
+use super::listen::Listener;
 use super::neighbour::{Neighbour, Neighbours};
 use super::path::{PathId, Template};
 use super::presence::Presence;
@@ -34,12 +35,14 @@ pub(super) struct Context<'u> {
 #[derive(Debug)]
 pub(super) struct Control {
     /// Secret of the choice between equal next hops.
-    key: u64,
+    pub(super) key: u64,
     pub(super) spec: Option<UnderlaySpec>,
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) routes: Routes,
     pub(super) neighbours: Neighbours,
     pub(super) paths: Table,
+    /// What is said of groups.
+    pub(super) listener: Listener,
 }
 
 impl Control {
@@ -51,6 +54,7 @@ impl Control {
             routes: Routes::default(),
             neighbours: Neighbours::new(),
             paths: Table::new(),
+            listener: Listener::default(),
         }
     }
 
@@ -58,20 +62,22 @@ impl Control {
         self.spec.as_ref().map(|spec| spec.address)
     }
 
-    /// The path for a flow to `dest`, made if there is none.
+    /// The path for a flow to `dest` by the route to `toward`, made if there
+    /// is none.
     pub(super) fn path_for(
         &mut self,
         cx: &Context<'_>,
         dest: &Ipv6Addr,
+        toward: &Ipv6Addr,
         flow_hash: u32,
     ) -> Result<(PathId, Looked), DropReason> {
         let ours = self.address().ok_or(DropReason::NoUnderlayRoute)?;
-        if *dest == ours {
+        if *toward == ours {
             return Err(DropReason::NoUnderlayRoute);
         }
         let hop = self
             .routes
-            .pick(self.key, dest, flow_hash, |_| true)
+            .pick(self.key, toward, flow_hash, |_| true)
             .ok_or(DropReason::NoUnderlayRoute)?;
         if !self.links.contains_key(&hop.link) {
             return Err(DropReason::NoLink);

@@ -37,9 +37,8 @@
 //!
 //! Left out  duplicate address detection for our own addresses (the operator
 //!           assigns them, and announcing them shows a conflict to others),
-//!           multicast listener reports (a switch that snoops must flood
-//!           solicited-node groups), router advertisements and redirects,
-//!           path MTU discovery (every link has a configured MTU).
+//!           router advertisements and redirects, path MTU discovery (every
+//!           link has a configured MTU).
 #![cfg_attr(
     not(test),
     deny(
@@ -54,6 +53,7 @@
 
 mod commit;
 mod control;
+mod listen;
 mod nd;
 mod neighbour;
 mod outbox;
@@ -75,6 +75,7 @@ use crate::host::LinkDevice;
 use crate::verdict::{LinkId, Output};
 use crate::wire::MacAddr;
 use crate::{DropReason, Instant};
+use alloc::collections::BTreeSet;
 use commit::Link;
 use control::{Context, Control};
 use core::fmt;
@@ -249,8 +250,25 @@ impl<R: RawMutex> Underlay<R> {
         now: Instant,
         seen: &impl Observer,
     ) -> Result<PathId, DropReason> {
+        self.path_toward(sled, sled, flow_hash, now, seen)
+    }
+
+    /// As [`Self::path_for`], by the route to `toward`: a group's copies go
+    /// where its next hop is.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub fn path_toward(
+        &self,
+        dest: &Ipv6Addr,
+        toward: &Ipv6Addr,
+        flow_hash: u32,
+        now: Instant,
+        seen: &impl Observer,
+    ) -> Result<PathId, DropReason> {
         let cx = self.context(now, seen);
-        let found = self.control.lock().path_for(&cx, sled, flow_hash);
+        let found = self.control.lock().path_for(&cx, dest, toward, flow_hash);
         let (id, looked) = found?;
         looked.fire(seen);
         Ok(id)
@@ -289,7 +307,8 @@ impl<R: RawMutex> Underlay<R> {
     }
 
     /// Takes a frame from a link that isn't Geneve for us: neighbour
-    /// discovery, or an echo request to one of our addresses.
+    /// discovery, a question which groups we hear, or an echo request to one
+    /// of our addresses.
     pub fn rx(
         &self,
         link: LinkId,
@@ -323,6 +342,11 @@ impl<R: RawMutex> Underlay<R> {
                     cx.outbox.send(link, answer);
                 });
             }
+            Message::Query { answer_ms } => {
+                self.with(now, out, seen, |control, cx| {
+                    control.asked(cx, link, answer_ms);
+                });
+            }
             Message::Advertisement { target, advert } => {
                 let known = self.with(now, out, seen, |control, cx| {
                     control.learn(cx, link, target, |n| n.advertised(advert, now))
@@ -333,6 +357,12 @@ impl<R: RawMutex> Underlay<R> {
             }
         }
         Accept::Consumed
+    }
+
+    /// Takes over the groups that the host hears, for switches and routers to
+    /// know.
+    pub fn listen(&self, groups: BTreeSet<Ipv6Addr>, now: Instant) {
+        self.control.lock().listen(groups, now);
     }
 
     /// Does what time asks for: questions to neighbours, giving up on them,

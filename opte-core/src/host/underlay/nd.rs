@@ -13,6 +13,7 @@ use crate::wire::icmp::Message as Icmp;
 use crate::wire::icmpv6::is_neighbour_discovery;
 use crate::wire::ip::{Datagram, Ends};
 use crate::wire::ipv6::{ALL_NODES, solicited_node};
+use crate::wire::membership::{MLD_QUERY, Message as Membership};
 use crate::wire::ndp::{HOP_LIMIT, Message as Ndp, Opt, Options};
 use crate::wire::{MacAddr, Writer};
 use alloc::boxed::Box;
@@ -34,6 +35,11 @@ pub(super) enum Message {
         mac: Option<MacAddr>,
         /// What to answer.
         answer: Box<[u8]>,
+    },
+    /// A querier asks which groups we hear, for an answer within this time.
+    Query {
+        /// Milliseconds.
+        answer_ms: u32,
     },
     /// A neighbour says where an address is.
     Advertisement {
@@ -70,13 +76,20 @@ pub(super) fn read(ours: &Ours, frame: &[u8]) -> Result<Message, DropReason> {
     else {
         return Err(DropReason::UnderlayNotGeneve);
     };
+    let kind = datagram.payload.first().copied();
+    // One about a group is sent to the group.
+    if datagram.proto == Proto::ICMPV6 && kind == Some(MLD_QUERY) && to_group {
+        return match Membership::parse(ethernet.ethertype, packet)? {
+            Membership::Query { answer_ms } => Ok(Message::Query { answer_ms }),
+            Membership::Report(_) => Err(DropReason::BadMembership),
+        };
+    }
     if !hears(ours, &destination) || to_group && !destination.is_multicast() {
         return Err(DropReason::UnderlayNotForUs);
     }
     if datagram.proto != Proto::ICMPV6 {
         return Err(DropReason::UnderlayNotGeneve);
     }
-    let kind = datagram.payload.first().copied();
     if kind.is_some_and(is_neighbour_discovery) {
         let (message, options) = Ndp::parse(&datagram)?;
         discovery(ours, ethernet.source, source, message, options)

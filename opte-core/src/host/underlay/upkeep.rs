@@ -189,6 +189,7 @@ impl Control {
             self.sweep(cx, slot);
         }
         self.announce(cx);
+        self.report(cx);
     }
 
     /// Carries a path's use over to its neighbours, and forgets it when there
