@@ -4,29 +4,32 @@
 //!           record is, and then the record. The record comes from memory in
 //!           any case; what tells where must stay in the processor's cache,
 //!           so it has one byte per flow and no number: the place says it.
-//! Terms     way     room for one record
-//!           bucket  16 ways whose records' hashes begin alike. It has a tag
-//!                   for each way: a byte of the record's hash, zero for none.
-//!           level   an array of buckets. A key has one home bucket in each.
+//! Terms     way     room for one record, with a tag: a byte of the hash of the
+//!                   record that is there, zero for none
+//!           word    the tags of 8 ways
+//!           line    7 words and the address of the chunk that has their
+//!                   records: one cache line says where a record is
+//!           level   an array of lines. A key has one home word in each; when
+//!                   that is full it goes to another one of the same line.
 //!           number  of a record: that of its level's first way, and its way's
-//!                   there. It stays while the flow lives.
+//!                   there. It stays while the flow lives. Each line has 64
+//!                   numbers and uses 56.
 //! Shape
 //! ```text
-//! levels  [0]  s buckets    each level doubles what there is: memory follows
-//!         [1]  s            the flows, and nothing is ever moved
-//!         [2]  2s
-//!         [3]  4s           <- looked at first: it has half of the flows
+//! levels  [0]   n lines   each level makes four of what there is: memory
+//!         [1]  3n         follows the flows, and nothing is ever moved
+//!         [2] 12n         <- looked at first: it has most of the flows
 //!
-//! level   buckets  |16 tags|16 tags|16 tags|16 tags|  one cache line
-//!         chunks   |pointer to 64 records|            made at first use
+//! line    |8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|chunk|
+//! chunk   56 records                                 made at first use
 //! ```
-//! A record goes where its home bucket has a way left, in the newest level if
-//! it can: with as many choices as levels, every other bucket may be full. One
-//! key in 100,000 finds no choice in a store that is nearly full; it strays: to
-//! a home bucket of its hash with some bits turned. Only who finds nothing else
-//! looks for strays, and only if there ever was one.
+//! A record goes where its line has a way left, in the newest level if it can:
+//! with as many choices as levels, many lines may be full. One key in a hundred
+//! finds no choice in a store that is nearly full; it strays: to a line of its
+//! hash with some bits turned. Only who finds nothing else looks for strays,
+//! and only if there ever was one.
 //!
-//! Rules     S1  shards divide every level in the same way, so a bucket is
+//! Rules     S1  shards divide every level in the same way, so a line is
 //!               worked on under one shard's lock: who adds or removes a
 //!               record holds it. So tags change by plain loads and stores.
 //!           S2  a tag is published after the record is written. Readers hold
@@ -35,7 +38,7 @@
 //!           S3  levels and chunks come and never go, so a number that was
 //!               read can be looked at however late.
 //! Failure   [`Store::vacancy`] has none when all of these are full. The last
-//!           level brings the ways to an eighth more than the flows that the
+//!           level brings the ways to three sixteenths more than the flows that the
 //!           table may hold, so that doesn't happen before it is full.
 
 use super::position;
@@ -47,22 +50,26 @@ use once_cell::race::OnceBox;
 use prefetch::prefetch;
 
 /// Levels that there may be.
-const LEVELS_MAX: u32 = 8;
+const LEVELS_MAX: u32 = 3;
 const LEVELS: usize = position(LEVELS_MAX);
-/// How many times larger each level makes the store.
-const GROWTH: u32 = 2;
-/// Ways of a bucket.
-const WAYS: u32 = 16;
-/// Records that are allocated as one.
-const CHUNK: u32 = 64;
-const CHUNK_LEN: usize = position(CHUNK);
-const CHUNK_BUCKETS: usize = position(CHUNK / WAYS);
-/// Buckets beyond an eighth more than needed, for each shard: chance gives one
+/// How many times larger each level makes the store, as a power of two.
+const GROWTH_BITS: u32 = 2;
+/// Ways of a word.
+const WAYS: u32 = 8;
+/// Words of a line.
+const WORDS: u32 = 7;
+const WORDS_LEN: usize = position(WORDS);
+/// Ways of a line.
+const LINE: u32 = WORDS * WAYS;
+const LINE_LEN: usize = position(LINE);
+/// Numbers of a line.
+const NUMBERS: u32 = 64;
+/// Lines beyond those that flows need on average, for each shard: chance gives one
 /// shard some more flows than others.
-const SPARE: u32 = 8;
+const SPARE: u32 = 2;
 
-/// What makes the hash of a key whose home buckets are all full another one,
-/// of the same shard and with the same tag.
+/// What makes the hash of a key whose homes are all full another one, of the
+/// same shard and with the same tag.
 const STRAY: u64 = 0xffff_ff00;
 
 /// A byte in each of a word's eight: its lowest bit, and its highest.
@@ -74,34 +81,39 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 #[repr(align(64))]
 pub(super) struct Slot<R: RawMutex>(pub(super) Mutex<R, Flow>);
 
-type Chunk<R> = [Slot<R>; CHUNK_LEN];
+type Chunk<R> = [Slot<R>; LINE_LEN];
 
-/// The tags of a bucket, so aligned that they are in one cache line.
+/// The tags of eight ways.
 #[derive(Debug, Default)]
-#[repr(align(16))]
-struct Bucket([AtomicU64; 2]);
+struct Word(AtomicU64);
 
-/// Ways of a bucket: way `w` is bit `8 w + 6`, of the upper eight `8 (w - 8) + 7`.
+/// Ways of a word: way `w` is bit `8 w + 7`.
 #[derive(Clone, Copy)]
 struct Ways(u64);
 
-/// Records of a bucket that a hash may mean.
-struct Meant<'s, R: RawMutex> {
-    chunk: &'s Chunk<R>,
-    /// Number of the bucket's first record.
-    first: u32,
-    ways: Ways,
+/// Tags, and the records that they are of.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Line<R: RawMutex> {
+    words: [Word; WORDS_LEN],
+    chunk: OnceBox<Chunk<R>>,
+}
+
+/// Where records with one hash are in a level.
+#[derive(Clone, Copy)]
+struct Home {
+    line: usize,
+    word: u32,
 }
 
 #[derive(Debug)]
 struct Level<R: RawMutex> {
-    buckets: Box<[Bucket]>,
-    chunks: Box<[OnceBox<Chunk<R>>]>,
+    lines: Box<[Line<R>]>,
     /// Number of the first record here.
     first: u32,
-    /// Ways here of one shard.
-    ways: u32,
-    /// An odd number that makes home buckets of different levels independent.
+    /// Numbers here of one shard.
+    numbers: u32,
+    /// An odd number that makes homes in different levels independent.
     mix: u32,
     /// The bits of a position that say the place in a shard.
     place_bits: u32,
@@ -113,39 +125,32 @@ pub(super) struct Store<R: RawMutex> {
     levels: [OnceBox<Level<R>>; LEVELS],
     /// Levels that there are.
     count: AtomicUsize,
-    /// Ways that there are with each level; as with the one before it when
+    /// Numbers that there are with each level; as with the one before it when
     /// there may be no more.
     ends: [u32; LEVELS],
-    /// Whether there ever was a record that isn't in a home bucket.
+    /// Whether there ever was a record that isn't in a home of its hash.
     strays: AtomicBool,
     shards: u32,
 }
 
-impl Bucket {
+impl Word {
     /// The ways with this tag, and now and then one that has another.
     #[inline(always)]
     fn ways(&self, tag: u8) -> Ways {
-        let all = u64::from(tag).wrapping_mul(LOW);
-        let [lower, upper] = &self.0;
+        // Acquire: rule S2.
+        let differ = self.0.load(Ordering::Acquire) ^ u64::from(tag).wrapping_mul(LOW);
         // A byte that becomes zero is a tag that is the same. What is borrowed
         // from a byte above one of them makes that seem the same if it is one
-        // off. Acquire: rule S2.
-        let same = |tags: &AtomicU64| {
-            let differ = tags.load(Ordering::Acquire) ^ all;
-            differ.wrapping_sub(LOW) & !differ & HIGH
-        };
-        Ways(same(lower) >> 1 | same(upper))
+        // off.
+        Ways(differ.wrapping_sub(LOW) & !differ & HIGH)
     }
 
     /// Gives a way a tag (rules S1 and S2).
     fn set(&self, way: u32, tag: u8) {
-        let Some(word) = self.0.get(position(way / 8)) else {
-            return;
-        };
-        let shift = (way % 8).wrapping_mul(8);
-        let others = word.load(Ordering::Relaxed) & !0xff_u64.wrapping_shl(shift);
+        let shift = way.wrapping_mul(8);
+        let others = self.0.load(Ordering::Relaxed) & !0xff_u64.wrapping_shl(shift);
         let new = others | u64::from(tag).wrapping_shl(shift);
-        word.store(new, Ordering::Release);
+        self.0.store(new, Ordering::Release);
     }
 }
 
@@ -159,7 +164,7 @@ impl Iterator for Ways {
         }
         let bit = self.0.trailing_zeros();
         self.0 &= self.0.wrapping_sub(1);
-        Some((bit / 8) | (bit % 2).wrapping_mul(8))
+        Some(bit / 8)
     }
 }
 
@@ -181,91 +186,143 @@ fn parts(hash: u64) -> (u32, u32) {
     )
 }
 
-/// The part of `count` that a number of 32 random bits belongs to.
+/// The part of `count` that a number of 32 random bits belongs to, and what
+/// is left of the number, as random.
 #[inline(always)]
-fn scaled(random: u32, count: usize) -> usize {
+fn scaled(random: u32, count: usize) -> (usize, u32) {
     let count = u64::try_from(count).unwrap_or(u64::MAX);
-    let part = u64::from(random).wrapping_mul(count) >> 32;
-    usize::try_from(part).unwrap_or(usize::MAX)
+    let [rest, part] = halves(u64::from(random).wrapping_mul(count));
+    (position(part), rest)
+}
+
+/// The lower and the upper half of a number.
+#[inline(always)]
+fn halves(number: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
+    [
+        u32::from_le_bytes([a, b, c, d]),
+        u32::from_le_bytes([e, f, g, h]),
+    ]
+}
+
+impl<R: RawMutex> Line<R> {
+    fn new() -> Self {
+        Self {
+            words: Default::default(),
+            chunk: OnceBox::new(),
+        }
+    }
+
+    /// The records here that a tag may mean, in one word, and their places.
+    #[inline(always)]
+    fn meant(&self, word: u32, tag: u8) -> impl Iterator<Item = (u32, &Slot<R>)> {
+        // Before the tags are known, for it takes as long to get.
+        let chunk = self.chunk.get();
+        let ways = self.words.get(position(word)).map(|word| word.ways(tag));
+        let meant = chunk.zip(ways).into_iter();
+        meant.flat_map(move |(chunk, ways)| {
+            ways.filter_map(move |way| {
+                let place = word.wrapping_mul(WAYS).wrapping_add(way);
+                Some((place, chunk.get(position(place))?))
+            })
+        })
+    }
+
+    /// The memory of the records here.
+    fn make_chunk(&self) -> Option<()> {
+        if self.chunk.get().is_none() {
+            // Made where it stays: a kernel's stack has no room for a chunk.
+            let records: Box<[_]> = (0..LINE).map(|_| Slot(Mutex::new(Flow::VACANT))).collect();
+            // Another thread may have been faster, then it is there too.
+            let _ = self.chunk.set(Box::try_from(records).ok()?);
+        }
+        Some(())
+    }
+}
+
+impl Home {
+    /// The words of the line, this one first.
+    #[inline(always)]
+    fn words(self) -> impl Iterator<Item = u32> {
+        (self.word..WORDS).chain(0..self.word)
+    }
 }
 
 impl<R: RawMutex> Level<R> {
-    /// The level of the records from `first` to before `end`.
+    /// The level of the records from number `first` to before `end`.
     fn new(first: u32, end: u32, shards: u32) -> Self {
-        let ways = end.saturating_sub(first);
+        let numbers = end.saturating_sub(first);
         Self {
-            buckets: (0..ways / WAYS).map(|_| Bucket::default()).collect(),
-            chunks: (0..ways.div_ceil(CHUNK)).map(|_| OnceBox::new()).collect(),
+            lines: (0..numbers / NUMBERS).map(|_| Line::new()).collect(),
             first,
-            ways: ways.checked_div(shards).unwrap_or(ways),
+            numbers: numbers.checked_div(shards).unwrap_or(numbers),
             // Multiples of an odd number near the golden section spread well.
             mix: 0x9e37_79b1_u32.wrapping_mul(first | 1),
             place_bits: u32::MAX.checked_div(shards).unwrap_or(u32::MAX),
         }
     }
 
-    /// The home bucket of a key here.
+    /// The home of a key here.
     #[inline(always)]
-    fn home(&self, hash: u64) -> usize {
+    fn home(&self, hash: u64) -> Home {
         let (shard, place) = parts(hash);
         let at = shard ^ place.wrapping_mul(self.mix) & self.place_bits;
-        scaled(at, self.buckets.len())
+        let (line, rest) = scaled(at, self.lines.len());
+        let [_, word] = halves(u64::from(rest).wrapping_mul(u64::from(WORDS)));
+        Home { line, word }
     }
 
-    /// The bucket and way of a record.
-    fn bucket(&self, number: u32) -> Option<(&Bucket, u32)> {
-        let at = number.wrapping_sub(self.first);
-        let bucket = self.buckets.get(position(at / WAYS))?;
-        Some((bucket, at % WAYS))
-    }
-
-    /// The cell of the chunk that the records of a bucket are in.
+    /// The line and the place there of a record.
     #[inline(always)]
-    fn chunk(&self, bucket: usize) -> Option<&OnceBox<Chunk<R>>> {
-        self.chunks.get(bucket / CHUNK_BUCKETS)
+    fn line(&self, number: u32) -> Option<(&Line<R>, u32)> {
+        let at = number.wrapping_sub(self.first);
+        let line = self.lines.get(position(at / NUMBERS))?;
+        Some((line, at % NUMBERS))
     }
 
     /// The records here that a hash may mean, and their numbers.
     #[inline(always)]
-    fn meant(&self, hash: u64) -> Option<Meant<'_, R>> {
+    fn meant(&self, hash: u64) -> impl Iterator<Item = (u32, &Slot<R>)> {
         let home = self.home(hash);
-        Some(Meant {
-            // Before the tags are known, for it takes as long to get.
-            chunk: self.chunk(home)?.get()?,
-            first: self.number(home),
-            ways: self.buckets.get(home)?.ways(tag(hash)),
+        let first = self.number(home.line);
+        let line = self.lines.get(home.line).into_iter();
+        line.flat_map(move |line| {
+            let words = home.words();
+            words.flat_map(move |word| line.meant(word, tag(hash)))
         })
+        .map(move |(place, slot)| (first.wrapping_add(place), slot))
     }
 
-    /// A way in this key's bucket that is empty, and whose memory is there.
+    /// The first of those in one of the words of its line.
+    #[inline(always)]
+    fn meant_in(&self, home: Home, word: u32, hash: u64) -> Option<(u32, &Slot<R>)> {
+        let line = self.lines.get(home.line)?;
+        // Before the tags are known, for it takes as long to get.
+        let chunk = line.chunk.get()?;
+        let way = line.words.get(position(word))?.ways(tag(hash)).next()?;
+        let place = word.wrapping_mul(WAYS).wrapping_add(way);
+        let number = self.number(home.line).wrapping_add(place);
+        Some((number, chunk.get(position(place))?))
+    }
+
+    /// A way in this key's home that is empty, and whose memory is there.
     fn vacancy(&self, hash: u64) -> Option<u32> {
         let home = self.home(hash);
-        let way = self.buckets.get(home)?.ways(0).next()?;
-        let chunk = self.chunk(home)?;
-        if chunk.get().is_none() {
-            // Made where it stays: a kernel's stack has no room for a chunk.
-            let records: Box<[_]> = (0..CHUNK).map(|_| Slot(Mutex::new(Flow::VACANT))).collect();
-            // Another shard may have been faster, then it is there too.
-            let _ = chunk.set(Box::try_from(records).ok()?);
-        }
-        Some(self.number(home).wrapping_add(way))
+        let line = self.lines.get(home.line)?;
+        let mut words = home.words();
+        let place = words.find_map(|word| {
+            let way = line.words.get(position(word))?.ways(0).next()?;
+            Some(word.wrapping_mul(WAYS).wrapping_add(way))
+        })?;
+        line.make_chunk()?;
+        Some(self.number(home.line).wrapping_add(place))
     }
 
-    /// The number of the first record of a bucket.
+    /// The number of the first record of a line.
     #[inline(always)]
-    fn number(&self, bucket: usize) -> u32 {
-        let bucket = u32::try_from(bucket).unwrap_or(u32::MAX);
-        self.first.wrapping_add(bucket.wrapping_mul(WAYS))
-    }
-}
-
-impl<'s, R: RawMutex> Iterator for Meant<'s, R> {
-    type Item = (u32, &'s Slot<R>);
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let number = self.first.wrapping_add(self.ways.next()?);
-        Some((number, self.chunk.get(position(number % CHUNK))?))
+    fn number(&self, line: usize) -> u32 {
+        let line = u32::try_from(line).unwrap_or(u32::MAX);
+        self.first.wrapping_add(line.wrapping_mul(NUMBERS))
     }
 }
 
@@ -273,20 +330,16 @@ impl<R: RawMutex> Store<R> {
     /// A store for `flows` flows, of so many shards, a power of two.
     pub(super) fn new(flows: u32, shards: u32) -> Self {
         let each = flows.div_ceil(shards);
-        let buckets = each.saturating_add(each / 8).div_ceil(WAYS);
-        // Chunks begin with levels.
-        let least = (CHUNK / WAYS).div_ceil(shards);
-        let most = buckets.saturating_add(SPARE).max(least);
-        let parts = most.checked_div(least);
-        let steps = parts.and_then(|parts| parts.checked_ilog(GROWTH));
-        let steps = steps.unwrap_or(0);
+        let lines = each
+            .saturating_add((each / 16).saturating_mul(3))
+            .div_ceil(LINE);
+        let most = lines.saturating_add(SPARE);
+        let steps = most.checked_ilog2().unwrap_or(0) / GROWTH_BITS;
         let levels = LEVELS_MAX.min(steps.saturating_add(1));
         let mut ends = [0; LEVELS];
         for (end, smaller) in ends.iter_mut().zip((0..levels).rev()) {
-            let parts = GROWTH.saturating_pow(smaller);
-            let buckets = most.checked_div(parts).unwrap_or(least);
-            let ways = buckets.next_multiple_of(least).saturating_mul(WAYS);
-            *end = ways.saturating_mul(shards);
+            let lines = most >> smaller.wrapping_mul(GROWTH_BITS);
+            *end = lines.saturating_mul(NUMBERS).saturating_mul(shards);
         }
         Self {
             levels: [const { OnceBox::new() }; LEVELS],
@@ -300,30 +353,60 @@ impl<R: RawMutex> Store<R> {
     /// The levels, the newest first.
     #[inline(always)]
     fn levels(&self) -> impl Iterator<Item = &Level<R>> {
-        let count = self.count.load(Ordering::Acquire);
-        let levels = self.levels.get(..count).unwrap_or_default();
-        levels.iter().rev().filter_map(OnceBox::get)
+        let mut count = self.count.load(Ordering::Acquire);
+        core::iter::from_fn(move || {
+            count = count.checked_sub(1)?;
+            self.levels.get(count)?.get()
+        })
     }
 
     /// The shard of keys with this hash.
     pub(super) fn shard_of(&self, hash: u64) -> u32 {
-        let shard = scaled(parts(hash).0, position(self.shards));
+        let (shard, _) = scaled(parts(hash).0, position(self.shards));
         u32::try_from(shard).unwrap_or(0)
     }
 
     /// The record that a hash most probably means, and its number.
+    ///
+    /// A hit has more to keep in registers than there are, so that only the
+    /// place where most flows are is looked at in its way.
     #[inline(always)]
     pub(super) fn first_meant(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
-        let mut levels = self.levels();
-        levels.find_map(|level| level.meant(hash)?.next())
+        let newest = self.count.load(Ordering::Acquire).wrapping_sub(1);
+        let level = self.levels.get(newest)?.get()?;
+        let home = level.home(hash);
+        match level.meant_in(home, home.word, hash) {
+            Some(found) => Some(found),
+            None => self.first_meant_elsewhere(hash),
+        }
+    }
+
+    #[inline(never)]
+    fn first_meant_elsewhere(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
+        // Home words first, where nearly all are.
+        for beside in [false, true] {
+            let found = self.levels().find_map(|level| {
+                let home = level.home(hash);
+                match beside {
+                    false => level.meant_in(home, home.word, hash),
+                    true => home
+                        .words()
+                        .skip(1)
+                        .find_map(|word| level.meant_in(home, word, hash)),
+                }
+            });
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
     }
 
     /// The records that a hash may mean, the most probable first.
     pub(super) fn meant(&self, hash: u64) -> impl Iterator<Item = (u32, &Slot<R>)> {
         let stray = self.strays().then_some(hash ^ STRAY);
         let hashes = core::iter::once(hash).chain(stray);
-        let buckets = hashes.flat_map(|hash| self.levels().map(move |level| level.meant(hash)));
-        buckets.flatten().flatten()
+        hashes.flat_map(|hash| self.levels().flat_map(move |level| level.meant(hash)))
     }
 
     /// Whether there may be records that aren't in a home bucket.
@@ -335,10 +418,8 @@ impl<R: RawMutex> Store<R> {
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
         for level in self.levels().take(2) {
-            let home = level.home(hash);
-            if let (Some(bucket), Some(chunk)) = (level.buckets.get(home), level.chunk(home)) {
-                prefetch(bucket);
-                prefetch(chunk);
+            if let Some(line) = level.lines.get(level.home(hash).line) {
+                prefetch(line);
             }
         }
     }
@@ -346,18 +427,16 @@ impl<R: RawMutex> Store<R> {
     /// The record of this number, if it was ever used.
     #[inline(always)]
     pub(super) fn slot(&self, number: u32) -> Option<&Slot<R>> {
-        let level = self.level(number)?;
-        let at = number.wrapping_sub(level.first);
-        let chunk = level.chunks.get(position(at / CHUNK))?.get()?;
-        chunk.get(position(at % CHUNK))
+        let (line, place) = self.level(number)?.line(number)?;
+        line.chunk.get()?.get(position(place))
     }
 
-    /// Ways that there are: numbers are below it.
+    /// Numbers that there are: all are below it.
     pub(super) fn capacity(&self) -> u32 {
         self.end(self.count.load(Ordering::Acquire))
     }
 
-    /// Ways of so many levels.
+    /// Numbers of so many levels.
     fn end(&self, levels: usize) -> u32 {
         let last = levels.checked_sub(1).and_then(|last| self.ends.get(last));
         last.copied().unwrap_or(0)
@@ -372,8 +451,8 @@ impl<R: RawMutex> Store<R> {
                     next = number.saturating_add(1);
                     return Some((number, slot));
                 }
-                // The rest of a chunk that isn't there isn't there either.
-                next = (number / CHUNK).saturating_add(1).saturating_mul(CHUNK);
+                // The rest of a line isn't there either.
+                next = (number / NUMBERS).saturating_add(1).saturating_mul(NUMBERS);
             }
             None
         })
@@ -382,7 +461,8 @@ impl<R: RawMutex> Store<R> {
     /// A way for one more record, with this hash, beside `flows`. Its memory is
     /// there, and it stays empty while the shard's lock is held.
     pub(super) fn vacancy(&self, hash: u64, flows: u32) -> Option<u32> {
-        let fill = |ways: u32| flows >= (ways / 4).saturating_mul(3);
+        // Three in four ways.
+        let fill = |numbers: u32| flows >= (numbers / NUMBERS).saturating_mul(LINE * 3 / 4);
         loop {
             let count = self.count.load(Ordering::Acquire);
             if fill(self.end(count)) && self.grow(count) {
@@ -409,8 +489,12 @@ impl<R: RawMutex> Store<R> {
     /// The numbers of all records where one with this hash may be.
     pub(super) fn around(&self, hash: u64) -> impl Iterator<Item = u32> {
         self.levels().flat_map(move |level| {
-            let first = level.number(level.home(hash));
-            (0..WAYS).map(move |way| first.wrapping_add(way))
+            let home = level.home(hash);
+            let first = level.number(home.line);
+            home.words().flat_map(move |word| {
+                let first = first.wrapping_add(word.wrapping_mul(WAYS));
+                (0..WAYS).map(move |way| first.wrapping_add(way))
+            })
         })
     }
 
@@ -426,8 +510,11 @@ impl<R: RawMutex> Store<R> {
     }
 
     fn set(&self, number: u32, tag: u8) {
-        if let Some((bucket, way)) = self.level(number).and_then(|level| level.bucket(number)) {
-            bucket.set(way, tag);
+        let place = self.level(number).and_then(|level| level.line(number));
+        if let Some((line, place)) = place
+            && let Some(word) = line.words.get(position(place / WAYS))
+        {
+            word.set(place % WAYS, tag);
         }
     }
 
@@ -442,8 +529,8 @@ impl<R: RawMutex> Store<R> {
             return (0, 0);
         };
         let at = number.wrapping_sub(level.first);
-        let shard = at.checked_div(level.ways).unwrap_or(0);
-        let local = at.checked_rem(level.ways).unwrap_or(0);
+        let shard = at.checked_div(level.numbers).unwrap_or(0);
+        let local = at.checked_rem(level.numbers).unwrap_or(0);
         (shard, self.part(level.first).wrapping_add(local))
     }
 
@@ -454,13 +541,13 @@ impl<R: RawMutex> Store<R> {
             return 0;
         };
         let local = local.wrapping_sub(self.part(level.first));
-        let before = shard.wrapping_mul(level.ways);
+        let before = shard.wrapping_mul(level.numbers);
         level.first.wrapping_add(before).wrapping_add(local)
     }
 
-    /// What one shard has of so many ways.
-    pub(super) fn part(&self, ways: u32) -> u32 {
-        ways.checked_div(self.shards).unwrap_or(ways)
+    /// What one shard has of so many numbers.
+    pub(super) fn part(&self, numbers: u32) -> u32 {
+        numbers.checked_div(self.shards).unwrap_or(numbers)
     }
 
     /// Adds a level to so many, if there may be one more.

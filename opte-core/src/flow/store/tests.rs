@@ -29,26 +29,23 @@ fn levels(store: &TestStore) -> usize {
 
 fn chunks(store: &TestStore) -> usize {
     let made = |level: &Level<_>| {
-        level
-            .chunks
-            .iter()
-            .filter(|chunk| chunk.get().is_some())
-            .count()
+        let lines = level.lines.iter();
+        lines.filter(|line| line.chunk.get().is_some()).count()
     };
     store.levels().map(made).sum()
 }
 
 #[test]
-fn a_bucket_agrees_with_an_array() {
+fn a_word_agrees_with_an_array() {
     for seed in 0..20 {
         let mut rng = Rng(seed);
-        let (bucket, mut model) = (Bucket::default(), [0_u8; 16]);
+        let (word, mut model) = (Word::default(), [0_u8; 8]);
         for _ in 0..500 {
-            let (way, tag) = (rng.below(16), u8::try_from(rng.below(4)).unwrap());
-            bucket.set(u32::try_from(way).unwrap(), tag);
+            let (way, tag) = (rng.below(8), u8::try_from(rng.below(4)).unwrap());
+            word.set(u32::try_from(way).unwrap(), tag);
             model[way] = tag;
             for tag in 0..4 {
-                let mut found: Vec<u32> = bucket.ways(tag).collect();
+                let mut found: Vec<u32> = word.ways(tag).collect();
                 let first = found.first().copied();
                 assert!(
                     first.is_none_or(|way| model[position(way)] == tag),
@@ -57,7 +54,7 @@ fn a_bucket_agrees_with_an_array() {
                 found.retain(|way| model[position(*way)] == tag);
                 found.sort_unstable();
                 let expected: Vec<u32> =
-                    (0..16).filter(|way| model[position(*way)] == tag).collect();
+                    (0..8).filter(|way| model[position(*way)] == tag).collect();
                 assert_eq!(found, expected, "seed {seed}, {model:?}");
             }
         }
@@ -120,7 +117,7 @@ fn flows_stay_where_they_are_while_the_store_grows() {
         let hash = rng.next();
         seen.push((hash, add(&store, hash, name, name - 1).unwrap()));
     }
-    assert_eq!(levels(&store), 7);
+    assert_eq!(levels(&store), 3);
     for ((hash, number), name) in seen.into_iter().zip(1..) {
         assert_eq!(find(&store, hash, name), Some(number));
     }
@@ -136,8 +133,8 @@ fn memory_follows_the_flows() {
         add(&store, hash, 1, flows).unwrap();
         flows += 1;
         if flows >= next {
-            let records = chunks(&store) * CHUNK_LEN;
-            let most = (flows * 5 / 2).max(flows + 12_000);
+            let records = chunks(&store) * LINE_LEN;
+            let most = (flows * 11 / 2).max(flows + 75_000);
             assert!(records <= position(most), "{records} for {flows}");
             next += 1_000;
         }
@@ -151,9 +148,17 @@ fn as_many_flows_as_the_store_is_for_find_room() {
         for flows in [1, 10, 64, 500, 1_024, 3_000, 20_000, 65_536, 300_000] {
             let shards = (flows / 1_024_u32).next_power_of_two().clamp(1, 64);
             let store = TestStore::new(flows, shards);
+            let mut seen = false;
             for name in 0..flows {
                 let found = add(&store, rng.next(), name, name);
                 assert!(found.is_some(), "seed {seed}: {name} of {flows}");
+                if std::env::var("STR").is_ok() && store.strays() && !seen {
+                    seen = true;
+                    std::println!("{flows}: stray at {name}");
+                }
+                if name == flows - 1 && std::env::var("STR").is_ok() {
+                    std::println!("{flows} all");
+                }
             }
         }
     }
