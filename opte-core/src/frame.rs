@@ -36,6 +36,13 @@ pub trait Frame {
     /// `None` when the buffer can't grow.
     fn push(&mut self, len: usize) -> Option<&mut [u8]>;
 
+    /// Brings all bytes into the head, where one of them is needed that lies
+    /// elsewhere: false when that can't be. Only for frames that are answered
+    /// or kept, never for those that pass.
+    fn gather(&mut self) -> bool {
+        self.head().len() == self.frame_len()
+    }
+
     /// What is left to do for this frame.
     fn offload(&self) -> Offload {
         Offload::default()

@@ -35,8 +35,54 @@ pub struct Transfer {
     pub response_len: u64,
 }
 
+impl Transfer {
+    /// Reads the memory of one, as the tool laid it out; `None` when it isn't
+    /// that of one.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; size_of::<Self>()]) -> Option<Self> {
+        let word = |at| Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+        let long = |at| Some(u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?));
+        Some(Self {
+            version: word(0)?,
+            flags: word(4)?,
+            request: long(8)?,
+            request_len: long(16)?,
+            response: long(24)?,
+            response_room: long(32)?,
+            response_len: long(40)?,
+        })
+    }
+
+    /// Where `response_len` is in the memory of one.
+    pub const RESPONSE_LEN_AT: u64 = 40;
+}
+
 const _: () = {
     assert!(size_of::<Transfer>() == 48);
     assert!(core::mem::offset_of!(Transfer, request) == 8);
     assert!(core::mem::offset_of!(Transfer, response_len) == 40);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_is_read_as_it_is_laid_out() {
+        let mut bytes = [0; size_of::<Transfer>()];
+        for (at, byte) in (0..).zip(&mut bytes) {
+            *byte = at;
+        }
+        let long = |from: u8| u64::from_ne_bytes(core::array::from_fn(|at| from + at as u8));
+        let transfer = Transfer {
+            version: 0x0302_0100,
+            flags: 0x0706_0504,
+            request: long(8),
+            request_len: long(16),
+            response: long(24),
+            response_room: long(32),
+            response_len: long(40),
+        };
+        assert_eq!(Transfer::from_bytes(&bytes), Some(transfer));
+    }
+}

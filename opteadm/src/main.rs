@@ -24,6 +24,8 @@ mod address_set;
 mod cell;
 mod cli;
 mod completion;
+#[cfg(any(target_os = "illumos", test))]
+mod datalink;
 mod external;
 mod failure;
 mod firewall;

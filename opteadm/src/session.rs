@@ -37,8 +37,12 @@ impl Connection {
         let timeout = Duration::from_secs(self.timeout);
         #[cfg(target_os = "illumos")]
         if self.socket.is_none() {
-            let device = opte_ioctl::client::DeviceClient::open()?;
-            return Ok(Box::new(device));
+            let client = opte_ioctl::client::DeviceClient::open()?;
+            let ids = dladm_sys::Dladm::open().map_err(|error| ClientError::Io {
+                path: "dlmgmtd".into(),
+                source: io::Error::other(error),
+            })?;
+            return Ok(Box::new(crate::datalink::WithDatalinks { client, ids }));
         }
         let path = self.socket.as_deref().unwrap_or(Path::new(SOCKET_PATH));
         let socket = UnixClient::connect(path, timeout)?;

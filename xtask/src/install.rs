@@ -79,7 +79,7 @@ pub(crate) fn search_path() -> OsString {
 }
 
 /// Whether this process may install packages.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()
@@ -90,7 +90,7 @@ fn is_root() -> bool {
 
 /// Installs packages; what it returns matters only when they still miss. The
 /// package lists are fetched only when it doesn't work with those at hand.
-fn install(packages: &[&str]) -> Result<String> {
+pub(crate) fn install(packages: &[&str]) -> Result<String> {
     let first = apt(&["install"], packages)?;
     if first.status.success() {
         return Ok(String::new());

@@ -17,6 +17,7 @@ mod check;
 #[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
 mod demo;
 mod install;
+mod kmod;
 #[cfg(target_os = "linux")]
 mod lab;
 #[cfg_attr(not(target_os = "linux"), path = "record/elsewhere.rs")]
@@ -59,6 +60,8 @@ enum Command {
     Scenario(scenario::Args),
     /// Measure the engine and say what its figures should be
     Bench(bench::Args),
+    /// Build the illumos kernel module, and check it with --check
+    Kmod(kmod::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Record(args) => record::run(args),
         Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Kmod(args) => kmod::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {

@@ -228,6 +228,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         plan: &Plan<R>,
         devices: &mut impl Devices,
     ) -> Result<Vec<(LinkId, LinkDevice)>, ConfigError> {
+        for port in &plan.gone {
+            devices.may_close_port(port.id)?;
+        }
         let links = open_links(&plan.underlay, devices)?;
         for (at, (port, spec)) in plan.new.iter().enumerate() {
             if let Err(error) = devices.open_port(port.id, spec) {

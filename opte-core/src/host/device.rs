@@ -26,6 +26,17 @@ pub trait Devices {
     /// When the operating system refuses.
     fn open_port(&mut self, id: PortId, spec: &PortSpec) -> Result<(), ConfigError>;
 
+    /// Whether the guest's side of a port can be removed. Asked before anything
+    /// is changed; what says yes here can be closed right after.
+    ///
+    /// # Errors
+    ///
+    /// When somebody uses it and the operating system won't take it away.
+    fn may_close_port(&mut self, id: PortId) -> Result<(), ConfigError> {
+        let _ = id;
+        Ok(())
+    }
+
     /// Removes the guest's side of a port.
     fn close_port(&mut self, id: PortId);
 

@@ -8,7 +8,7 @@ use crate::api::dump::{
     RouteEntry, RuleEntry, RuleText, Stats, TcpEntry, UftAction, UftEntry,
 };
 use crate::api::page::{Page, Pager, Weight};
-use crate::api::{FwRule, PortId, Response, UnderlayRoute, V2b, V2p};
+use crate::api::{FwRule, Name, PortId, Response, UnderlayRoute, V2b, V2p};
 use crate::event::Observer;
 use crate::flow::record::{Flow, NatKind, Next};
 use crate::flow::{Proto, Tuple};
@@ -264,6 +264,18 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Counts the host's commits.
     pub(super) fn host_generation(&self) -> u64 {
         self.generation.load(core::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What was counted: all in all, or for a port; `None` when there is no such
+    /// port. As the answer to `Stats`, for shells that show it in their own way.
+    pub fn counted(&self, port: Option<&Name>) -> Option<Stats> {
+        match port {
+            None => Some(self.stats()),
+            Some(name) => {
+                let view = self.view();
+                view.port_by_name(name).map(|port| self.port_stats(port))
+            }
+        }
     }
 
     pub(super) fn stats(&self) -> Stats {

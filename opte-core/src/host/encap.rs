@@ -72,7 +72,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Result<Verdict, DropReason> {
         let offload = frame.offload();
-        if offload.segment_len != 0 || frame.head().len() < frame.frame_len() {
+        if offload.segment_len != 0 || !frame.gather() {
             return Err(DropReason::NextHopUnresolved);
         }
         if offload.checksum_partial {

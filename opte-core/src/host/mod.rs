@@ -53,6 +53,7 @@ mod multicast;
 mod nat_command;
 mod option;
 mod port_command;
+pub mod table;
 pub mod underlay;
 pub(crate) mod view;
 
@@ -261,7 +262,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         port: &Port<R>,
-        (frame, packet, onward): (&impl Frame, &Packet, Onward),
+        (frame, packet, onward): (&mut impl Frame, &Packet, Onward),
         reason: DropReason,
         out: &mut impl Output,
     ) -> Verdict {

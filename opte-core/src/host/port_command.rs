@@ -62,6 +62,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         devices: &mut impl Devices,
     ) -> Result<Response, ConfigError> {
         let port = self.named(name)?;
+        devices.may_close_port(port.id)?;
         let mut places = self.view().places().to_vec();
         put(&mut places, port.id, None);
         self.commit_view(places);

@@ -118,11 +118,13 @@ impl<R: RawMutex> Port<R> {
     pub(crate) fn too_big_for_path<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
-        frame: &impl Frame,
+        frame: &mut impl Frame,
         packet: &Packet,
         path_mtu: u16,
         answers: (&impl Carrier<R, O>, &mut impl Output),
     ) {
+        // The answer quotes of it what there is room for.
+        let _ = frame.gather();
         let head = frame.head();
         let mut head = head.get(..QUOTE_MAX).unwrap_or(head).to_vec();
         let (dir, len) = (Direction::Out, frame.frame_len());

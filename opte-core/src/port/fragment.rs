@@ -67,7 +67,7 @@ impl<R: RawMutex> Port<R> {
             return self.first_piece(env, &arrival, (&key, &piece), frame, (carrier, out));
         }
         let copy = || {
-            let bytes = frame.head().get(..len)?;
+            let bytes = frame.gather().then(|| frame.head().get(..len))??;
             let mut copy = alloc::vec![0; ENCAP_LEN];
             copy.extend_from_slice(bytes);
             Some(copy)

@@ -56,7 +56,7 @@ impl<R: RawMutex> Port<R> {
     ) -> Verdict {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let key = Some(&packet.tuple);
-        match self.hairpin(env, dir, frame.head(), Some(packet)) {
+        match self.reply_to(env, dir, frame, packet) {
             Ok(None) => {}
             reply => {
                 let result = self.hairpinned(env, dir, reply);

@@ -279,6 +279,8 @@ impl<R: RawMutex> Port<R> {
             NoHit::TooBig => {
                 let mtu = self.policy().spec.mtu;
                 let notice = Notice::TooBig { mtu };
+                // The answer quotes of it what there is room for.
+                let _ = frame.gather();
                 self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
@@ -291,7 +293,7 @@ impl<R: RawMutex> Port<R> {
             NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
             // The last of them is over with.
             NoHit::Miss | NoHit::Expired | NoHit::Uncommon => {
-                match self.hairpin(env, dir, frame.head(), Some(arrival.packet)) {
+                match self.reply_to(env, dir, frame, arrival.packet) {
                     Ok(None) if matches!(why, NoHit::Expired) => {
                         Err(DropReason::TtlExceeded.into())
                     }
@@ -314,11 +316,28 @@ impl<R: RawMutex> Port<R> {
             }
             Err(dropped) => {
                 if let Some(notice) = answer::notice(dropped.reason, dir) {
+                    let _ = frame.gather();
                     self.answer(env, arrival, frame.head(), notice, (carrier, out));
                 }
                 Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out))
             }
         }
+    }
+
+    /// Has the gateway look at a frame; at all of it, when the head isn't enough.
+    pub(super) fn reply_to<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        dir: Direction,
+        frame: &mut impl Frame,
+        packet: &Packet,
+    ) -> Result<Option<Vec<u8>>, Dropped> {
+        let reply = self.hairpin(env, dir, frame.head(), Some(packet));
+        let is_whole = frame.head().len() == frame.frame_len();
+        if reply.is_ok() || is_whole || !frame.gather() {
+            return reply;
+        }
+        self.hairpin(env, dir, frame.head(), Some(packet))
     }
 
     /// Says that a frame goes on, as it is now.

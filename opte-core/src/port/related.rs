@@ -76,7 +76,8 @@ impl<R: RawMutex> Port<R> {
         let flow = self.borrow(env, &policy, arrival, &quote.tuple)?;
         let flow = flow.filter(|flow| is_back && may_quote(flow, &quote, dir.reverse()));
         let flow = flow.ok_or(DropReason::IcmpUnrelated)?;
-        if !checksum_is_right(packet, frame.head()) {
+        // The checksum is over all of it.
+        if !frame.gather() || !checksum_is_right(packet, frame.head()) {
             return Err(DropReason::BadChecksum.into());
         }
         self.address(&flow, dir, frame.head_mut());

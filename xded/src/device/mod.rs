@@ -25,36 +25,15 @@ mod registry;
 mod table;
 
 pub(crate) use batch::{BURST_FRAMES, Batch};
+pub(crate) use opte_core::host::table::Source;
 pub(crate) use poll::{Poll, Wake};
 pub(crate) use registry::{Registry, adopt};
 pub(crate) use table::{Shared, Table, View};
 
 use crate::sys;
-use opte_core::api::PortId;
-use opte_core::verdict::LinkId;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// Where a frame came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Source {
-    /// A guest.
-    Port(PortId),
-    /// An underlay link.
-    Link(LinkId),
-}
-
-impl Source {
-    /// Which of `workers` workers reads from this source.
-    pub(crate) fn worker(self, workers: usize) -> usize {
-        let number = match self {
-            Self::Port(PortId(id)) => usize::try_from(id).unwrap_or_default(),
-            Self::Link(LinkId(id)) => usize::from(id),
-        };
-        number.checked_rem(workers).unwrap_or_default()
-    }
-}
 
 /// How frames are moved in and out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

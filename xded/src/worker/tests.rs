@@ -31,7 +31,10 @@ impl Cables {
         near.set_nonblocking(true).unwrap();
         far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let device = Arc::new(Device::new(kind, OwnedFd::from(near), "cable"));
-        self.shared.put(source, Arc::clone(&device));
+        let placed = self
+            .shared
+            .update(|table| table.set(source, Some(Arc::clone(&device))));
+        placed.unwrap();
         self.poll.add(source, &device).unwrap();
         far
     }

@@ -64,3 +64,16 @@ pub(super) fn blocks(file: &[u8]) -> Result<Vec<(String, Vec<u8>)>> {
     }
     Ok(blocks)
 }
+
+/// The frames of a capture and when each was captured, in nanoseconds.
+pub(crate) fn frames(file: &[u8]) -> Result<Vec<(u64, Vec<u8>)>> {
+    let mut reader = PcapNgReader::new(file).context("not a pcapng file")?;
+    let mut frames = Vec::new();
+    while let Some(block) = reader.next_block() {
+        if let Block::EnhancedPacket(packet) = block? {
+            let time = u64::try_from(packet.timestamp.as_nanos())?;
+            frames.push((time, packet.data.into_owned()));
+        }
+    }
+    Ok(frames)
+}

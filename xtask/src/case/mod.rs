@@ -116,15 +116,15 @@ pub(crate) fn emitted(root: &Path, part: Option<&str>) -> Result<Vec<(PathBuf, S
 }
 
 /// A golden case.
-struct Case {
-    name: String,
-    dir: PathBuf,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) dir: PathBuf,
     /// Where its inputs and outputs are written.
     work: PathBuf,
 }
 
 /// The cases whose name contains `part`, by name.
-fn list(root: &Path, part: Option<&str>) -> Result<Vec<Case>> {
+pub(crate) fn list(root: &Path, part: Option<&str>) -> Result<Vec<Case>> {
     let folder = root.join(FOLDER);
     let mut cases = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
@@ -142,11 +142,11 @@ fn list(root: &Path, part: Option<&str>) -> Result<Vec<Case>> {
 }
 
 impl Case {
-    fn setup(&self) -> PathBuf {
+    pub(crate) fn setup(&self) -> PathBuf {
         self.dir.join("setup.toml")
     }
 
-    fn expected(&self) -> PathBuf {
+    pub(crate) fn expected(&self) -> PathBuf {
         self.dir.join("expect")
     }
 
@@ -158,7 +158,7 @@ impl Case {
         self.work.join("out")
     }
 
-    fn scene(&self) -> Result<Scene> {
+    pub(crate) fn scene(&self) -> Result<Scene> {
         let setup = fs::read_to_string(self.setup()).context("setup.toml")?;
         Scene::parse(&setup).or_else(|error| {
             // A setup that isn't TOML can be a case: one that is refused.

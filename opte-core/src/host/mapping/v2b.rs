@@ -96,7 +96,7 @@ pub(super) fn check_all(mappings: &[V2b]) -> Result<Vec<Group>, ConfigError> {
             endpoints: sorted(endpoints.iter().copied()),
         });
     }
-    groups.sort_unstable_by_key(|group| group.prefix);
+    groups.sort_by_key(|group| group.prefix);
     for (one, next) in groups.iter().zip(groups.iter().skip(1)) {
         if one.prefix == next.prefix {
             let error = ConfigError::new(ErrorCode::Conflict, ObjectKind::V2b, one.prefix);

@@ -341,7 +341,7 @@ fn finish(frame: &mut impl Frame, packet: &Packet) -> Result<(), DropReason> {
     if offload.segment_len != 0 {
         return Err(DropReason::TooBig);
     }
-    if frame.head().len() < frame.frame_len() {
+    if !frame.gather() {
         return Err(DropReason::NoHeadroom);
     }
     if offload.checksum_partial {

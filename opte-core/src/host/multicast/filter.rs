@@ -26,14 +26,14 @@ impl Filter {
     pub(super) fn union(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Include(one), Self::Include(two)) => {
-                Self::Include(one.union(two).copied().collect())
+                Self::Include(set_of(one.union(two).copied()))
             }
             (Self::Exclude(one), Self::Exclude(two)) => {
-                Self::Exclude(one.intersection(two).copied().collect())
+                Self::Exclude(set_of(one.intersection(two).copied()))
             }
             (Self::Include(heard), Self::Exclude(not))
             | (Self::Exclude(not), Self::Include(heard)) => {
-                Self::Exclude(not.difference(heard).copied().collect())
+                Self::Exclude(set_of(not.difference(heard).copied()))
             }
         }
     }
@@ -52,12 +52,22 @@ impl Filter {
 
 impl From<&SourceFilter> for Filter {
     fn from(filter: &SourceFilter) -> Self {
-        let sources = filter.sources.iter().copied().collect();
+        let sources = set_of(filter.sources.iter().copied());
         match filter.mode {
             FilterMode::Include => Self::Include(sources),
             FilterMode::Exclude => Self::Exclude(sources),
         }
     }
+}
+
+/// A set, address by address. `collect` sorts first, on a buffer of 4 KiB,
+/// which is more stack than a packet may take in a kernel.
+pub(super) fn set_of(addresses: impl Iterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
+    let mut set = BTreeSet::new();
+    addresses.for_each(|address| {
+        set.insert(address);
+    });
+    set
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //!               [`REPORTS_BURST`] at once; each group that one changes
 //!               counts as another, for it costs as much as its members.
 
-use super::filter::Filter;
+use super::filter::{Filter, set_of};
 use crate::Instant;
 use crate::api::multicast::{is_routable_group, is_source_specific};
 use crate::limits::{MCAST_SOURCES_MAX, PORT_GROUPS_MAX};
@@ -300,7 +300,7 @@ impl Interest {
     fn filter(&self) -> Filter {
         match self.exclude_until {
             Some(_) => Filter::Exclude(self.excluded.clone()),
-            None => Filter::Include(self.included.keys().copied().collect()),
+            None => Filter::Include(set_of(self.included.keys().copied())),
         }
     }
 }

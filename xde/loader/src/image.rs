@@ -1,0 +1,192 @@
+//! The module's file in memory, as krtld puts it there.
+//!
+//! Sections that can be written go into one mapping and all others into
+//! another; a relocation *adds* to what is in the file; an undefined name that
+//! begins as a probe's does becomes one, and any other is looked up.
+
+use crate::kernel::{Export, Kernel, exports};
+use crate::low::Low;
+use anyhow::{Context as _, Result, bail, ensure};
+use object::Endianness::Little;
+use object::elf;
+use object::read::elf::{ElfFile64, FileHeader as _, Rela as _, SectionHeader as _, Sym as _};
+use std::collections::HashMap;
+
+/// Bytes of stubs behind the module's text.
+const STUBS: usize = 64 << 10;
+
+/// A module in memory.
+pub(crate) struct Image {
+    /// Where its entry points are.
+    pub(crate) entries: HashMap<String, u64>,
+    /// Names of its probes, by their number.
+    pub(crate) probes: Vec<String>,
+    _text: Low,
+    _data: Low,
+}
+
+impl Image {
+    /// Loads a file.
+    pub(crate) fn load(bytes: &[u8]) -> Result<Self> {
+        let file: ElfFile64 = ElfFile64::parse(bytes)?;
+        let header = file.elf_header();
+        ensure!(header.e_type(Little).0 == 1, "it isn't relocatable");
+        let table = header.sections(Little, bytes)?;
+        let (mut text, mut data) = (Low::map(bytes.len() + STUBS)?, Low::map(bytes.len())?);
+        let mut places = vec![0_u64; table.len()];
+        for (index, section) in table.enumerate() {
+            let flags = section.sh_flags(Little).0;
+            if flags & 2 == 0 {
+                continue;
+            }
+            let memory = if flags & 1 == 0 { &mut text } else { &mut data };
+            let align = usize::try_from(section.sh_addralign(Little))?;
+            let place = if section.sh_type(Little) == elf::SHT_NOBITS {
+                memory.take(usize::try_from(section.sh_size(Little))?, align)?
+            } else {
+                memory.put(section.data(Little, bytes)?, align)?
+            };
+            places[index.0] = place.expose_provenance() as u64;
+        }
+        let list = table.symbols(Little, bytes, elf::SHT_SYMTAB)?;
+        let mut linker = Linker {
+            text: &mut text,
+            data: &mut data,
+            probes: Vec::new(),
+            known: exports(),
+        };
+        let (mut values, mut entries) = (vec![0_u64; list.len()], HashMap::new());
+        for (index, symbol) in list.enumerate().skip(1) {
+            let name = str::from_utf8(symbol.name(Little, list.strings())?)?;
+            let section = symbol.st_shndx(Little).0;
+            values[index.0] = if section == 0 {
+                linker.undefined(name)?
+            } else {
+                let place = places.get(usize::from(section)).copied().unwrap_or(0);
+                place + symbol.st_value(Little)
+            };
+            if section != 0 && symbol.st_bind().0 == 1 {
+                entries.insert(name.to_owned(), values[index.0]);
+            }
+        }
+        let probes = linker.probes;
+        relocate_all(bytes, &places, &values)?;
+        text.make_code()?;
+        Ok(Self {
+            entries,
+            probes,
+            _text: text,
+            _data: data,
+        })
+    }
+}
+
+/// Applies every relocation of a section that is loaded.
+fn relocate_all(bytes: &[u8], places: &[u64], values: &[u64]) -> Result<()> {
+    let file: ElfFile64 = ElfFile64::parse(bytes)?;
+    let table = file.elf_header().sections(Little, bytes)?;
+    for (_, section) in table.enumerate() {
+        let Some((relocations, _)) = section.rela(Little, bytes)? else {
+            continue;
+        };
+        let target = usize::try_from(section.sh_info(Little))?;
+        let place = places.get(target).copied().unwrap_or(0);
+        let size = table.section(object::SectionIndex(target))?.sh_size(Little);
+        for entry in relocations.iter().filter(|_| place != 0) {
+            let symbol = values.get(usize::try_from(entry.r_sym(Little, false))?);
+            let offset = entry.r_offset(Little);
+            ensure!(
+                offset + 8 <= size.next_multiple_of(8),
+                "a relocation of nothing"
+            );
+            let symbol = *symbol.context("a relocation by no symbol")?;
+            let kind = entry.r_type(Little, false).0;
+            relocate(place + offset, kind, symbol, entry.r_addend(Little))?;
+        }
+    }
+    Ok(())
+}
+
+/// Finds what a module refers to.
+struct Linker<'l> {
+    text: &'l mut Low,
+    data: &'l mut Low,
+    probes: Vec<String>,
+    known: HashMap<&'static str, Export>,
+}
+
+impl Linker<'_> {
+    /// The address of a name that the module doesn't define.
+    fn undefined(&mut self, name: &str) -> Result<u64> {
+        if let Some(probe) = name.strip_prefix("__dtrace_probe_") {
+            // push number; mov rax, fire; call rax; add rsp, 8; ret. With the
+            // registers of the site as they are, and its number on the stack.
+            let mut code = vec![0x68];
+            code.extend(u32::try_from(self.probes.len())?.to_le_bytes());
+            code.extend([0x48, 0xb8]);
+            code.extend((Kernel::fire as *const () as u64).to_le_bytes());
+            code.extend([0xff, 0xd0, 0x48, 0x83, 0xc4, 0x08, 0xc3]);
+            self.probes.push(probe.replace("__", "-"));
+            return self.saving(&code);
+        }
+        let known = self.known.get(name);
+        match known.with_context(|| format!("undefined symbol {name}"))? {
+            Export::Function(address) => {
+                // jmp *[rip]
+                let mut code = vec![0xff, 0x25, 0, 0, 0, 0];
+                code.extend(address.to_le_bytes());
+                Ok(self.text.put(&code, 16)?.expose_provenance() as u64)
+            }
+            Export::Data(bytes) => Ok(self.data.put(bytes, 16)?.expose_provenance() as u64),
+        }
+    }
+
+    /// A probe changes no register at all (rule T2 of the module's `probe`), so
+    /// all that a call may change is put back.
+    fn saving(&mut self, fire: &[u8]) -> Result<u64> {
+        // pushfq; push rax, rcx, rdx, rsi, rdi, r8..r11; mov rbp-like frame:
+        // push rbx; mov rbx, rsp; and rsp, -16; call over; ..
+        let mut code = vec![0x9c, 0x50, 0x51, 0x52, 0x56, 0x57];
+        code.extend([0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53]);
+        code.extend([0x53, 0x48, 0x89, 0xe3, 0x48, 0x83, 0xe4, 0xf0]);
+        // sub rsp, 8: `fire` pushes one word before its call.
+        code.extend([0x48, 0x83, 0xec, 0x08]);
+        // `fire` without its last instruction.
+        code.extend(fire.get(..fire.len() - 1).unwrap_or_default());
+        code.extend([0x48, 0x89, 0xdc, 0x5b]);
+        code.extend([0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58]);
+        code.extend([0x5f, 0x5e, 0x5a, 0x59, 0x58, 0x9d, 0xc3]);
+        Ok(self.text.put(&code, 16)?.expose_provenance() as u64)
+    }
+}
+
+/// Applies one relocation as krtld does.
+fn relocate(at: u64, kind: u32, symbol: u64, addend: i64) -> Result<()> {
+    let value = symbol.wrapping_add_signed(addend);
+    let place = std::ptr::with_exposed_provenance_mut::<u8>(usize::try_from(at)?);
+    match kind {
+        1 => {
+            let place = place.cast::<u64>();
+            // SAFETY: a field of the image (checked by the caller).
+            let old = unsafe { place.read_unaligned() };
+            // SAFETY: as above.
+            unsafe { place.write_unaligned(old.wrapping_add(value)) };
+        }
+        2 | 4 | 11 => {
+            let value = if kind == 11 {
+                value
+            } else {
+                value.wrapping_sub(at)
+            };
+            let short = value.cast_signed();
+            let fits = i32::try_from(short).with_context(|| format!("{value:#x} doesn't fit"))?;
+            let place = place.cast::<i32>();
+            // SAFETY: a field of the image (checked by the caller).
+            let old = unsafe { place.read_unaligned() };
+            // SAFETY: as above.
+            unsafe { place.write_unaligned(old.wrapping_add(fits)) };
+        }
+        other => bail!("relocation {other}"),
+    }
+    Ok(())
+}

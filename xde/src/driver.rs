@@ -1,0 +1,143 @@
+//! The driver's state, from attach to detach.
+
+use crate::control::Control;
+use crate::ddi::kstat::Kstat;
+use crate::ddi::mac::DeviceInfo;
+use crate::ddi::{Errno, context, kmem};
+use crate::device::Shared;
+use crate::lane::{self, Lane};
+use crate::outbox::Outbox;
+use crate::probe::Probes;
+use crate::stat::HostStats;
+use crate::{Engine, Mutex};
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use core::sync::atomic::{AtomicU64, Ordering};
+use illumos_sys_hdrs::ENOMEM;
+use opte_core::host::HostConfig;
+
+/// What the packet path, commands and ticks share.
+pub(crate) struct Driver {
+    /// The engine.
+    pub(crate) engine: Engine,
+    /// The devices.
+    pub(crate) shared: Arc<Shared>,
+    /// Commands.
+    pub(crate) control: Control,
+    /// The lane of ticks.
+    ticker: Mutex<Lane>,
+    /// Packets that were freed because there was no memory.
+    no_memory: AtomicU64,
+}
+
+/// A driver at work. Taken apart from top to bottom.
+pub(crate) struct Attached {
+    stats: Option<Kstat>,
+    driver: Arc<Driver>,
+    lanes: Lanes,
+    /// Last, as everything else may have memory of it.
+    reserve: kmem::Filled,
+}
+
+/// The lanes that packets work with, while this is kept.
+struct Lanes;
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        lane::remove();
+    }
+}
+
+impl Attached {
+    /// Makes the engine and all that is around it.
+    pub(crate) fn new(instance: DeviceInfo) -> Result<Self, Errno> {
+        let reserve = kmem::fill();
+        let driver = Driver::new(instance)?;
+        lane::install(&driver.engine, &driver.shared);
+        let source = Box::new(HostStats::new(&driver));
+        let stats = Kstat::show(c"host", HostStats::names(), source);
+        Ok(Self {
+            stats,
+            driver,
+            lanes: Lanes,
+            reserve,
+        })
+    }
+
+    /// The driver.
+    pub(crate) fn driver(&self) -> &Arc<Driver> {
+        &self.driver
+    }
+
+    /// Takes it apart. There are no devices, nobody has it open, and its ticks
+    /// have ended.
+    pub(crate) fn end(self) {
+        let Self {
+            stats,
+            driver,
+            lanes,
+            reserve,
+        } = self;
+        drop(stats);
+        drop(lanes);
+        drop(driver);
+        drop(reserve);
+    }
+}
+
+impl Driver {
+    fn new(instance: DeviceInfo) -> Result<Arc<Self>, Errno> {
+        const NO_MEMORY: Errno = Errno::new(ENOMEM).unwrap();
+        let packets = lane::wanted();
+        let config = HostConfig {
+            seed: context::random_seed()?,
+            lanes: packets + lane::OTHERS,
+        };
+        let engine = Engine::new(config, Probes);
+        let shared: Arc<Shared> = Arc::default();
+        let commands = Lane::new(&engine, packets, &shared).ok_or(NO_MEMORY)?;
+        let ticks = Lane::new(&engine, packets + 1, &shared).ok_or(NO_MEMORY)?;
+        Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
+            engine,
+            shared,
+            control: Control::new(Weak::clone(this), instance, commands),
+            ticker: Mutex::new(ticks),
+            no_memory: AtomicU64::new(0),
+        }))
+    }
+
+    /// What the time asks for. About every [`TICK_MS`], in a thread that may
+    /// sleep.
+    pub(crate) fn tick(&self) {
+        let mut outbox = Outbox::new();
+        let mut lane = self.ticker.lock();
+        lane.view.refresh();
+        self.engine
+            .tick(&mut lane.engine, context::now(), &mut outbox);
+        outbox.settle(&self.engine, &mut lane, None);
+        drop(lane);
+        outbox.send();
+        self.control.retry();
+    }
+
+    /// Has nobody keep devices and ports that are gone.
+    pub(crate) fn renew(&self) {
+        lane::renew(&self.engine);
+        let mut lane = self.ticker.lock();
+        lane.view.refresh();
+        self.engine.refresh(&mut lane.engine);
+    }
+
+    /// A packet was freed because there was no memory for it.
+    pub(crate) fn count_no_memory(&self) {
+        self.no_memory.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Packets that were freed because there was no memory.
+    pub(crate) fn no_memory(&self) -> u64 {
+        self.no_memory.load(Ordering::Relaxed)
+    }
+}
+
+/// Milliseconds between two ticks.
+pub(crate) const TICK_MS: u32 = 100;

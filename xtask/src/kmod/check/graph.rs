@@ -1,0 +1,254 @@
+//! Who calls whom: how deep the stack becomes, and where a panic may come from.
+//!
+//! Rules     G1  a call by a pointer counts as a call by the function that
+//!               takes the address. What is between the two isn't counted
+//!               twice: formatting, and the comparisons of sorts.
+//!           G2  a circle of calls has to be listed with the reason for which
+//!               it ends and the rounds that it makes at most.
+
+use super::code::{Callee, Code};
+use super::{Entry, Limits};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Functions whose name contains this end in the panic handler.
+const PANIC: &str = "core.panicking.";
+
+/// Checks depth and panics of every entry point.
+pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
+    let mut findings = Vec::new();
+    let own_stack = limits.entries.iter().filter(|(_, entry)| entry.own_stack);
+    let cut: BTreeSet<u64> = own_stack
+        .flat_map(|(name, _)| functions_named(code, name))
+        .collect();
+    let mut graph = Graph::new(code, limits, &cut);
+    let mut report = String::from("stack, and the deepest way\n");
+    let mut seen = BTreeSet::new();
+    for (name, entry) in &limits.entries {
+        let starts = functions_named(code, name);
+        if starts.is_empty() {
+            findings.push(format!("there is no function {name}"));
+        }
+        graph.depths.clear();
+        graph.rounds_max = entry.rounds_max.unwrap_or(u64::MAX);
+        for start in starts {
+            let (depth, way) = graph.deepest(start);
+            report.push_str(&format!("  {name}: {depth} of {}\n", entry.stack_max));
+            for function in way {
+                let function = &code.functions[&function];
+                report.push_str(&format!("    {:>6} {}\n", function.frame, function.name));
+            }
+            if depth > entry.stack_max {
+                let most = entry.stack_max;
+                findings.push(format!(
+                    "{name} takes {depth} bytes of stack; {most} is the limit"
+                ));
+            }
+            let reached = graph.reached(start);
+            findings.extend(frames(code, limits, entry, &reached));
+            seen.extend(reached);
+        }
+    }
+    findings.sort();
+    findings.dedup();
+    let circles = graph.circles(&seen);
+    report.push_str("circles\n");
+    for circle in &circles {
+        let names: Vec<_> = circle
+            .iter()
+            .map(|f| code.functions[f].name.as_str())
+            .collect();
+        report.push_str(&format!("  {}\n", names.join(" ")));
+        let is_listed = |name: &&str| limits.recursion.contains_key(plain(name));
+        if !names.iter().all(is_listed) {
+            findings.push(format!("functions call each other: {}", names.join(", ")));
+        }
+    }
+    let (more, text) = panics(code, &graph, limits, &seen);
+    findings.extend(more);
+    report.push_str(&text);
+    (findings, report)
+}
+
+/// A function's name without the number that tells it from others of its name.
+fn plain(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((plain, number)) if number.bytes().all(|b| b.is_ascii_digit()) => plain,
+        _ => name,
+    }
+}
+
+/// The functions of a name: a generic one may be there several times.
+fn functions_named(code: &Code, name: &str) -> Vec<u64> {
+    let functions = code.functions.iter();
+    functions
+        .filter(|(_, function)| plain(&function.name) == name)
+        .map(|(at, _)| *at)
+        .collect()
+}
+
+/// Frames that are too large.
+fn frames(code: &Code, limits: &Limits, entry: &Entry, reached: &BTreeSet<u64>) -> Vec<String> {
+    if entry.own_stack {
+        return Vec::new();
+    }
+    let functions = reached.iter().map(|at| &code.functions[at]);
+    functions
+        .filter(|function| function.frame > limits.frame_max)
+        .map(|f| format!("{}: a frame of {} bytes", f.name, f.frame))
+        .collect()
+}
+
+/// Functions that can panic against the list of those that may.
+fn panics(
+    code: &Code,
+    graph: &Graph<'_>,
+    limits: &Limits,
+    seen: &BTreeSet<u64>,
+) -> (Vec<String>, String) {
+    let mut found = BTreeSet::new();
+    for at in seen {
+        let function = &code.functions[at];
+        let is_panic = |to: &u64| code.functions[to].name.contains(PANIC);
+        if !function.name.contains(PANIC) && graph.edges[at].iter().any(is_panic) {
+            found.insert(plain(&function.name).to_owned());
+        }
+    }
+    let mut findings = Vec::new();
+    for name in found.difference(&limits.panics) {
+        findings.push(format!(
+            "{name} can panic, and isn't in the list of those that may"
+        ));
+    }
+    for name in limits.panics.difference(&found) {
+        findings.push(format!("{name} can't panic; take it off the list"));
+    }
+    let mut report = String::from("functions that can panic\n");
+    for name in &found {
+        report.push_str(&format!("  {name}\n"));
+    }
+    (findings, report)
+}
+
+/// Whether a function's call through a table may be of another: formatting
+/// calls what writes (rule G1 has the rest of it).
+fn may_call(code: &Code, from: u64, to: u64) -> bool {
+    let writes = |name: &str| ["write_str", "write_char", "write_fmt"].contains(&last(name));
+    !code.functions[&from].name.starts_with("core.fmt.") || writes(plain(&code.functions[&to].name))
+}
+
+/// The last part of a name.
+fn last(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}
+
+/// The functions of the module and who calls whom.
+struct Graph<'c> {
+    code: &'c Code,
+    limits: &'c Limits,
+    edges: BTreeMap<u64, BTreeSet<u64>>,
+    /// The deepest way from a function: bytes, and the next function of it.
+    depths: BTreeMap<u64, (u64, Option<u64>)>,
+    /// Functions that are being looked at, in their order.
+    path: Vec<u64>,
+    /// Rounds of a circle that count at most.
+    rounds_max: u64,
+}
+
+impl<'c> Graph<'c> {
+    /// Functions of `cut` are nobody's callees: they run on another stack.
+    fn new(code: &'c Code, limits: &'c Limits, cut: &BTreeSet<u64>) -> Self {
+        let edges = code.functions.iter().map(|(at, function)| {
+            let mut to = BTreeSet::new();
+            for call in &function.calls {
+                match call {
+                    Callee::Own(callee) => {
+                        to.insert(*callee);
+                    }
+                    Callee::Table(place) => {
+                        let entries = code.tables.get(place).into_iter().flatten();
+                        to.extend(entries.filter(|to| may_call(code, *at, **to)));
+                    }
+                    // Counted where the address is taken (rule G1).
+                    Callee::Kernel(_) | Callee::Pointer => {}
+                }
+            }
+            to.extend(function.takes.iter().filter(|to| *to != at));
+            to.retain(|to| !cut.contains(to));
+            (*at, to)
+        });
+        Self {
+            code,
+            limits,
+            edges: edges.collect(),
+            depths: BTreeMap::new(),
+            path: Vec::new(),
+            rounds_max: u64::MAX,
+        }
+    }
+
+    /// Bytes of stack from a function on, and the way that takes them.
+    fn deepest(&mut self, start: u64) -> (u64, Vec<u64>) {
+        let depth = self.depth(start);
+        let (mut way, mut next) = (Vec::new(), Some(start));
+        while let Some(at) = next {
+            way.push(at);
+            next = self.depths.get(&at).and_then(|(_, next)| *next);
+        }
+        (depth, way)
+    }
+
+    /// A circle counts once ([`Graph::circles`] shows it).
+    fn depth(&mut self, at: u64) -> u64 {
+        if let Some((depth, _)) = self.depths.get(&at) {
+            return *depth;
+        }
+        if self.path.contains(&at) {
+            return 0;
+        }
+        self.path.push(at);
+        let callees: Vec<u64> = self.edges[&at].iter().copied().collect();
+        let below = callees.into_iter().map(|to| (self.depth(to), to)).max();
+        self.path.pop();
+        let function = &self.code.functions[&at];
+        let circle = self.limits.recursion.get(plain(&function.name));
+        let rounds = circle.map_or(1, |circle| circle.rounds.min(self.rounds_max));
+        let frame = function.frame.saturating_mul(rounds);
+        let (deepest, next) = below.map_or((0, None), |(depth, to)| (depth, Some(to)));
+        let depth = frame.saturating_add(deepest);
+        // Inside of a circle the result depends on where it was entered.
+        self.depths
+            .insert(at, (depth, next.filter(|_| deepest > 0)));
+        depth
+    }
+
+    /// Every function that can be reached.
+    fn reached(&self, start: u64) -> BTreeSet<u64> {
+        let (mut seen, mut rest) = (BTreeSet::new(), vec![start]);
+        while let Some(at) = rest.pop() {
+            if seen.insert(at) {
+                rest.extend(&self.edges[&at]);
+            }
+        }
+        seen
+    }
+
+    /// Functions that reach themselves, those of one circle together.
+    fn circles(&self, among: &BTreeSet<u64>) -> Vec<BTreeSet<u64>> {
+        let mut circles: Vec<BTreeSet<u64>> = Vec::new();
+        let below: BTreeMap<u64, BTreeSet<u64>> = among
+            .iter()
+            .map(|at| {
+                let callees = self.edges[at].iter();
+                (*at, callees.flat_map(|to| self.reached(*to)).collect())
+            })
+            .collect();
+        for at in among {
+            if !below[at].contains(at) || circles.iter().any(|circle| circle.contains(at)) {
+                continue;
+            }
+            let circle = below[at].iter().filter(|to| below[*to].contains(at));
+            circles.push(circle.copied().collect());
+        }
+        circles
+    }
+}

@@ -1,0 +1,99 @@
+//! What is checked about the module, and what is measured.
+//!
+//! Flow      `file`: sections, symbols, relocations, probe sites
+//!           `code`: instructions and frames of each function
+//!           `graph`: who calls whom -> depth of stack, panics
+//!
+//! Rules     L1  `limits.toml` says how deep the stack of each entry point may
+//!               be, and lists what panics there are; lists only shrink.
+
+mod code;
+mod file;
+mod graph;
+mod sabotage;
+
+use super::elf::Module;
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the checks found.
+pub(super) struct Checked {
+    /// One sentence each.
+    pub(super) findings: Vec<String>,
+    /// For people.
+    pub(super) report: String,
+}
+
+/// What kernels export: names and the module of each.
+#[derive(Deserialize)]
+struct Facts {
+    functions: BTreeMap<String, Function>,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    module: String,
+}
+
+/// `limits.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    /// Bytes that a frame may have, except on a stack that is larger.
+    frame_max: u64,
+    /// Entry points by name, and how deep the stack below each may become.
+    entries: BTreeMap<String, Entry>,
+    /// Functions that can panic and are reached from an entry point of packets
+    /// or commands.
+    panics: BTreeSet<String>,
+    /// Functions that call each other in a circle.
+    recursion: BTreeMap<String, Circle>,
+}
+
+/// Why a circle of calls ends, and after how many rounds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Circle {
+    /// A frame counts so many times.
+    rounds: u64,
+    /// For people.
+    #[serde(rename = "why")]
+    _why: String,
+}
+
+/// An entry point.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    /// Bytes of stack.
+    stack_max: u64,
+    /// Whether it runs on a stack of its own, where frames may be large.
+    #[serde(default)]
+    own_stack: bool,
+    /// Rounds of a circle that are possible here, where fewer are: packets
+    /// sort short lists.
+    rounds_max: Option<u64>,
+}
+
+/// Checks a module, and that the checks find what is wrong with one.
+pub(super) fn module(bytes: &[u8], facts: &str, limits: &str) -> Result<Checked> {
+    let facts: Facts = serde_json::from_str(facts).context("the table of facts")?;
+    let limits: Limits = toml::from_str(limits).context("limits.toml")?;
+    let (mut findings, mut report, code) = read(bytes, &facts)?;
+    let missed = sabotage::missed(bytes, |spoilt| Ok(read(spoilt, &facts)?.0))?;
+    findings.extend(missed);
+    let (more, text) = graph::check(&code, &limits);
+    findings.extend(more);
+    report.push_str(&text);
+    Ok(Checked { findings, report })
+}
+
+/// What the file and its code say by themselves.
+fn read(bytes: &[u8], facts: &Facts) -> Result<(Vec<String>, String, code::Code)> {
+    let module = Module::parse(bytes)?;
+    let (mut findings, report) = file::check(&module, facts);
+    let code = code::read(&module)?;
+    findings.extend(code.findings.iter().cloned());
+    Ok((findings, report, code))
+}

@@ -1,0 +1,121 @@
+//! `cargo xtask kmod`: builds the illumos kernel module and looks it over.
+//!
+//! Terms     module    `target/xde/xde`: one relocatable ELF file, as krtld
+//!                     loads it
+//!           report    `target/xde/report.txt`: what the checks measured
+//!
+//! Flow      toolchain: a compiler with the library's source, and binutils
+//!           build:     cargo, for a target that is made from the compiler's
+//!                      own -> static library -> ld -r -> objcopy
+//!           finish:    function names, dependency section -> module
+//!           check:     rules about the file and about the code (`check`)
+//!           play:      the module in the loader (`play`)
+//!
+//! Rules     K1  the module is built from what `Cargo.lock` says, on Linux as
+//!               on illumos, with a packaged toolchain; nothing of this
+//!               machine's own toolchain is changed.
+//!           K2  what an illumos kernel would refuse, or take and get wrong, is
+//!               an error here.
+//!
+//! Failure   without the toolchain this says which packages have it.
+
+mod build;
+mod check;
+mod elf;
+mod finish;
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    path = "play/elsewhere.rs"
+)]
+mod play;
+mod toolchain;
+
+use crate::step::Outcome;
+use crate::workspace;
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What `kmod` is told.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Check the module against everything that is known of illumos kernels
+    #[arg(long)]
+    check: bool,
+    /// Load the module into a process and play it: see `xde/loader`
+    #[arg(long)]
+    run: bool,
+    /// Load the module and have it answer `opteadm --socket PATH`
+    #[arg(long, value_name = "PATH")]
+    serve: Option<PathBuf>,
+    /// Build without optimisation across crates: quicker, and not for use
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Builds the module, and checks and plays it if asked to.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let root = workspace::root();
+    let toolchain = match toolchain::find_or_install()? {
+        toolchain::Found::Usable(toolchain) => toolchain,
+        toolchain::Found::Missing(why) => anyhow::bail!("{why}"),
+    };
+    let module = build::module(&root, &toolchain, args.debug)?;
+    println!("{}", module.display());
+    let mut failures = Vec::new();
+    if args.check {
+        failures.extend(look_over(&root, &module)?);
+        println!("report: {}", report(&root).display());
+    }
+    if args.run {
+        let played = play::all(&root, &module)?;
+        println!("{}", played.note);
+        failures.extend(played.failures);
+    }
+    if let Some(socket) = &args.serve {
+        play::serve(&module, socket)?;
+    }
+    for failure in &failures {
+        println!("error: {failure}");
+    }
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Builds, checks and plays the module as a step of the tests.
+pub(crate) fn step(root: &Path) -> Result<Outcome> {
+    let toolchain = match toolchain::find_or_install()? {
+        toolchain::Found::Usable(toolchain) => toolchain,
+        toolchain::Found::Missing(why) => return Ok(Outcome::skip(why)),
+    };
+    let module = build::module(root, &toolchain, false)?;
+    let findings = look_over(root, &module)?;
+    let kib = std::fs::metadata(&module)?.len() / 1024;
+    let mut outcome = play::all(root, &module)?;
+    outcome.passed += usize::from(findings.is_empty());
+    outcome.failures.extend(findings);
+    outcome.note = format!("{kib} KiB, {}", outcome.note);
+    Ok(outcome)
+}
+
+/// Checks the module and writes the report.
+fn look_over(root: &Path, module: &Path) -> Result<Vec<String>> {
+    let bytes = std::fs::read(module).with_context(|| module.display().to_string())?;
+    let facts = std::fs::read_to_string(root.join("sys/illumos-sys-hdrs/facts.json"))?;
+    let limits = std::fs::read_to_string(root.join("xtask/src/kmod/limits.toml"))?;
+    let done = check::module(&bytes, &facts, &limits)?;
+    std::fs::write(report(root), done.report)?;
+    Ok(done.findings)
+}
+
+/// Where the module and what belongs to it is.
+fn folder(root: &Path) -> PathBuf {
+    root.join("target/xde")
+}
+
+fn report(root: &Path) -> PathBuf {
+    folder(root).join("report.txt")
+}

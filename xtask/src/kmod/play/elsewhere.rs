@@ -1,0 +1,15 @@
+//! Where there is no loader: it is for Linux on amd64.
+
+use crate::step::Outcome;
+use anyhow::Result;
+use std::path::Path;
+
+/// Plays nothing, and says so.
+pub(super) fn all(_: &Path, _: &Path) -> Result<Outcome> {
+    Ok(Outcome::skip("the module's loader is for Linux on amd64"))
+}
+
+/// Serves nobody, and says so.
+pub(super) fn serve(_: &Path, _: &Path) -> Result<()> {
+    anyhow::bail!("the module's loader is for Linux on amd64")
+}

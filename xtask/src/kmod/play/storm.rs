@@ -1,0 +1,208 @@
+//! Packets under bad conditions: little memory, odd blocks, many threads.
+
+use super::{Play, attached, command, end, frames, prepare, setup, two_guests};
+use anyhow::{Context as _, Result, ensure};
+use opte_core::api::{Command, Setup};
+use std::thread;
+use xde_loader::{Context, Layout};
+
+/// What this file plays.
+pub(super) const PLAYS: &[Play] = &[
+    ("every way for a packet to lie in memory", layouts),
+    ("no memory for packets", no_memory),
+    ("threads", threads),
+    ("two sleds", two_sleds),
+];
+
+const SCRIPT: &str = "0.0 tx g1 udp 10.0.0.1:1000 > 10.0.0.2:53 len 1000
+    0.0 tx g1 tcp 10.0.0.1:1001 > 10.0.0.2:80 syn seq 100 mss 1460";
+
+/// A packet comes out the same however it came in.
+fn layouts(module: &[u8]) -> Result<()> {
+    let sled = two_guests(module)?;
+    let frames = frames(SCRIPT)?;
+    let mut first = None;
+    for room in [0, 69, 70, 200] {
+        for shared in [false, true] {
+            for blocks in [
+                vec![],
+                vec![14],
+                vec![1; 80],
+                vec![14, 0, 20, 8],
+                vec![400, 300],
+            ] {
+                let layout = Layout {
+                    room,
+                    blocks,
+                    shared,
+                };
+                let packets: Vec<_> = frames
+                    .iter()
+                    .map(|f| (f.as_slice(), layout.clone()))
+                    .collect();
+                sled.guest_sends("g1", &packets, Context::Interrupt)?;
+                let sent = sled.take_sent();
+                let before = first.get_or_insert_with(|| sent.clone());
+                ensure!(*before == sent, "{layout:?} comes out otherwise");
+            }
+        }
+    }
+    let sent = first.context("nothing was sent")?;
+    ensure!(
+        sent.len() == 2 && sent.iter().all(|(to, _)| to == "g2"),
+        "{sent:?}"
+    );
+    end(sled)
+}
+
+/// Packets are lost and nothing else, and it works again with memory.
+fn no_memory(module: &[u8]) -> Result<()> {
+    let sled = two_guests(module)?;
+    for left in 0..40 {
+        // New flows, so that the engine wants memory, too.
+        let script = format!(
+            "0.0 tx g1 udp 10.0.0.1:{} > 10.0.0.2:53 len 900",
+            2_000 + left
+        );
+        let frames = frames(&script)?;
+        let packets: Vec<_> = frames
+            .iter()
+            .map(|f| (f.as_slice(), Layout::default()))
+            .collect();
+        for context in [Context::Interrupt, Context::Packet] {
+            sled.fail_memory_after(Some(left));
+            sled.guest_sends("g1", &packets, context)?;
+            sled.fail_memory_after(None);
+        }
+        sled.guest_sends("g1", &packets, Context::Packet)?;
+        ensure!(
+            !sled.take_sent().is_empty(),
+            "nothing comes through with memory again"
+        );
+    }
+    ensure!(sled.violations().is_empty(), "{:?}", sled.violations());
+    end(sled)
+}
+
+/// Guests on many CPUs, a timer, and commands at the same time.
+fn threads(module: &[u8]) -> Result<()> {
+    let sled = &two_guests(module)?;
+    let script = SCRIPT.replace("10.0.0.1:1000 > 10.0.0.2:53", "10.0.0.2:53 > 10.0.0.1:1000");
+    let script = script.replace("tx g1 udp", "tx g2 udp");
+    let (out, back) = (frames(SCRIPT)?, frames(&script)?);
+    let (out, back) = (&out, &back);
+    let send = move |port: &str, frames: &[Vec<u8>]| -> Result<()> {
+        let packets: Vec<_> = frames
+            .iter()
+            .map(|f| (f.as_slice(), Layout::default()))
+            .collect();
+        (0..300).try_for_each(|_| sled.guest_sends(port, &packets, Context::Packet))
+    };
+    thread::scope(|scope| {
+        let guests = [
+            scope.spawn(move || send("g1", out)),
+            scope.spawn(move || send("g1", out)),
+            scope.spawn(move || send("g2", &back[..1])),
+        ];
+        let timer = scope.spawn(|| (0..100).try_for_each(|_| sled.tick()));
+        let commands = scope.spawn(|| -> Result<()> {
+            for _ in 0..30 {
+                command(sled, Command::ListPorts(0))?;
+                command(sled, Command::Apply(setup()?))?;
+                command(
+                    sled,
+                    Command::ClearUft("g1".parse().map_err(anyhow::Error::msg)?),
+                )?;
+            }
+            Ok(())
+        });
+        let all = guests.into_iter().chain([timer, commands]);
+        let ended = |thread: thread::ScopedJoinHandle<'_, Result<()>>| thread.join();
+        let mut results = all.map(ended);
+        results.try_for_each(|result| result.map_err(|_| anyhow::anyhow!("a thread panicked"))?)
+    })?;
+    ensure!(sled.violations().is_empty(), "{:?}", sled.violations());
+    let sent = sled.take_sent();
+    ensure!(sent.len() >= 1_200, "{} packets came through", sent.len());
+    command(sled, Command::Apply(Setup::default()))?;
+    Ok(())
+}
+
+/// Two modules, each in its kernel, on one wire.
+fn two_sleds(module: &[u8]) -> Result<()> {
+    let sleds = [attached(module)?, attached(module)?];
+    let setups = [sled_a()?, sled_b()?];
+    for ((sled, setup), number) in sleds.iter().zip(&setups).zip(1..) {
+        prepare(sled, setup);
+        let link = setup.underlay.as_ref().and_then(|u| u.links.first());
+        sled.plug(
+            &link.context("no link")?.name,
+            [2, 0, 0, 0, 0, number],
+            9_000,
+        );
+        command(sled, Command::Apply(setup.clone()))?;
+    }
+    let [a, b] = &sleds;
+    let frames = frames("0.0 tx g1 udp 10.0.0.1:1000 > 10.0.0.2:53 len 100")?;
+    let packets: Vec<_> = frames
+        .iter()
+        .map(|f| (f.as_slice(), Layout::default()))
+        .collect();
+    a.guest_sends("g1", &packets, Context::Packet)?;
+    // Neighbour discovery goes back and forth, then the packet.
+    let mut arrived = Vec::new();
+    for _ in 0..8 {
+        for (from, to) in [(a, b), (b, a)] {
+            for (name, bytes) in from.take_sent() {
+                if name == "u0" {
+                    let packet = [(bytes.as_slice(), Layout::default())];
+                    to.link_receives("u0", &packet, Context::Interrupt)?;
+                } else {
+                    arrived.push((name, bytes));
+                }
+            }
+        }
+    }
+    ensure!(arrived.len() == 1, "{} packets arrived", arrived.len());
+    let (port, bytes) = arrived.first().context("none")?;
+    ensure!(
+        port == "g2" && bytes.len() == 142,
+        "{port}: {} bytes",
+        bytes.len()
+    );
+    let [a, b] = sleds;
+    end(a)?;
+    end(b)
+}
+
+/// A setup in which both hosts are on one link.
+fn on_link() -> Result<Setup> {
+    let mut setup = setup()?;
+    let underlay = setup.underlay.iter_mut();
+    for route in underlay.flat_map(|underlay| &mut underlay.routes) {
+        route.via = None;
+    }
+    for mapping in &mut setup.v2p {
+        if mapping.mac == "A8:40:25:F0:00:02".parse().map_err(anyhow::Error::msg)? {
+            mapping.sled = "fd00:2::1".parse()?;
+        }
+    }
+    Ok(setup)
+}
+
+/// The setup of the host of `g1` alone.
+fn sled_a() -> Result<Setup> {
+    let mut setup = on_link()?;
+    setup.ports.truncate(1);
+    Ok(setup)
+}
+
+/// The setup of the host of `g2` alone, which has the other address.
+fn sled_b() -> Result<Setup> {
+    let mut setup = on_link()?;
+    setup.ports.remove(0);
+    if let Some(underlay) = &mut setup.underlay {
+        underlay.address = "fd00:2::1".parse()?;
+    }
+    Ok(setup)
+}
