@@ -38,14 +38,20 @@
 //!           S3  levels and chunks come and never go, so a number that was
 //!               read can be looked at however late.
 //! Failure   [`Store::vacancy`] has none when all of these are full. The last
-//!           level brings the ways to three sixteenths more than the flows that the
-//!           table may hold, so that doesn't happen before it is full.
+//!           level brings the ways to three sixteenths more than the flows
+//!           that the table may hold, so that doesn't happen before it is full.
 
+mod level;
+mod line;
+
+pub(super) use self::line::Slot;
+
+use self::level::{Level, NUMBERS, parts, scaled, tag};
+use self::line::{LINE, WAYS};
 use super::position;
-use super::record::Flow;
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use lock_api::{Mutex, RawMutex};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use lock_api::RawMutex;
 use once_cell::race::OnceBox;
 use prefetch::prefetch;
 
@@ -54,16 +60,6 @@ const LEVELS_MAX: u32 = 3;
 const LEVELS: usize = position(LEVELS_MAX);
 /// How many times larger each level makes the store, as a power of two.
 const GROWTH_BITS: u32 = 2;
-/// Ways of a word.
-const WAYS: u32 = 8;
-/// Words of a line.
-const WORDS: u32 = 7;
-const WORDS_LEN: usize = position(WORDS);
-/// Ways of a line.
-const LINE: u32 = WORDS * WAYS;
-const LINE_LEN: usize = position(LINE);
-/// Numbers of a line.
-const NUMBERS: u32 = 64;
 /// Lines beyond those that flows need on average, for each shard: chance gives one
 /// shard some more flows than others.
 const SPARE: u32 = 2;
@@ -71,53 +67,6 @@ const SPARE: u32 = 2;
 /// What makes the hash of a key whose homes are all full another one, of the
 /// same shard and with the same tag.
 const STRAY: u64 = 0xffff_ff00;
-
-/// A byte in each of a word's eight: its lowest bit, and its highest.
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// A record in cache lines of its own.
-#[derive(Debug)]
-#[repr(align(64))]
-pub(super) struct Slot<R: RawMutex>(pub(super) Mutex<R, Flow>);
-
-type Chunk<R> = [Slot<R>; LINE_LEN];
-
-/// The tags of eight ways.
-#[derive(Debug, Default)]
-struct Word(AtomicU64);
-
-/// Ways of a word: way `w` is bit `8 w + 7`.
-#[derive(Clone, Copy)]
-struct Ways(u64);
-
-/// Tags, and the records that they are of.
-#[derive(Debug)]
-#[repr(align(64))]
-struct Line<R: RawMutex> {
-    words: [Word; WORDS_LEN],
-    chunk: OnceBox<Chunk<R>>,
-}
-
-/// Where records with one hash are in a level.
-#[derive(Clone, Copy)]
-struct Home {
-    line: usize,
-    word: u32,
-}
-
-#[derive(Debug)]
-struct Level<R: RawMutex> {
-    lines: Box<[Line<R>]>,
-    /// Number of the first record here.
-    first: u32,
-    /// Numbers here of one shard.
-    numbers: u32,
-    /// An odd number that makes homes in different levels independent.
-    mix: u32,
-    /// The bits of a position that say the place in a shard.
-    place_bits: u32,
-}
 
 /// The records of one table.
 #[derive(Debug)]
@@ -131,199 +80,6 @@ pub(super) struct Store<R: RawMutex> {
     /// Whether there ever was a record that isn't in a home of its hash.
     strays: AtomicBool,
     shards: u32,
-}
-
-impl Word {
-    /// The ways with this tag, and now and then one that has another.
-    #[inline(always)]
-    fn ways(&self, tag: u8) -> Ways {
-        // Acquire: rule S2.
-        let differ = self.0.load(Ordering::Acquire) ^ u64::from(tag).wrapping_mul(LOW);
-        // A byte that becomes zero is a tag that is the same. What is borrowed
-        // from a byte above one of them makes that seem the same if it is one
-        // off.
-        Ways(differ.wrapping_sub(LOW) & !differ & HIGH)
-    }
-
-    /// Gives a way a tag (rules S1 and S2).
-    fn set(&self, way: u32, tag: u8) {
-        let shift = way.wrapping_mul(8);
-        let others = self.0.load(Ordering::Relaxed) & !0xff_u64.wrapping_shl(shift);
-        let new = others | u64::from(tag).wrapping_shl(shift);
-        self.0.store(new, Ordering::Release);
-    }
-}
-
-impl Iterator for Ways {
-    type Item = u32;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<u32> {
-        if self.0 == 0 {
-            return None;
-        }
-        let bit = self.0.trailing_zeros();
-        self.0 &= self.0.wrapping_sub(1);
-        Some(bit / 8)
-    }
-}
-
-/// The tag that a hash has: its lowest byte, and never zero.
-#[inline(always)]
-fn tag(hash: u64) -> u8 {
-    let [tag, ..] = hash.to_le_bytes();
-    tag.wrapping_add(u8::from(tag == 0))
-}
-
-/// The upper half of a hash, which says the shard, and bits below it that are
-/// not the tag's, which say the place in it.
-#[inline(always)]
-fn parts(hash: u64) -> (u32, u32) {
-    let [_, a, b, c, d, e, f, g] = hash.to_le_bytes();
-    (
-        u32::from_le_bytes([d, e, f, g]),
-        u32::from_le_bytes([a, b, c, d]),
-    )
-}
-
-/// The part of `count` that a number of 32 random bits belongs to, and what
-/// is left of the number, as random.
-#[inline(always)]
-fn scaled(random: u32, count: usize) -> (usize, u32) {
-    let count = u64::try_from(count).unwrap_or(u64::MAX);
-    let [rest, part] = halves(u64::from(random).wrapping_mul(count));
-    (position(part), rest)
-}
-
-/// The lower and the upper half of a number.
-#[inline(always)]
-fn halves(number: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
-    [
-        u32::from_le_bytes([a, b, c, d]),
-        u32::from_le_bytes([e, f, g, h]),
-    ]
-}
-
-impl<R: RawMutex> Line<R> {
-    fn new() -> Self {
-        Self {
-            words: Default::default(),
-            chunk: OnceBox::new(),
-        }
-    }
-
-    /// The records here that a tag may mean, in one word, and their places.
-    #[inline(always)]
-    fn meant(&self, word: u32, tag: u8) -> impl Iterator<Item = (u32, &Slot<R>)> {
-        // Before the tags are known, for it takes as long to get.
-        let chunk = self.chunk.get();
-        let ways = self.words.get(position(word)).map(|word| word.ways(tag));
-        let meant = chunk.zip(ways).into_iter();
-        meant.flat_map(move |(chunk, ways)| {
-            ways.filter_map(move |way| {
-                let place = word.wrapping_mul(WAYS).wrapping_add(way);
-                Some((place, chunk.get(position(place))?))
-            })
-        })
-    }
-
-    /// The memory of the records here.
-    fn make_chunk(&self) -> Option<()> {
-        if self.chunk.get().is_none() {
-            // Made where it stays: a kernel's stack has no room for a chunk.
-            let records: Box<[_]> = (0..LINE).map(|_| Slot(Mutex::new(Flow::VACANT))).collect();
-            // Another thread may have been faster, then it is there too.
-            let _ = self.chunk.set(Box::try_from(records).ok()?);
-        }
-        Some(())
-    }
-}
-
-impl Home {
-    /// The words of the line, this one first.
-    #[inline(always)]
-    fn words(self) -> impl Iterator<Item = u32> {
-        (self.word..WORDS).chain(0..self.word)
-    }
-}
-
-impl<R: RawMutex> Level<R> {
-    /// The level of the records from number `first` to before `end`.
-    fn new(first: u32, end: u32, shards: u32) -> Self {
-        let numbers = end.saturating_sub(first);
-        Self {
-            lines: (0..numbers / NUMBERS).map(|_| Line::new()).collect(),
-            first,
-            numbers: numbers.checked_div(shards).unwrap_or(numbers),
-            // Multiples of an odd number near the golden section spread well.
-            mix: 0x9e37_79b1_u32.wrapping_mul(first | 1),
-            place_bits: u32::MAX.checked_div(shards).unwrap_or(u32::MAX),
-        }
-    }
-
-    /// The home of a key here.
-    #[inline(always)]
-    fn home(&self, hash: u64) -> Home {
-        let (shard, place) = parts(hash);
-        let at = shard ^ place.wrapping_mul(self.mix) & self.place_bits;
-        let (line, rest) = scaled(at, self.lines.len());
-        let [_, word] = halves(u64::from(rest).wrapping_mul(u64::from(WORDS)));
-        Home { line, word }
-    }
-
-    /// The line and the place there of a record.
-    #[inline(always)]
-    fn line(&self, number: u32) -> Option<(&Line<R>, u32)> {
-        let at = number.wrapping_sub(self.first);
-        let line = self.lines.get(position(at / NUMBERS))?;
-        Some((line, at % NUMBERS))
-    }
-
-    /// The records here that a hash may mean, and their numbers.
-    #[inline(always)]
-    fn meant(&self, hash: u64) -> impl Iterator<Item = (u32, &Slot<R>)> {
-        let home = self.home(hash);
-        let first = self.number(home.line);
-        let line = self.lines.get(home.line).into_iter();
-        line.flat_map(move |line| {
-            let words = home.words();
-            words.flat_map(move |word| line.meant(word, tag(hash)))
-        })
-        .map(move |(place, slot)| (first.wrapping_add(place), slot))
-    }
-
-    /// The first of those in one of the words of its line.
-    #[inline(always)]
-    fn meant_in(&self, home: Home, word: u32, hash: u64) -> Option<(u32, &Slot<R>)> {
-        let line = self.lines.get(home.line)?;
-        // Before the tags are known, for it takes as long to get.
-        let chunk = line.chunk.get()?;
-        let way = line.words.get(position(word))?.ways(tag(hash)).next()?;
-        let place = word.wrapping_mul(WAYS).wrapping_add(way);
-        let number = self.number(home.line).wrapping_add(place);
-        Some((number, chunk.get(position(place))?))
-    }
-
-    /// A way in this key's home that is empty, and whose memory is there.
-    fn vacancy(&self, hash: u64) -> Option<u32> {
-        let home = self.home(hash);
-        let line = self.lines.get(home.line)?;
-        let mut words = home.words();
-        let place = words.find_map(|word| {
-            let way = line.words.get(position(word))?.ways(0).next()?;
-            Some(word.wrapping_mul(WAYS).wrapping_add(way))
-        })?;
-        line.make_chunk()?;
-        Some(self.number(home.line).wrapping_add(place))
-    }
-
-    /// The number of the first record of a line.
-    #[inline(always)]
-    fn number(&self, line: usize) -> u32 {
-        let line = u32::try_from(line).unwrap_or(u32::MAX);
-        self.first.wrapping_add(line.wrapping_mul(NUMBERS))
-    }
 }
 
 impl<R: RawMutex> Store<R> {
@@ -428,7 +184,7 @@ impl<R: RawMutex> Store<R> {
     #[inline(always)]
     pub(super) fn slot(&self, number: u32) -> Option<&Slot<R>> {
         let (line, place) = self.level(number)?.line(number)?;
-        line.chunk.get()?.get(position(place))
+        line.slot(place)
     }
 
     /// Numbers that there are: all are below it.
@@ -511,10 +267,8 @@ impl<R: RawMutex> Store<R> {
 
     fn set(&self, number: u32, tag: u8) {
         let place = self.level(number).and_then(|level| level.line(number));
-        if let Some((line, place)) = place
-            && let Some(word) = line.words.get(position(place / WAYS))
-        {
-            word.set(place % WAYS, tag);
+        if let Some((line, place)) = place {
+            line.set(place, tag);
         }
     }
 

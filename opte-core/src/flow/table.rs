@@ -273,6 +273,15 @@ impl<R: RawMutex> Table<R> {
         Some(flow)
     }
 
+    /// Makes what finds translated flows, so that no packet has to wait for it.
+    pub fn expect_translation(&self) {
+        self.outside();
+    }
+
+    fn outside(&self) -> &Index {
+        self.outside.get_or_init(|| Box::new(Index::new(self.room)))
+    }
+
     /// The hash of a flow's outside name, if that is another than its inside name.
     fn outside_hash(&self, flow: &Flow) -> Option<u64> {
         let outside = flow.outside();

@@ -1,5 +1,7 @@
 //! The store against a map that somebody keeps by hand.
 
+use super::line::LINE_LEN;
+use super::line::Word;
 use super::*;
 use crate::rng::Rng;
 use std::collections::BTreeMap;
@@ -30,7 +32,7 @@ fn levels(store: &TestStore) -> usize {
 fn chunks(store: &TestStore) -> usize {
     let made = |level: &Level<_>| {
         let lines = level.lines.iter();
-        lines.filter(|line| line.chunk.get().is_some()).count()
+        lines.filter(|line| line.has_chunk()).count()
     };
     store.levels().map(made).sum()
 }
@@ -148,17 +150,9 @@ fn as_many_flows_as_the_store_is_for_find_room() {
         for flows in [1, 10, 64, 500, 1_024, 3_000, 20_000, 65_536, 300_000] {
             let shards = (flows / 1_024_u32).next_power_of_two().clamp(1, 64);
             let store = TestStore::new(flows, shards);
-            let mut seen = false;
             for name in 0..flows {
                 let found = add(&store, rng.next(), name, name);
                 assert!(found.is_some(), "seed {seed}: {name} of {flows}");
-                if std::env::var("STR").is_ok() && store.strays() && !seen {
-                    seen = true;
-                    std::println!("{flows}: stray at {name}");
-                }
-                if name == flows - 1 && std::env::var("STR").is_ok() {
-                    std::println!("{flows} all");
-                }
             }
         }
     }

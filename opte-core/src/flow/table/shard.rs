@@ -4,11 +4,9 @@ use super::expiry::{deadline, due, seconds};
 use super::{FlowId, Found, Table};
 use crate::api::PortOptions;
 use crate::flow::Tuple;
-use crate::flow::index::Index;
 use crate::flow::record::Flow;
 use crate::flow::wheel::Wheel;
 use crate::{Direction, DropReason, Instant};
-use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 use lock_api::{MutexGuard, RawMutex};
 
@@ -120,14 +118,11 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             return false;
         };
         *record.lock() = flow;
-        if let Some(hash) = table.outside_hash(&flow) {
-            let index = table
-                .outside
-                .get_or_init(|| Box::new(Index::new(table.room)));
-            if !index.insert(hash, number) {
-                *record.lock() = Flow::VACANT;
-                return false;
-            }
+        if let Some(hash) = table.outside_hash(&flow)
+            && !table.outside().insert(hash, number)
+        {
+            *record.lock() = Flow::VACANT;
+            return false;
         }
         table.store.publish(number, hash);
         true
