@@ -40,7 +40,7 @@ impl<R: RawMutex> Port<R> {
             dir,
             packet,
             external,
-            len: self.enter(env, dir, frame),
+            len: self.enter(env, dir, frame).0,
         };
         self.group(env, &arrival, frame, answers)
     }

@@ -228,6 +228,9 @@ impl<R: RawMutex> Port<R> {
     /// Makes the policy's numbers visible to the fast path, the generation last.
     fn publish(&self) {
         let policy = self.policy();
+        if policy.spec.external.has_addresses() {
+            self.table.expect_translation();
+        }
         let uft = Coarse::units_of_s(policy.spec.options.uft_s);
         self.uft.store(uft, Ordering::Relaxed);
         self.mtu

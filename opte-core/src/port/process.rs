@@ -6,6 +6,7 @@ use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple};
 use crate::frame::Frame;
 use crate::hairpin;
+use crate::stats::DirCounters;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
 use crate::wire::notice::Notice;
@@ -74,8 +75,7 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
         (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
     ) -> Result<Onward, Verdict> {
-        let len = self.enter(env, dir, frame);
-        let counters = self.stats.lane(env.lane).dir(dir);
+        let (len, counters) = self.enter(env, dir, frame);
         let Lookup { hash, is_for_many } = match read {
             Ok(lookup) => *lookup,
             Err(Keyless::Headers(Reject::Fragment)) => {
@@ -146,14 +146,14 @@ impl<R: RawMutex> Port<R> {
         }
     }
 
-    /// Counts a frame that comes to the port; its length.
+    /// Counts a frame that comes to the port; its length, and the counters.
     #[inline(always)]
     pub(super) fn enter<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
         frame: &impl Frame,
-    ) -> usize {
+    ) -> (usize, &DirCounters) {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
@@ -166,7 +166,7 @@ impl<R: RawMutex> Port<R> {
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        len
+        (len, counters)
     }
 
     /// Checks the MAC addresses and finds the flow key. `packet` is a place
