@@ -48,6 +48,10 @@ pub(crate) struct Args {
     /// Load the module and have it answer `opteadm --socket PATH`
     #[arg(long, value_name = "PATH")]
     serve: Option<PathBuf>,
+    /// With --serve: apply this setup, with devices of this network namespace
+    /// as its links and guests; the module as it was built before
+    #[arg(long, value_name = "SETUP", requires = "serve", hide = true)]
+    drive: Option<PathBuf>,
     /// Build without optimisation across crates: quicker, and not for use
     #[arg(long)]
     debug: bool,
@@ -56,11 +60,11 @@ pub(crate) struct Args {
 /// Builds the module, and checks and plays it if asked to.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace::root();
-    let toolchain = match toolchain::find_or_install()? {
-        toolchain::Found::Usable(toolchain) => toolchain,
-        toolchain::Found::Missing(why) => anyhow::bail!("{why}"),
-    };
-    let module = build::module(&root, &toolchain, args.debug)?;
+    if let (Some(setup), Some(socket)) = (&args.drive, &args.serve) {
+        play::drive(&built(&root), setup, socket)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let module = build_as(&root, args.debug)?;
     println!("{}", module.display());
     let mut failures = Vec::new();
     if args.check {
@@ -83,6 +87,31 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Builds the module as it ships.
+pub(crate) fn build(root: &Path) -> Result<PathBuf> {
+    build_as(root, false)
+}
+
+fn build_as(root: &Path, debug: bool) -> Result<PathBuf> {
+    match toolchain::find_or_install()? {
+        toolchain::Found::Usable(toolchain) => build::module(root, &toolchain, debug),
+        toolchain::Found::Missing(why) => anyhow::bail!("{why}"),
+    }
+}
+
+/// Where the module is when it was built.
+pub(crate) fn built(root: &Path) -> PathBuf {
+    folder(root).join("xde")
+}
+
+/// Whether the module can be built here; otherwise why not.
+pub(crate) fn can_build() -> Result<Option<String>> {
+    match toolchain::find_or_install()? {
+        toolchain::Found::Usable(_) => Ok(None),
+        toolchain::Found::Missing(why) => Ok(Some(why)),
+    }
 }
 
 /// Builds, checks and plays the module as a step of the tests.

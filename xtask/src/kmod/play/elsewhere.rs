@@ -13,3 +13,8 @@ pub(super) fn all(_: &Path, _: &Path) -> Result<Outcome> {
 pub(super) fn serve(_: &Path, _: &Path) -> Result<()> {
     anyhow::bail!("the module's loader is for Linux on amd64")
 }
+
+/// Drives nothing, and says so.
+pub(super) fn drive(_: &Path, _: &Path, _: &Path) -> Result<()> {
+    anyhow::bail!("the module's loader is for Linux on amd64")
+}

@@ -7,11 +7,13 @@
 //! there and in `xde/README.md`.
 
 mod bridge;
+mod drive;
 mod golden;
 mod life;
 mod storm;
 
 pub(super) use bridge::serve;
+pub(super) use drive::drive;
 
 use crate::script::{self, Scene};
 use crate::step::Outcome;
