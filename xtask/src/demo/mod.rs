@@ -104,10 +104,16 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let (xded, opteadm) = (release.join("xded"), release.join("opteadm"));
     let module = kmod::built(&workspace::root());
     let (carrier, paths) = match args.driver {
-        Kind::Xded => (&xded, Paths::new(Driver::Xded(xded.clone()), opteadm, folder)),
+        Kind::Xded => (
+            &xded,
+            Paths::new(Driver::Xded(xded.clone()), opteadm, folder),
+        ),
         Kind::Kmod => {
             let folder = folder.join("kmod");
-            (&module, Paths::new(Driver::Module(program.clone()), opteadm, folder))
+            (
+                &module,
+                Paths::new(Driver::Module(program.clone()), opteadm, folder),
+            )
         }
     };
     if args.inside {
