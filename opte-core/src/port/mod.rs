@@ -30,6 +30,7 @@ mod bucket;
 mod closer;
 pub(crate) mod decide;
 pub(crate) mod edit;
+pub(crate) mod errand;
 mod fast;
 mod fragment;
 mod group;
@@ -43,7 +44,6 @@ use crate::api::{Name, PortId};
 use crate::flow::fragment::Fragments;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
-use crate::frame::{Frame, SliceFrame};
 use crate::host::advertise::Schedule;
 use crate::host::mapping::Mappings;
 use crate::host::underlay::Underlay;
@@ -52,16 +52,15 @@ use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
 use crate::stats::PortStats;
 use crate::time::Coarse;
-use crate::verdict::{Output, Verdict};
-use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
+use errand::Errands;
 pub(crate) use fast::Onward;
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
-pub(crate) use process::{Keyless, Read};
+pub(crate) use process::{Keyless, Left, Read, Went};
 
 /// A port.
 #[derive(Debug)]
@@ -100,43 +99,10 @@ pub(crate) struct Env<'h, R: RawMutex, O> {
     pub(crate) underlay: &'h Underlay<R>,
     pub(crate) choice: &'h Keyed,
     pub(crate) observer: &'h O,
+    /// What comes of the frame besides.
+    pub(crate) errands: &'h Errands,
     pub(crate) lane: usize,
     pub(crate) now: Instant,
-}
-
-/// Who takes on a frame that didn't take the cached path: the host.
-pub(crate) trait Carrier<R: RawMutex, O> {
-    /// Sends a guest's frame, edited already, from `port` to where `onward` says.
-    fn send_on(
-        &self,
-        env: &Env<'_, R, O>,
-        port: &Port<R>,
-        frame: (&mut impl Frame, &Packet),
-        onward: Onward,
-        out: &mut impl Output,
-    ) -> Verdict;
-
-    /// Sends a guest's frame to the members of a group, which the host knows.
-    fn send_to_group(
-        &self,
-        env: &Env<'_, R, O>,
-        port: &Port<R>,
-        frame: (&mut impl Frame, &Packet),
-        out: &mut impl Output,
-    ) -> Verdict;
-
-    /// The same for one that the port made itself, or had kept.
-    /// Sends a frame, edited already, from `port` to where `onward` says. A
-    /// frame that can't be sent is counted as dropped.
-    fn carry(
-        &self,
-        env: &Env<'_, R, O>,
-        port: &Port<R>,
-        frame: &mut SliceFrame<'_>,
-        packet: &Packet,
-        onward: Onward,
-        out: &mut impl Output,
-    );
 }
 
 /// A refusal: why, and who said so.

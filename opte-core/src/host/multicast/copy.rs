@@ -314,8 +314,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             );
             // In the fleet's network the sender's VPC isn't known.
             let external = original.external || port.vni != original.group.vni;
-            let answers = (self, &mut *out);
-            let verdict = port.process_copy(env, external, packet, frame, answers);
+            let verdict = port.process_copy(env, external, packet, frame, out);
             if let Verdict::Port(id) = verdict {
                 out.to_port(id, frame.head());
             }
