@@ -233,6 +233,7 @@ impl<R: RawMutex> Port<R> {
         self.mtu
             .store(u32::from(policy.plain_mtu()), Ordering::Relaxed);
         self.table.limit(policy.spec.options.flows_max);
+        self.fragments.limit(&policy.spec.options);
         self.generation.store(policy.generation, Ordering::Release);
     }
 
