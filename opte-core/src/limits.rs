@@ -100,6 +100,12 @@ pub const MCAST_SOURCES_MAX: usize = 64;
 pub const MCAST_RECORDS_MAX: usize = 256;
 /// Ports whose queries and expiry one tick looks after.
 pub const MCAST_LISTENERS_PER_TICK: usize = 64;
+/// Copies a second that a guest's frames for groups may make, links and members
+/// together.
+pub const MCAST_COPIES_PER_S: u64 = 250_000;
+/// Copies that they may make at once after a quiet while. A frame with more of
+/// them passes, and the next ones wait the longer.
+pub const MCAST_COPIES_AT_ONCE: u64 = 50_000;
 /// Bytes of memory that the lists of one request may take up together.
 pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;
 /// MTU of a port that is allowed whatever the underlay carries: guests expect

@@ -50,6 +50,7 @@ use crate::host::underlay::Underlay;
 use crate::host::view::View;
 use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
+use crate::limits::{MCAST_COPIES_AT_ONCE, MCAST_COPIES_PER_S};
 use crate::stats::PortStats;
 use crate::time::Coarse;
 use crate::verdict::{Output, Verdict};
@@ -57,6 +58,7 @@ use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
+use bucket::Bucket;
 use core::sync::atomic::{AtomicU32, Ordering};
 pub(crate) use fast::Onward;
 use lock_api::{Mutex, RawMutex};
@@ -90,6 +92,8 @@ pub(crate) struct Port<R: RawMutex> {
     answers: answer::Buckets,
     /// Packets of which some fragments have come.
     fragments: Fragments<R>,
+    /// How many copies its guest's frames for groups may still make.
+    copies: Bucket,
 }
 
 /// What a port needs of its host while it decides about a frame.
@@ -203,6 +207,7 @@ impl<R: RawMutex> Port<R> {
             advertise: Schedule::default(),
             answers: answer::Buckets::default(),
             fragments: Fragments::new(seed),
+            copies: Bucket::new(MCAST_COPIES_PER_S, MCAST_COPIES_AT_ONCE),
             policy: Mutex::new(Arc::new(policy)),
         };
         port.publish();
