@@ -1,7 +1,7 @@
 //! Commands about one port.
 
 use super::device::Devices;
-use super::{Control, Host, mtu};
+use super::{Control, Host, mtu, option};
 use crate::api::port::TransitPrefix;
 use crate::api::{
     ConfigError, ErrorCode, ExternalIps, FwRule, Name, ObjectKind, PortId, PortSpec, Prefix,
@@ -107,6 +107,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         spec: &PortSpec,
         sets: &AddressSets,
     ) -> Result<PortChange, ConfigError> {
+        option::check_room(port, spec)?;
         let old = port.policy();
         let but_limits = PortSpec {
             mtu: old.spec.mtu,

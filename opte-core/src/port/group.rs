@@ -20,11 +20,17 @@ use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
 use crate::wire::membership::is_membership;
 use crate::wire::packet::{self, Packet};
-use crate::{Direction, DropReason, LayerId};
+use crate::{Direction, DropReason, Instant, LayerId};
 use core::sync::atomic::Ordering;
 use lock_api::RawMutex;
 
 impl<R: RawMutex> Port<R> {
+    /// Whether a guest's frame for groups may be copied so often now.
+    pub(crate) fn may_copy(&self, copies: usize, now: Instant) -> bool {
+        let copies = u64::try_from(copies).unwrap_or(u64::MAX);
+        self.copies.take_many(copies, now)
+    }
+
     /// Takes a member's copy of a frame for a group through the port.
     #[inline(never)]
     pub(crate) fn process_copy<O: Observer>(

@@ -50,11 +50,13 @@ use crate::host::underlay::Underlay;
 use crate::host::view::View;
 use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
+use crate::limits::{MCAST_COPIES_AT_ONCE, MCAST_COPIES_PER_S};
 use crate::stats::PortStats;
 use crate::time::Coarse;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
+use bucket::Bucket;
 use core::sync::atomic::{AtomicU32, Ordering};
 use errand::Errands;
 pub(crate) use fast::Onward;
@@ -89,6 +91,8 @@ pub(crate) struct Port<R: RawMutex> {
     answers: answer::Buckets,
     /// Packets of which some fragments have come.
     fragments: Fragments<R>,
+    /// How many copies its guest's frames for groups may still make.
+    copies: Bucket,
 }
 
 /// What a port needs of its host while it decides about a frame.
@@ -169,6 +173,7 @@ impl<R: RawMutex> Port<R> {
             advertise: Schedule::default(),
             answers: answer::Buckets::default(),
             fragments: Fragments::new(seed),
+            copies: Bucket::new(MCAST_COPIES_PER_S, MCAST_COPIES_AT_ONCE),
             policy: Mutex::new(Arc::new(policy)),
         };
         port.publish();
@@ -202,6 +207,7 @@ impl<R: RawMutex> Port<R> {
         self.mtu
             .store(u32::from(policy.plain_mtu()), Ordering::Relaxed);
         self.table.limit(policy.spec.options.flows_max);
+        self.fragments.limit(&policy.spec.options);
         self.generation.store(policy.generation, Ordering::Release);
     }
 

@@ -31,6 +31,8 @@ mod dhcp_dhclient;
 mod dhcp_dhcpcd;
 mod dhcp_networkd;
 mod dhcp_udhcpc;
+mod dhcp_udhcpc6;
+mod fragments;
 mod group;
 mod jumbo;
 mod lease;
@@ -38,6 +40,7 @@ mod mtu;
 mod outside;
 mod play;
 mod rules;
+mod sctp;
 mod trace;
 mod tunnel;
 
@@ -53,12 +56,15 @@ const SCENARIOS: &[Scenario] = &[
     dhcp_dhcpcd::SCENARIO,
     dhcp_networkd::SCENARIO,
     dhcp_udhcpc::SCENARIO,
+    dhcp_udhcpc6::SCENARIO,
+    fragments::SCENARIO,
     group::SCENARIO,
     jumbo::SCENARIO,
     lease::SCENARIO,
     mtu::SCENARIO,
     outside::SCENARIO,
     rules::SCENARIO,
+    sctp::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,
 ];

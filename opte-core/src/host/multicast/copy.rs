@@ -74,6 +74,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let to = key.remote_ip();
         let group = self.multicast.find(port.vni, &to);
         let group = group.ok_or_else(|| refused(DropReason::NoM2p))?;
+        let copies = group.hops.len().saturating_add(group.members.len());
+        if !port.may_copy(copies, env.now) {
+            return Err(refused(DropReason::MulticastRate)); // G6
+        }
         finish(frame, packet).map_err(refused)?;
         observe!(
             env.observer,
