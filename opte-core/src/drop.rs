@@ -193,6 +193,8 @@ drop_reasons! {
     MembershipFull => c"membership_full",
     /// The guest sends more IGMP and MLD reports than it may.
     MembershipRate => c"membership_rate",
+    /// The guest's frames for groups make more copies than they may.
+    MulticastRate => c"multicast_rate",
 }
 
 impl DropReason {

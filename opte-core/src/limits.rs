@@ -100,6 +100,12 @@ pub const MCAST_SOURCES_MAX: usize = 64;
 pub const MCAST_RECORDS_MAX: usize = 256;
 /// Ports whose queries and expiry one tick looks after.
 pub const MCAST_LISTENERS_PER_TICK: usize = 64;
+/// Copies a second that a guest's frames for groups may make, links and members
+/// together.
+pub const MCAST_COPIES_PER_S: u64 = 250_000;
+/// Copies that they may make at once after a quiet while. A frame with more of
+/// them passes, and the next ones wait the longer.
+pub const MCAST_COPIES_AT_ONCE: u64 = 50_000;
 /// Bytes of memory that the lists of one request may take up together.
 pub const REQUEST_MEMORY_MAX: usize = 4 * REQUEST_BYTES_MAX;
 /// MTU of a port that is allowed whatever the underlay carries: guests expect
@@ -118,12 +124,19 @@ pub const FW_SET_PREFIXES_MAX: usize = 1_048_576;
 pub const SETTINGS_MAX: usize = 64;
 /// Fragmented packets of a port of which something is remembered.
 pub const FRAGMENTED_PACKETS_MAX: usize = 256;
-/// Fragments of a port that wait for the first of their packet.
-pub const FRAGMENTS_HELD_MAX: usize = 64;
-/// Bytes of those fragments.
-pub const FRAGMENT_BYTES_MAX: usize = 131_072;
-/// Milliseconds that a fragmented packet is remembered.
-pub const FRAGMENT_MS_MAX: u64 = 30_000;
+/// Fragments of a port that wait for the first of their packet, unless its
+/// configuration says otherwise.
+pub const FRAGMENTS_HELD_DEFAULT: u32 = 64;
+/// Most fragments that a port may be let have waiting.
+pub const FRAGMENTS_HELD_MAX: u32 = 1_024;
+/// Bytes that the fragments of a port that wait may have, for each that may.
+pub const FRAGMENT_BYTES_EACH: usize = 2_048;
+/// Seconds that a fragmented packet is remembered, unless the port's
+/// configuration says otherwise.
+pub const FRAGMENT_S_DEFAULT: u32 = 30;
+/// Most seconds that a port may be made to remember one: twice what IPv6 gives
+/// a packet to come together (RFC 8200 section 4.5).
+pub const FRAGMENT_S_MAX: u32 = 120;
 /// Separate runs of bytes of one fragmented packet that have come.
 pub const FRAGMENT_RANGES_MAX: usize = 16;
 /// ICMP errors and resets that a port sends in a second, each way (RFC 4443

@@ -94,25 +94,37 @@ impl PortCounters {
 
 /// One set of a port's counters per lane. Clones are the same counters.
 #[derive(Clone, Debug)]
-pub(crate) struct PortStats(Arc<[PortCounters]>);
+pub(crate) struct PortStats {
+    lanes: Arc<[PortCounters]>,
+    /// What lanes that don't exist count in, so that every lane has a set.
+    others: Arc<PortCounters>,
+}
 
 impl PortStats {
     pub(crate) fn new(lanes: usize) -> Self {
-        Self((0..lanes.max(1)).map(|_| PortCounters::default()).collect())
+        Self {
+            lanes: (0..lanes).map(|_| PortCounters::default()).collect(),
+            others: Arc::default(),
+        }
     }
 
-    /// A lane's set. A lane that doesn't exist counts in the first.
+    /// A lane's set.
     #[inline]
     pub(crate) fn lane(&self, lane: usize) -> &PortCounters {
-        #[expect(clippy::indexing_slicing, reason = "`new` makes one set at least")]
-        self.0.get(lane).unwrap_or(&self.0[0])
+        match self.lanes.get(lane) {
+            Some(set) => set,
+            None => &self.others,
+        }
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &PortCounters> {
+        self.lanes.iter().chain([&*self.others])
     }
 
     /// All lanes' counters of one direction.
     pub(crate) fn total(&self, dir: Direction) -> DirStats {
         let sum = |f: fn(&DirCounters) -> &Counter| {
-            self.0
-                .iter()
+            self.sets()
                 .map(|c| f(c.dir(dir)).get())
                 .fold(0, u64::wrapping_add)
         };
@@ -137,7 +149,7 @@ impl PortStats {
                 .and_then(|d| d.get(reason.number()))
                 .map_or(0, Counter::get)
         };
-        self.0.iter().map(of).fold(0, u64::wrapping_add)
+        self.sets().map(of).fold(0, u64::wrapping_add)
     }
 }
 

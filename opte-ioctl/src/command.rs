@@ -67,6 +67,7 @@ messages! { Command:
     44 "dump-address-set" DumpAddressSet(name: Name, cursor: u64),
     45 "apply-parts" ApplyParts(parts: List<SetupPart, SETUP_PARTS_MAX>),
     46 "set-host-options" SetHostOptions(settings: List<Setting, SETTINGS_MAX>),
+    47 "show-port-options" ShowPortOptions(port: Name),
     50 "set-m2p" SetM2p(mappings: List<M2p, M2P_MAX>),
     51 "clear-m2p" ClearM2p(vni: Option<Vni>, group: IpAddr),
     52 "dump-m2p" DumpM2p(cursor: u64),

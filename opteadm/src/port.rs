@@ -11,9 +11,10 @@ use clap::{ArgGroup, Args};
 use opte_core::api::dump::PortEntry;
 use opte_core::api::{
     Advertise, Command, DhcpOptions, FwRule, Ipv4Config, Ipv6Config, Name, Page, PortSpec, Prefix,
-    Response, RouteSpec, TransitPrefix,
+    Response, RouteSpec, Setting, TransitPrefix,
 };
 use opte_core::wire::{MacAddr, Vni};
+use opte_ioctl::client::ClientError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `create-xde`.
@@ -158,7 +159,11 @@ impl Create {
             routes: self.routes,
             advertise: Advertise::default(),
         };
+        let beside = spec.settings_beside();
         session.perform(Command::CreatePort(spec))?;
+        if !beside.is_empty() {
+            session.perform(Command::SetPortOptions(self.name, beside))?;
+        }
         self.nat.follow(session, self.name)
     }
 }
@@ -192,10 +197,29 @@ impl List {
         if !self.verbose {
             return print_pages(session, &format, COLUMNS, Command::ListPorts, ports_page);
         }
-        let mut printer = Printer::records(COLUMNS);
-        session.pages(Command::ListPorts, ports_page, |out, ports| {
-            printer.rows(out, ports)
-        })
+        let mut ports = Vec::new();
+        session.pages(Command::ListPorts, ports_page, |_, page| {
+            ports.extend_from_slice(page);
+            Ok(())
+        })?;
+        for port in &mut ports {
+            let ask = Command::ShowPortOptions(port.name);
+            match session.call(ask, settings) {
+                Ok(settings) => port.learn(&settings),
+                // It is gone since, or the driver is older than the command:
+                // what newer settings there are it doesn't have.
+                Err(Failure::Client(ClientError::Refused(_))) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Printer::records(COLUMNS).rows(&mut session.out, &ports)
+    }
+}
+
+fn settings(response: Response) -> Option<Vec<Setting>> {
+    match response {
+        Response::Settings(settings) => Some(settings),
+        _ => None,
     }
 }
 
@@ -262,6 +286,10 @@ const COLUMNS: &[Column<PortEntry>] = &[
     Column::extra("tcp_reset_s", |p| Cell::count(p.options.tcp_reset_s)),
     Column::extra("uft_s", |p| Cell::count(p.options.uft_s)),
     Column::extra("tcp_mid_stream", |p| Cell::text(p.options.tcp_mid_stream)),
+    Column::extra("decrement_ttl", |p| Cell::text(p.options.decrement_ttl)),
+    Column::extra("mss_max", |p| Cell::count(p.options.mss_max)),
+    Column::extra("fragment_s", |p| Cell::count(p.options.fragment_s)),
+    Column::extra("fragments_max", |p| Cell::count(p.options.fragments_max)),
     Column::extra("in_packets", |p| Cell::Count(p.stats.inbound.packets)),
     Column::extra("in_bytes", |p| Cell::Bytes(p.stats.inbound.bytes)),
     Column::extra("in_hits", |p| Cell::Count(p.stats.inbound.hits)),

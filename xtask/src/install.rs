@@ -1,5 +1,7 @@
 //! The programs that tests talk to, and how to get them.
 
+mod build;
+
 use crate::scenario;
 use crate::step::Outcome;
 use anyhow::{Context, Result};
@@ -26,6 +28,15 @@ const TOOLS: &[(&str, &str)] = &[
 /// Installs what is missing where that is ours to do: as root on Debian.
 /// Elsewhere it names what is missing.
 pub(crate) fn check() -> Result<Outcome> {
+    let mut outcome = packages()?;
+    // What is built needs what is installed.
+    if let Some(why) = build::all() {
+        outcome.skips.push(why);
+    }
+    Ok(outcome)
+}
+
+fn packages() -> Result<Outcome> {
     let packages = missing();
     if packages.is_empty() {
         return Ok(Outcome::pass("all there"));
@@ -58,7 +69,8 @@ fn missing() -> Vec<&'static str> {
         .iter()
         .copied()
         .chain(scenario::programs())
-        .filter(|(program, _)| find(program).is_none())
+        .chain(build::TOOLS.iter().copied())
+        .filter(|(program, _)| find(program).is_none() && !build::makes(program))
         .map(|(_, package)| package)
         .collect();
     packages.into_iter().collect()
@@ -72,10 +84,11 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Where programs are looked for. The folders of root's programs count,
-/// whoever asks.
+/// whoever asks, and the one of those that were built here.
 pub(crate) fn search_path() -> OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin:/sbin");
+    path.push(":/usr/sbin:/sbin:");
+    path.push(build::folder());
     path
 }
 

@@ -36,7 +36,8 @@ fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("golden cases", || case::check(root)),
         Step::new("tracer", || tracer::check(root)),
         Step::new("kernel module", || kmod::step(root)),
-        Step::new("demo", || demo(root)),
+        Step::new("demo", || demo(root, "xded")),
+        Step::new("demo on the module", || module_demo(root)),
         Step::new("scenarios", || scenario::check(root)),
         Step::new("tshark's judgement", || judge(root)),
     ]);
@@ -46,10 +47,12 @@ fn steps(root: &Path) -> Vec<Step<'_>> {
 /// Judges what the golden cases and the demo sent when they last ran.
 fn judge(root: &Path) -> Result<Outcome> {
     let mut captures = case::emitted(root, None)?;
-    let recorded = root.join("target/demo/underlay.pcapng");
-    if recorded.is_file() {
-        let setup = std::fs::read_to_string(root.join("xtask/src/demo/sled_a.toml"))?;
-        captures.push((recorded, Scene::parse(&setup)?));
+    for folder in ["target/demo", "target/demo/kmod"] {
+        let recorded = root.join(folder).join("underlay.pcapng");
+        if recorded.is_file() {
+            let setup = std::fs::read_to_string(root.join("xtask/src/demo/sled_a.toml"))?;
+            captures.push((recorded, Scene::parse(&setup)?));
+        }
     }
     tshark::check(
         captures
@@ -59,10 +62,10 @@ fn judge(root: &Path) -> Result<Outcome> {
 }
 
 /// The demo as a test of everything together: every item has to be true.
-fn demo(root: &Path) -> Result<Outcome> {
+fn demo(root: &Path, driver: &str) -> Result<Outcome> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let done = Command::new(program)
-        .args(["demo", "--json"])
+        .args(["demo", "--json", "--driver", driver])
         .current_dir(root)
         .output()
         .context("cannot run the demo")?;
@@ -79,6 +82,14 @@ fn demo(root: &Path) -> Result<Outcome> {
         first.push_str(&told);
     }
     Ok(outcome)
+}
+
+/// The same on the illumos module, where that can be built.
+fn module_demo(root: &Path) -> Result<Outcome> {
+    match kmod::can_build()? {
+        Some(why) => Ok(Outcome::skip(why)),
+        None => demo(root, "kmod"),
+    }
 }
 
 /// Reads the demo's summary: an item is a truth, or a number that isn't zero.

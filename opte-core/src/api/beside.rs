@@ -28,6 +28,16 @@ pub(super) fn deserialize<'de, T: DeserializeOwned + Default, D: Deserializer<'d
     }
 }
 
+/// As [`deserialize`], for a number that is `N` when it isn't there.
+pub(super) fn deserialize_or<'de, D: Deserializer<'de>, const N: u32>(
+    deserializer: D,
+) -> Result<u32, D::Error> {
+    match deserializer.is_human_readable() {
+        true => u32::deserialize(deserializer),
+        false => <()>::deserialize(deserializer).map(|()| N),
+    }
+}
+
 pub(super) fn is_default<T: Default + PartialEq>(field: &T) -> bool {
     *field == T::default()
 }

@@ -142,6 +142,8 @@ pub enum Command {
     SetNat(Name, NatChange),
     /// How a port's external addresses are used, and how full its pools are.
     ShowNat(Name),
+    /// Every setting of a port, as it is.
+    ShowPortOptions(Name),
 }
 
 /// What a command is answered with.
@@ -189,4 +191,6 @@ pub enum Response {
     Prefixes(Page<Prefix>),
     /// A port's translation.
     Nat(NatEntry),
+    /// Settings.
+    Settings(Vec<Setting>),
 }

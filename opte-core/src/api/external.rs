@@ -27,6 +27,14 @@ pub struct ExternalIps {
     pub nat: NatOptions,
 }
 
+impl ExternalIps {
+    /// Whether there is any address.
+    #[must_use]
+    pub fn has_addresses(&self) -> bool {
+        !(self.snat.is_empty() && self.ephemeral.is_empty() && self.floating.is_empty())
+    }
+}
+
 /// One address and a range of its ports, the rest of which others use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

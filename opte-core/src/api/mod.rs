@@ -42,7 +42,8 @@ pub use name::{Name, PortId};
 pub use nat::{Behaviour, NatChange, NatEntry, NatOptions, Pooling, PortNat};
 pub use page::{Page, Pager, Weight};
 pub use port::{
-    DhcpOptions, Ipv4Config, Ipv6Config, PortOptions, PortPath, PortSpec, TransitPrefix,
+    DhcpOptions, Ipv4Config, Ipv6Config, PortFragments, PortOptions, PortPath, PortSpec,
+    TransitPrefix,
 };
 pub use prefix::Prefix;
 pub use route::{GatewayId, RouteClass, RouteSpec, RouteTarget};

@@ -3,7 +3,8 @@
 use super::list::at_most;
 use super::{Advertise, ExternalIps, FwRule, Name, Prefix, RouteSpec, beside};
 use crate::limits::{
-    DHCP_LIST_MAX, FW_RULES_MAX, PORT_FLOWS_DEFAULT, PORT_PREFIXES_MAX, ROUTES_MAX,
+    DHCP_LIST_MAX, FRAGMENT_S_DEFAULT, FRAGMENTS_HELD_DEFAULT, FW_RULES_MAX, PORT_FLOWS_DEFAULT,
+    PORT_PREFIXES_MAX, ROUTES_MAX,
 };
 use crate::wire::{MacAddr, Vni};
 use alloc::string::String;
@@ -168,6 +169,48 @@ pub struct PortOptions {
     /// zero leaves it alone.
     #[serde(with = "beside")]
     pub mss_max: u16,
+    /// A fragmented packet, from its first piece to its last.
+    #[serde(
+        serialize_with = "beside::serialize",
+        deserialize_with = "beside::deserialize_or::<_, FRAGMENT_S_DEFAULT>"
+    )]
+    pub fragment_s: u32,
+    /// Fragments that may wait for the first of their packet.
+    #[serde(
+        serialize_with = "beside::serialize",
+        deserialize_with = "beside::deserialize_or::<_, FRAGMENTS_HELD_DEFAULT>"
+    )]
+    pub fragments_max: u32,
+}
+
+/// What a port does with fragments, where it isn't the usual: options that
+/// travel beside the port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortFragments {
+    /// The port.
+    pub port: Name,
+    /// As [`PortOptions::fragment_s`].
+    pub fragment_s: u32,
+    /// As [`PortOptions::fragments_max`].
+    pub fragments_max: u32,
+}
+
+impl PortFragments {
+    /// What there is to say of a port.
+    #[must_use]
+    pub fn of(spec: &PortSpec) -> Option<Self> {
+        let PortOptions {
+            fragment_s,
+            fragments_max,
+            ..
+        } = spec.options;
+        let usual = (FRAGMENT_S_DEFAULT, FRAGMENTS_HELD_DEFAULT);
+        ((fragment_s, fragments_max) != usual).then_some(Self {
+            port: spec.name,
+            fragment_s,
+            fragments_max,
+        })
+    }
 }
 
 /// What a port does to packets on their way, where it does anything: options
@@ -216,6 +259,8 @@ impl Default for PortOptions {
             tcp_mid_stream: true,
             decrement_ttl: false,
             mss_max: 0,
+            fragment_s: FRAGMENT_S_DEFAULT,
+            fragments_max: FRAGMENTS_HELD_DEFAULT,
         }
     }
 }

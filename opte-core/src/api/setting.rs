@@ -4,9 +4,11 @@
 //! the names of the setup file. Numbers are append-only, so a driver that is
 //! older than the tool says which setting it doesn't know.
 
-use super::port::PortSpec;
+use super::dump::PortEntry;
+use super::port::{PortOptions, PortSpec};
 use super::{ConfigError, ErrorCode, HostOptions, ObjectKind};
 use alloc::string::String;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// A value for one setting.
@@ -19,7 +21,7 @@ pub struct Setting {
 }
 
 macro_rules! settings {
-    ($object:ident, $table:ident, $put:ident: $($number:literal $name:literal |$spec:ident| $place:expr;)+) => {
+    ($object:ty, $table:ident, $put:ident, $get:ident: $($number:literal $name:literal |$spec:ident| $place:expr;)+) => {
         /// Number and name of each.
         const $table: &[(u16, &str)] = &[$(($number, $name),)+];
 
@@ -30,28 +32,45 @@ macro_rules! settings {
                 _ => None,
             }
         }
+
+        /// All of them, as they are.
+        fn $get(object: &$object) -> Vec<Setting> {
+            let settings = [$({
+                let $spec = object;
+                Setting { number: $number, value: $place.load() }
+            }),+];
+            settings.into()
+        }
     };
 }
 
-settings! { PortSpec, PORT, put_port:
-    1 "mtu" |spec| spec.mtu;
-    2 "flows_max" |spec| spec.options.flows_max;
-    3 "udp_one_way_s" |spec| spec.options.udp_one_way_s;
-    4 "udp_s" |spec| spec.options.udp_s;
-    5 "icmp_s" |spec| spec.options.icmp_s;
-    6 "other_s" |spec| spec.options.other_s;
-    7 "tcp_opening_s" |spec| spec.options.tcp_opening_s;
-    8 "tcp_established_s" |spec| spec.options.tcp_established_s;
-    9 "tcp_closing_s" |spec| spec.options.tcp_closing_s;
-    10 "tcp_time_wait_s" |spec| spec.options.tcp_time_wait_s;
-    11 "tcp_reset_s" |spec| spec.options.tcp_reset_s;
-    12 "uft_s" |spec| spec.options.uft_s;
-    13 "tcp_mid_stream" |spec| spec.options.tcp_mid_stream;
-    14 "decrement_ttl" |spec| spec.options.decrement_ttl;
-    15 "mss_max" |spec| spec.options.mss_max;
+/// What of a port settings are about.
+struct OfPort {
+    mtu: u16,
+    options: PortOptions,
 }
 
-settings! { HostOptions, HOST, put_host:
+settings! { OfPort, PORT, put_port, get_port:
+    1 "mtu" |port| port.mtu;
+    2 "flows_max" |port| port.options.flows_max;
+    3 "udp_one_way_s" |port| port.options.udp_one_way_s;
+    4 "udp_s" |port| port.options.udp_s;
+    5 "icmp_s" |port| port.options.icmp_s;
+    6 "other_s" |port| port.options.other_s;
+    7 "tcp_opening_s" |port| port.options.tcp_opening_s;
+    8 "tcp_established_s" |port| port.options.tcp_established_s;
+    9 "tcp_closing_s" |port| port.options.tcp_closing_s;
+    10 "tcp_time_wait_s" |port| port.options.tcp_time_wait_s;
+    11 "tcp_reset_s" |port| port.options.tcp_reset_s;
+    12 "uft_s" |port| port.options.uft_s;
+    13 "tcp_mid_stream" |port| port.options.tcp_mid_stream;
+    14 "decrement_ttl" |port| port.options.decrement_ttl;
+    15 "mss_max" |port| port.options.mss_max;
+    16 "fragment_s" |port| port.options.fragment_s;
+    17 "fragments_max" |port| port.options.fragments_max;
+}
+
+settings! { HostOptions, HOST, put_host, get_host:
     1 "flows_max" |options| options.flows_max;
 }
 
@@ -86,7 +105,58 @@ impl PortSpec {
     pub fn set(&mut self, setting: Setting) -> Result<(), ConfigError> {
         let name = self.name;
         let error = |code| ConfigError::new(code, ObjectKind::Port, name);
-        finish(PORT, setting, put_port(self, setting), error)
+        let mut port = OfPort {
+            mtu: self.mtu,
+            options: self.options,
+        };
+        let stored = put_port(&mut port, setting);
+        (self.mtu, self.options) = (port.mtu, port.options);
+        finish(PORT, setting, stored, error)
+    }
+
+    /// Every setting of the port, as it is.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        get_port(&OfPort {
+            mtu: self.mtu,
+            options: self.options,
+        })
+    }
+
+    /// The settings of a port that is being made which don't travel with it:
+    /// those that are newer than its message, where they aren't as ever.
+    #[must_use]
+    pub fn settings_beside(&self) -> Vec<Setting> {
+        let usual = PortOptions::default();
+        let usual = PortOptions {
+            decrement_ttl: usual.decrement_ttl,
+            mss_max: usual.mss_max,
+            fragment_s: usual.fragment_s,
+            fragments_max: usual.fragments_max,
+            ..self.options
+        };
+        let with = get_port(&OfPort {
+            mtu: self.mtu,
+            options: usual,
+        });
+        let mut beside = self.settings();
+        beside.retain(|setting| !with.contains(setting));
+        beside
+    }
+}
+
+impl PortEntry {
+    /// Takes over settings of the port; one that this version doesn't know is
+    /// left out.
+    pub fn learn(&mut self, settings: &[Setting]) {
+        let mut port = OfPort {
+            mtu: self.mtu,
+            options: self.options,
+        };
+        for setting in settings {
+            let _ = put_port(&mut port, *setting);
+        }
+        (self.mtu, self.options) = (port.mtu, port.options);
     }
 }
 
@@ -100,6 +170,12 @@ impl HostOptions {
         let error = |code| ConfigError::new(code, ObjectKind::Host, "");
         finish(HOST, setting, put_host(self, setting), error)
     }
+
+    /// Every setting of the host, as it is.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        get_host(self)
+    }
 }
 
 /// Whether a field could hold a value, and the largest one if not.
@@ -108,6 +184,7 @@ type Stored = Result<(), u64>;
 /// A field that a setting sets.
 trait Store {
     fn store(&mut self, value: u64) -> Stored;
+    fn load(&self) -> u64;
 }
 
 impl Store for u16 {
@@ -115,12 +192,20 @@ impl Store for u16 {
         *self = Self::try_from(value).map_err(|_| u64::from(Self::MAX))?;
         Ok(())
     }
+
+    fn load(&self) -> u64 {
+        u64::from(*self)
+    }
 }
 
 impl Store for u32 {
     fn store(&mut self, value: u64) -> Stored {
         *self = Self::try_from(value).map_err(|_| u64::from(Self::MAX))?;
         Ok(())
+    }
+
+    fn load(&self) -> u64 {
+        u64::from(*self)
     }
 }
 
@@ -132,6 +217,10 @@ impl Store for bool {
             _ => return Err(1),
         };
         Ok(())
+    }
+
+    fn load(&self) -> u64 {
+        u64::from(*self)
     }
 }
 
@@ -195,6 +284,7 @@ mod tests {
             let before = spec.clone();
             spec.set(setting).unwrap();
             assert_ne!(spec, before, "{name}");
+            assert!(spec.settings().contains(&setting), "{name}");
             let mut options = toml::Table::try_from(before.options).unwrap();
             if *name != "mtu" {
                 let one = match *name {
@@ -207,6 +297,26 @@ mod tests {
         }
         let options = toml::Table::try_from(spec().options).unwrap();
         assert_eq!(options.len() + 1, PORT.len(), "none is missing");
+    }
+
+    #[test]
+    fn what_a_ports_message_leaves_out_is_known() {
+        let plain = spec();
+        assert_eq!(plain.settings_beside(), []);
+        for (number, name) in PORT {
+            let mut spec = spec();
+            let text = alloc::format!("{name}=1");
+            let setting = Setting::of_port(&text).unwrap();
+            spec.set(setting).unwrap();
+            let bytes = postcard::to_allocvec(&spec).unwrap();
+            let mut arrived: PortSpec = postcard::from_bytes(&bytes).unwrap();
+            let lost = spec != arrived;
+            assert_eq!(lost, *number > 13, "{name}");
+            for setting in spec.settings_beside() {
+                arrived.set(setting).unwrap();
+            }
+            assert_eq!(arrived, spec, "{name}");
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@
 
 use super::list::at_most;
 use super::{
-    AddressSet, Advertise, MulticastSpec, Name, NatOptions, PortNat, PortPath, PortSpec,
-    UnderlaySpec, V2b, V2p,
+    AddressSet, Advertise, MulticastSpec, Name, NatOptions, PortFragments, PortNat, PortOptions,
+    PortPath, PortSpec, UnderlaySpec, V2b, V2p,
 };
 use crate::limits::{ADDRESS_SETS_MAX, HOST_FLOWS_MAX, PORTS_MAX, V2B_MAX, V2P_MAX};
 use alloc::collections::BTreeMap;
@@ -82,6 +82,8 @@ pub enum SetupPart {
     Advertise(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<(Name, Advertise)>),
     /// Groups, their members and where their frames go.
     Multicast(MulticastSpec),
+    /// What the ports do with fragments, where it isn't the usual.
+    Fragments(#[serde(deserialize_with = "at_most::<_, _, PORTS_MAX>")] Vec<PortFragments>),
 }
 
 impl Setup {
@@ -89,7 +91,9 @@ impl Setup {
     #[must_use]
     pub fn is_founding(&self) -> bool {
         let as_ever = |port: &PortSpec| {
-            port.external.nat == NatOptions::default() && PortPath::of(port).is_none()
+            port.external.nat == NatOptions::default()
+                && PortPath::of(port).is_none()
+                && PortFragments::of(port).is_none()
         };
         self.host == HostOptions::default()
             && self.address_sets.is_empty()
@@ -110,11 +114,19 @@ impl Setup {
         let mut parts = Vec::new();
         let nat: Vec<_> = self.ports.iter().filter_map(PortNat::of).collect();
         let paths: Vec<_> = self.ports.iter().filter_map(PortPath::of).collect();
+        let fragments: Vec<_> = self.ports.iter().filter_map(PortFragments::of).collect();
         let advertised: Vec<_> = self.advertised().collect();
+        let usual = PortOptions::default();
         // What has a part of its own isn't in the ports' as well.
         for port in &mut self.ports {
             port.external.nat = NatOptions::default();
-            (port.options.decrement_ttl, port.options.mss_max) = (false, 0);
+            port.options = PortOptions {
+                decrement_ttl: usual.decrement_ttl,
+                mss_max: usual.mss_max,
+                fragment_s: usual.fragment_s,
+                fragments_max: usual.fragments_max,
+                ..port.options
+            };
             port.advertise = Advertise::default();
         }
         parts.extend(self.underlay.map(SetupPart::Underlay));
@@ -128,6 +140,7 @@ impl Setup {
         // Not for an older driver, unless it has to be.
         parts.extend((!nat.is_empty()).then_some(SetupPart::Nat(nat)));
         parts.extend((!paths.is_empty()).then_some(SetupPart::Paths(paths)));
+        parts.extend((!fragments.is_empty()).then_some(SetupPart::Fragments(fragments)));
         parts.extend((!advertised.is_empty()).then_some(SetupPart::Advertise(advertised)));
         if self.multicast != MulticastSpec::default() {
             parts.push(SetupPart::Multicast(self.multicast));
@@ -140,6 +153,7 @@ impl Setup {
     pub fn from_parts(parts: Vec<SetupPart>) -> Self {
         let mut setup = Self::default();
         let (mut nat, mut paths, mut advertised) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fragments = Vec::new();
         for part in parts {
             match part {
                 SetupPart::Underlay(underlay) => setup.underlay = Some(underlay),
@@ -151,11 +165,13 @@ impl Setup {
                 SetupPart::Multicast(multicast) => setup.multicast = multicast,
                 SetupPart::Nat(of_ports) => nat = of_ports,
                 SetupPart::Paths(of_ports) => paths = of_ports,
+                SetupPart::Fragments(of_ports) => fragments = of_ports,
                 SetupPart::Advertise(list) => advertised = list,
             }
         }
         let nat: BTreeMap<_, _> = nat.iter().map(|nat| (nat.port, nat.options)).collect();
         let paths: BTreeMap<_, _> = paths.iter().map(|path| (path.port, path)).collect();
+        let fragments: BTreeMap<_, _> = fragments.iter().map(|of| (of.port, of)).collect();
         let advertised: BTreeMap<_, _> = advertised.into_iter().collect();
         for port in &mut setup.ports {
             port.advertise = advertised.get(&port.name).copied().unwrap_or_default();
@@ -163,6 +179,10 @@ impl Setup {
             if let Some(path) = paths.get(&port.name) {
                 port.options.decrement_ttl = path.decrement_ttl;
                 port.options.mss_max = path.mss_max;
+            }
+            if let Some(of_port) = fragments.get(&port.name) {
+                port.options.fragment_s = of_port.fragment_s;
+                port.options.fragments_max = of_port.fragments_max;
             }
         }
         setup
@@ -271,6 +291,8 @@ mod tests {
             [port.options]
             decrement_ttl = true
             mss_max = 1360
+            fragment_s = 10
+            fragments_max = 128
             [[port]]
             name = "g2"
             mac = "A8:40:25:F0:00:02"

@@ -11,14 +11,18 @@
 //!                       `-- not yet --> held
 //! Rules     F1  a set of four slots is chosen by a keyed hash of what names the
 //!               packet; finding one costs the same however many there are.
-//!           F2  a packet with all of its pieces leaves its slot at once. One
-//!               that never gets them gives way to a newer one, unless
-//!               something is held for it.
+//!           F2  a packet gives way to a newer one unless something is held
+//!               for it: first one that has all of its pieces, whose slot only
+//!               serves to know copies of them, then the oldest.
 //!           F3  pieces never overlap. One that would spoils its packet: no
-//!               piece of it passes from then on (RFC 5722). A first piece with
-//!               the number of an earlier packet is a new packet for IPv4, whose
-//!               numbers come round within seconds (RFC 4963).
-//!           F4  what is held is bounded: pieces, bytes, and time.
+//!               piece of it passes from then on (RFC 5722). One that brings
+//!               nothing new is a copy that a network made: it goes nowhere,
+//!               and its packet is none the worse (RFC 8200 section 4.5). A
+//!               first piece with the number of an earlier packet is a new
+//!               packet for IPv4, whose numbers come round within seconds (RFC
+//!               4963).
+//!           F4  what is held is bounded: pieces, bytes, and time ([`Bounds`]).
+//!               Lower bounds are for what comes; what is held stays.
 //!           F5  pieces of a refused packet are refused without being held,
 //!               which is why that is remembered too.
 //! Failure   `FragmentOverlap`, `FragmentsFull`, `FragmentTimeout`; `Fragment`
@@ -26,11 +30,9 @@
 
 use super::position;
 use super::tuple::{Family, Proto, Tuple};
+use crate::api::PortOptions;
 use crate::keyed::Keyed;
-use crate::limits::{
-    FRAGMENT_BYTES_MAX, FRAGMENT_MS_MAX, FRAGMENT_RANGES_MAX, FRAGMENTED_PACKETS_MAX,
-    FRAGMENTS_HELD_MAX,
-};
+use crate::limits::{FRAGMENT_BYTES_EACH, FRAGMENT_RANGES_MAX, FRAGMENTED_PACKETS_MAX};
 use crate::wire::packet::{Piece, Segment};
 use crate::{Direction, DropReason, Instant};
 use alloc::boxed::Box;
@@ -89,8 +91,28 @@ pub(crate) struct Fragments<R: RawMutex> {
     state: Mutex<R, State>,
 }
 
+/// How much may be held, and how long (F4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Bounds {
+    wait_ms: u64,
+    pieces: usize,
+    bytes: usize,
+}
+
+impl Bounds {
+    fn of(options: &PortOptions) -> Self {
+        let pieces = position(options.fragments_max);
+        Self {
+            wait_ms: u64::from(options.fragment_s).saturating_mul(1_000),
+            pieces,
+            bytes: pieces.saturating_mul(FRAGMENT_BYTES_EACH),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
+    bounds: Bounds,
     /// Made when the first fragment comes.
     slots: Box<[Option<Slot>]>,
     held: usize,
@@ -107,11 +129,17 @@ struct Slot {
 }
 
 impl<R: RawMutex> Fragments<R> {
+    /// Nothing yet, and nothing held until [`Fragments::limit`] lets it be.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             key: Keyed::new(seed, "fragments"),
             state: Mutex::new(State::default()),
         }
+    }
+
+    /// Takes over what a port's options say (F4).
+    pub(crate) fn limit(&self, options: &PortOptions) {
+        self.state.lock().bounds = Bounds::of(options);
     }
 
     /// Takes a first piece into account. What becomes of its packet is for
@@ -130,11 +158,8 @@ impl<R: RawMutex> Fragments<R> {
     /// others have to know of it, or refused. What was held for it comes back.
     pub(crate) fn settle(&self, key: &Key, first: Option<First>) -> Vec<Vec<u8>> {
         let mut state = self.state.lock();
-        let set = self.set(key);
-        let Some(place) = state.find(set, key) else {
-            return Vec::new();
-        };
-        let Some(slot) = place else {
+        let place = state.find(self.set(key), key);
+        let Some(slot) = place.and_then(Option::as_mut) else {
             return Vec::new();
         };
         slot.fate = match (slot.fate, first) {
@@ -143,9 +168,6 @@ impl<R: RawMutex> Fragments<R> {
             (_, None) => Fate::Refused,
         };
         let held = core::mem::take(&mut slot.held);
-        if slot.seen.is_whole() {
-            *place = None;
-        }
         state.forget(&held);
         held
     }
@@ -160,23 +182,17 @@ impl<R: RawMutex> Fragments<R> {
         copy: impl FnOnce() -> Option<Vec<u8>>,
     ) -> Result<Turn, DropReason> {
         let mut state = self.state.lock();
-        let (held, bytes) = (state.held, state.bytes);
-        let set = self.set(key);
-        let slot = state.slot(set, key, now)?;
+        let (held, bytes, bounds) = (state.held, state.bytes, state.bounds);
+        let slot = state.slot(self.set(key), key, now)?;
         slot.add(piece)?;
         match slot.fate {
             Fate::Spoiled => Err(DropReason::FragmentOverlap),
             Fate::Refused => Err(DropReason::Fragment),
-            Fate::Known(first) => {
-                if slot.seen.is_whole() {
-                    state.clear(set, key);
-                }
-                Ok(Turn::Follow(first))
-            }
+            Fate::Known(first) => Ok(Turn::Follow(first)),
             Fate::Awaited => {
                 let copy = copy().ok_or(DropReason::Fragment)?;
                 let bytes = bytes.saturating_add(copy.len());
-                if held >= FRAGMENTS_HELD_MAX || bytes > FRAGMENT_BYTES_MAX {
+                if held >= bounds.pieces || bytes > bounds.bytes {
                     return Err(DropReason::FragmentsFull);
                 }
                 slot.held.push(copy);
@@ -195,9 +211,9 @@ impl<R: RawMutex> Fragments<R> {
         if state.held == 0 {
             return lost;
         }
-        let mut given_up = Vec::new();
+        let (mut given_up, wait_ms) = (Vec::new(), state.bounds.wait_ms);
         for place in &mut state.slots {
-            let is_over = |slot: &mut Slot| now.millis_since(slot.since) >= FRAGMENT_MS_MAX;
+            let is_over = |slot: &mut Slot| now.millis_since(slot.since) >= wait_ms;
             if let Some(slot) = place.take_if(is_over) {
                 let side = super::record::side(slot.key.dir);
                 if let Some(lost) = lost.get_mut(side) {
@@ -236,12 +252,15 @@ impl State {
         if self.slots.is_empty() {
             self.slots = (0..FRAGMENTED_PACKETS_MAX).map(|_| None).collect();
         }
-        // Smallest first: the packet itself, a vacant place, the oldest.
+        let wait_ms = self.bounds.wait_ms;
+        // Smallest first: the packet itself, a vacant place, a packet that is
+        // whole, the oldest.
         let rank = |place: &Option<Slot>| match place {
             Some(slot) if slot.key == *key => Some((0, Instant::ZERO)),
             None => Some((1, Instant::ZERO)),
-            Some(slot) if slot.held.is_empty() => Some((2, slot.since)),
-            Some(_) => None,
+            Some(slot) if !slot.held.is_empty() => None,
+            Some(slot) if slot.seen.is_whole() => Some((2, slot.since)),
+            Some(slot) => Some((3, slot.since)),
         };
         let ranked = self.places(set).iter_mut();
         let ranked = ranked.filter_map(|place| Some((rank(place)?, place)));
@@ -249,7 +268,7 @@ impl State {
             .min_by_key(|(rank, _)| *rank)
             .ok_or(DropReason::FragmentsFull)?;
         let is_old = |slot: &mut Slot| {
-            let is_over = now.millis_since(slot.since) >= FRAGMENT_MS_MAX;
+            let is_over = now.millis_since(slot.since) >= wait_ms;
             slot.key != *key || is_over && slot.held.is_empty()
         };
         drop(place.take_if(is_old));
@@ -260,12 +279,6 @@ impl State {
             fate: Fate::default(),
             held: Vec::new(),
         }))
-    }
-
-    fn clear(&mut self, set: usize, key: &Key) {
-        if let Some(place) = self.find(set, key) {
-            *place = None;
-        }
     }
 
     /// Takes pieces off the account of what is held.
@@ -280,6 +293,9 @@ impl State {
 impl Slot {
     /// Adds a piece to what was seen of the packet (F3).
     fn add(&mut self, piece: &Piece) -> Result<(), DropReason> {
+        if self.seen.has(piece) {
+            return Err(DropReason::FragmentOverlap);
+        }
         match self.seen.add(piece) {
             Err(DropReason::FragmentOverlap) => {
                 self.fate = Fate::Spoiled;
@@ -336,6 +352,13 @@ impl Seen {
         }
         *self = next;
         Ok(())
+    }
+
+    /// Whether all that the piece says is known.
+    fn has(&self, piece: &Piece) -> bool {
+        let mut runs = self.runs.get(..self.count).unwrap_or_default().iter();
+        let is_there = runs.any(|run| run.0 <= piece.start && piece.end <= run.1);
+        is_there && (piece.more || self.end == Some(piece.end))
     }
 
     /// Whether all of the packet has come.

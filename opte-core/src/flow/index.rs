@@ -1,4 +1,5 @@
-//! From the hash of a flow key to flow numbers, without a lock.
+//! From the hash of a translated flow's outside key to flow numbers, without a
+//! lock. Inside keys need no index: their hash says where the record is.
 //!
 //! Shape     an array of buckets of 16 words, a cache line each; a word holds
 //!           8 bits of hash and a flow number. A key may be in the bucket that

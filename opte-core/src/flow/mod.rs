@@ -12,11 +12,11 @@
 //!           Decision and state stay apart inside of it: a rewrite carries the
 //!           generations that it was made from and can be thrown away by
 //!           itself, which loses no state (decision D4).
-//! Flow      tuple -> index (lock-free) -> record (own lock) -- current --> hit
+//! Flow      tuple -> store (lock-free) -> record (own lock) -- current --> hit
 //!                                                 `-- stale, none --> miss
-//!           There is an index of the names that guests use and one of those
-//!           that the far ends of translated flows use: most flows have one
-//!           name, and a small index stays in the processor's cache.
+//!           Records are placed by the name that guests use. Translated flows
+//!           have another name, by which the far end's packets find them: an
+//!           index from it to their numbers. Most flows have one name.
 //! Rules     L1  a hit takes its flow's lock and no other (decision D2), but
 //!               for once in a gigabyte (rule F1 in [`record`]).
 //!           L2  lock order: shard, then flow. A hit that has to change a
@@ -42,6 +42,7 @@ mod hash;
 mod index;
 pub mod record;
 pub mod sctp;
+mod store;
 pub mod table;
 pub mod tcp;
 pub mod tuple;

@@ -255,22 +255,20 @@ impl Flow {
         }
     }
 
-    /// Whether `key`, of a packet going `dir`, names this flow.
+    /// Whether `key`, of a packet going `dir`, names this flow. The name of a
+    /// record without a flow is nobody's: an IPv4 key holds mapped addresses.
     #[inline]
     #[must_use]
     pub fn is_named(&self, dir: Direction, key: &Tuple) -> bool {
-        self.live
-            && match dir {
-                Direction::Out => *key == self.inside,
-                Direction::In => {
-                    key.local == self.outside_local
-                        && key.local_port == self.outside_port
-                        && key.remote == self.inside.remote
-                        && key.remote_port == self.inside.remote_port
-                        && key.proto == self.inside.proto
-                        && key.family == self.inside.family
-                }
-            }
+        let (local, local_port) = match dir {
+            Direction::Out => (self.inside.local, self.inside.local_port),
+            Direction::In => (self.outside_local, self.outside_port),
+        };
+        let named = key.local == local
+            && key.local_port == local_port
+            && key.far_end() == self.inside.far_end();
+        debug_assert!(self.live || !named, "{key:?} names a record without a flow");
+        named
     }
 
     /// Seconds that it may be without a packet.

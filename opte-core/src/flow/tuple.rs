@@ -134,6 +134,14 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// What isn't the near end: address, port, and protocol and family as one
+    /// number, for they are compared for each packet.
+    #[inline(always)]
+    pub(super) const fn far_end(&self) -> ([u8; 16], u16, u16) {
+        let kind = u16::from_ne_bytes([self.proto.0, self.family.number()]);
+        (self.remote, self.remote_port, kind)
+    }
+
     /// The guest's address.
     #[must_use]
     pub const fn local_ip(&self) -> IpAddr {

@@ -1,4 +1,4 @@
-//! A timer wheel over flow numbers, and the list of unused numbers.
+//! A timer wheel over flow numbers.
 //!
 //! Purpose   the cost of a tick follows the number of flows that are due, not
 //!           the number that exist (decision D7).
@@ -18,10 +18,8 @@ const NEAR: u32 = 256;
 /// Slots of one block. Timeouts beyond the last come due early, and are then
 /// scheduled again (W1).
 const FAR: u32 = 64;
-/// The list of unused flow numbers shares the links.
-const UNUSED: u32 = NEAR + FAR;
 /// List heads come first in the vector; flows after them.
-const HEADS: u32 = UNUSED + 1;
+const HEADS: u32 = NEAR + FAR;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -62,31 +60,12 @@ impl Wheel {
         }
     }
 
-    /// Adds `count` unused flow numbers after those there are.
+    /// Sees to it that there are flow numbers up to `count`.
     pub(super) fn grow(&mut self, count: u32) {
         let old = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        let new = old.saturating_add(count);
+        let new = HEADS.saturating_add(count);
+        self.nodes.reserve_exact(position(new.saturating_sub(old)));
         self.nodes.extend((old..new).map(Node::alone));
-        for at in old..new {
-            self.link(UNUSED, at, 0);
-        }
-    }
-
-    /// Takes a number that isn't in use.
-    pub(super) fn take_unused(&mut self) -> Option<u32> {
-        let at = self.get(UNUSED).next;
-        if at == UNUSED {
-            return None;
-        }
-        let flow = at.wrapping_sub(HEADS);
-        self.cancel(flow);
-        Some(flow)
-    }
-
-    /// Gives a number back, taking it off its schedule.
-    pub(super) fn give_back(&mut self, flow: u32) {
-        self.cancel(flow);
-        self.link(UNUSED, flow.wrapping_add(HEADS), 0);
     }
 
     /// Schedules `flow` for second `due`, taking it off an earlier schedule.
@@ -163,7 +142,7 @@ impl Wheel {
     /// second (a machine that was suspended).
     fn leap(&mut self, now: u32) {
         let slot = now % NEAR;
-        for head in (0..UNUSED).filter(|head| *head != slot) {
+        for head in (0..HEADS).filter(|head| *head != slot) {
             let Node {
                 prev: last,
                 next: first,

@@ -40,7 +40,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) {
         self.renew(lane);
         let packets = &mut *lane.packets;
-        let env = self.env_of(&lane.view, lane.index, now);
+        let env = self.env_of(&lane.view, &lane.errands, lane.index, now);
         let Some(port) = env.view.port(port) else {
             for frame in frames {
                 let verdict = self.refuse(&env, Direction::Out, DropReason::PortDown);
@@ -79,7 +79,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) {
         self.renew(lane);
         let packets = &mut *lane.packets;
-        let env = self.env_of(&lane.view, lane.index, now);
+        let env = self.env_of(&lane.view, &lane.errands, lane.index, now);
         for group in frames.chunks_mut(GROUP) {
             let mut arrived: [Result<(Entry<'_, R>, Read), Verdict>; GROUP] =
                 [const { Err(Verdict::Consumed) }; GROUP];
@@ -100,10 +100,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
             for ((packet, frame), arrived) in packets.iter_mut().zip(group).zip(&arrived) {
                 let verdict = match arrived {
-                    Ok((entry, read)) => {
-                        let answers = (self, &mut *out);
-                        Self::deliver(&env, entry, (read, packet), frame, answers)
-                    }
+                    Ok((entry, read)) => match Self::deliver(&env, entry, (read, packet), frame) {
+                        Ok(verdict) => verdict,
+                        Err(left) => self.finish(&env, entry.at(), (frame, packet), left, out),
+                    },
                     Err(verdict) => *verdict,
                 };
                 done(frame, verdict, out);

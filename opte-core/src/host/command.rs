@@ -73,6 +73,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
             Command::DumpAddressSet(name, cursor) => self.dump_address_set(name, *cursor),
             Command::ShowNat(port) => self.named(port).map(|p| self.show_nat(&p)),
+            Command::ShowPortOptions(port) => {
+                let port = self.named(port);
+                port.map(|port| Response::Settings(port.policy().spec.settings()))
+            }
             Command::Stats(None) => Ok(Response::Stats(self.stats())),
             Command::Stats(Some(port)) => self
                 .named(port)

@@ -4,8 +4,8 @@ use super::Host;
 use super::built_in::built_in;
 use crate::api::dump::UnderlayEntry;
 use crate::api::dump::{
-    Counter, DefaultAction, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, PortEntry, PortStats,
-    RouteEntry, RuleEntry, RuleText, Stats, TcpEntry, UftAction, UftEntry,
+    Counter, DefaultAction, DirStats, FlowKey, LayerDumpEntry, LayerEntry, LayerFlow, PortEntry,
+    PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry, UftAction, UftEntry,
 };
 use crate::api::page::{Page, Pager, Weight};
 use crate::api::{FwRule, Name, PortId, Response, UnderlayRoute, V2b, V2p};
@@ -292,25 +292,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         // Where it isn't as large as it can be.
         let budget = Some(self.budget.max()).filter(|max| *max < HOST_FLOWS_MAX);
         let budget = budget.map(|max| counter(("flows_max", u64::from(max))));
+        let count = u64::try_from(view.ports().count()).unwrap_or(0);
         Stats {
             generation: self.host_generation(),
             flows: self.budget.used(),
-            counters: [
-                ("ports", u64::try_from(view.ports().count()).unwrap_or(0)),
-                ("in_packets", inbound.packets),
-                ("in_bytes", inbound.bytes),
-                ("in_hits", inbound.hits),
-                ("in_misses", inbound.misses),
-                ("out_packets", outbound.packets),
-                ("out_bytes", outbound.bytes),
-                ("out_hits", outbound.hits),
-                ("out_misses", outbound.misses),
-                ("hairpins", outbound.hairpins),
-            ]
-            .map(counter)
-            .into_iter()
-            .chain(budget)
-            .collect(),
+            counters: core::iter::once(counter(("ports", count)))
+                .chain(traffic(&inbound, &outbound))
+                .chain(budget)
+                .collect(),
             drops: drop_counters(drops),
         }
     }
@@ -361,22 +350,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 },
             ]
         });
-        let counters = [
-            ("in_packets", inbound.packets),
-            ("in_bytes", inbound.bytes),
-            ("in_hits", inbound.hits),
-            ("in_misses", inbound.misses),
-            ("out_packets", outbound.packets),
-            ("out_bytes", outbound.bytes),
-            ("out_hits", outbound.hits),
-            ("out_misses", outbound.misses),
-            ("hairpins", outbound.hairpins),
-        ];
         let pools = pools.filter(|counter| counter.value > 0);
         Stats {
             generation: port.policy().revision,
             flows: port.table.len(),
-            counters: counters.map(counter).into_iter().chain(pools).collect(),
+            counters: traffic(&inbound, &outbound).chain(pools).collect(),
             drops: drop_counters(|reason| port_drops(port, reason)),
         }
     }
@@ -387,6 +365,22 @@ fn counter((name, value): (&str, u64)) -> Counter {
         name: String::from(name),
         value,
     }
+}
+
+/// What ports count of both directions.
+fn traffic(inbound: &DirStats, outbound: &DirStats) -> impl Iterator<Item = Counter> {
+    let counters = [
+        ("in_packets", inbound.packets),
+        ("in_bytes", inbound.bytes),
+        ("in_hits", inbound.hits),
+        ("in_misses", inbound.misses),
+        ("out_packets", outbound.packets),
+        ("out_bytes", outbound.bytes),
+        ("out_hits", outbound.hits),
+        ("out_misses", outbound.misses),
+        ("hairpins", outbound.hairpins),
+    ];
+    counters.map(counter).into_iter()
 }
 
 fn port_drops<R: RawMutex>(port: &Port<R>, reason: DropReason) -> u64 {

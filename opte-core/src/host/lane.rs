@@ -4,6 +4,7 @@ use super::Host;
 use super::burst::GROUP;
 use super::view::View;
 use crate::event::Observer;
+use crate::port::errand::Errands;
 use crate::wire::packet::Packet;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Lane<R: RawMutex> {
     /// Where the headers of a frame are parsed into, and those of a group of
     /// frames kept while their flows' memory is asked for ([`super::burst`]).
     pub(super) packets: Box<[Packet; GROUP]>,
+    /// What a frame has given rise to.
+    pub(super) errands: Errands,
     /// Which lanes of the host are taken.
     taken: Arc<[AtomicBool]>,
 }
@@ -35,6 +38,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             index,
             view: self.view(),
             packets: Box::new([Packet::EMPTY; GROUP]),
+            errands: Errands::default(),
             taken: Arc::clone(&self.lanes),
         })
     }
@@ -184,7 +188,7 @@ mod tests {
             assert_eq!(counter(&host, "out_packets"), 6 * round - 1);
             // On its way through the port when that went.
             let view = Arc::clone(&late.view);
-            let env = host.env_of(&view, late.index, Instant::from_millis(2));
+            let env = host.env_of(&view, &late.errands, late.index, Instant::from_millis(2));
             let gone = env.view.port(PortId(0)).unwrap();
             gone.stats
                 .lane(late.index)

@@ -5,6 +5,7 @@
 //!           neighbour discovery, commands and dumps.
 //! Flow      tx: port (out) -> path -> link, or port (in) -> guest
 //!           rx: outer headers -> port (in) -> guest, or the underlay itself
+//!           what is no hit in either: `finish`, step by step
 //!           command: plan -> devices -> commit
 //! Rules     H1  a frame takes no lock of the host: a lane has its own view,
 //!               which it renews when the generation says so.
@@ -22,6 +23,9 @@
 //!           H5  `Devices` and `Output` are called with `control` held at
 //!               most. An [`Observer`] may be called
 //!               with a shard and a flow held: it calls nothing of the host's.
+//!           H6  no frame is worked on inside of another one's work, nor is one
+//!               port's work inside of another one's (`finish`): kernels'
+//!               stacks are small.
 #![cfg_attr(
     not(test),
     deny(
@@ -40,12 +44,12 @@ mod apply;
 mod built_in;
 mod burst;
 mod by_mac;
-mod carry;
 mod command;
 mod departed;
 mod device;
 mod dump;
 mod encap;
+mod finish;
 mod lane;
 pub mod mapping;
 mod mtu;
@@ -61,26 +65,27 @@ use crate::api::PortId;
 use crate::api::mapping::BOUNDARY_VNI;
 use crate::api::multicast::is_underlay_group;
 use crate::event::{FlowEnd, Observer, observe};
-use crate::flow::Tuple;
 use crate::flow::record::Next;
 use crate::flow::table::Budget;
 use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
+use crate::port::errand::Errands;
 use crate::port::traffic::TRAFFIC;
-use crate::port::{Carrier, Dropped, Env, Onward, Port, Read};
+use crate::port::{Env, Left, Onward, Port, Read};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
 use crate::verdict::{LinkId, Lost, Output, Verdict};
 use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, outer};
-use crate::{Direction, DropReason, Instant, LayerId};
+use crate::{Direction, DropReason, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use departed::Departed;
 pub use device::{Devices, LinkDevice};
+use finish::Stop;
 pub use lane::Lane;
 use lock_api::{Mutex, RawMutex};
 use mapping::Mappings;
@@ -126,6 +131,14 @@ struct Entry<'e, R: RawMutex> {
     port: &'e Port<R>,
     /// Whether the frame came from outside of the VPC.
     external: bool,
+}
+
+impl<'e, R: RawMutex> Entry<'e, R> {
+    /// The port, and the way through it.
+    #[inline(always)]
+    const fn at(&self) -> (&'e Port<R>, (Direction, bool)) {
+        (self.port, (Direction::In, self.external))
+    }
 }
 
 /// What only commands touch.
@@ -175,7 +188,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         self.renew(lane);
         let [packet, ..] = &mut *lane.packets;
-        let env = self.env_of(&lane.view, lane.index, now);
+        let env = self.env_of(&lane.view, &lane.errands, lane.index, now);
         let Some(port) = env.view.port(port) else {
             return self.refuse(&env, Direction::Out, DropReason::PortDown);
         };
@@ -197,97 +210,65 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             port.tell_frame(env, Direction::Out, frame);
         }
         let way = (Direction::Out, false);
-        match port.process(env, way, (read, packet), frame, (self, out)) {
-            Ok(onward) => self.go_on(env, port, (frame, packet), onward, out),
-            Err(verdict) => verdict,
+        match port.process(env, way, (read, packet), frame) {
+            Ok(onward) => match self.go_on(env, port, (frame, packet), onward, out) {
+                Ok(verdict) => verdict,
+                Err(stop) => self.stopped(env, port, (frame, packet, onward), stop, out),
+            },
+            Err(left) => self.finish(env, (port, way), (frame, packet), left, out),
         }
     }
 
     /// Takes a guest's frame, edited already, from its port to where it goes.
     #[inline(always)]
-    fn go_on(
+    fn go_on<'e>(
         &self,
-        env: &Env<'_, R, O>,
+        env: &Env<'e, R, O>,
         port: &Port<R>,
-        (frame, packet): (&mut impl Frame, &Packet),
+        (frame, packet): (&mut impl Frame, &mut Packet),
         onward: Onward,
         out: &mut impl Output,
-    ) -> Verdict {
-        let sent = match onward.to {
+    ) -> Result<Verdict, Stop<'e, R>> {
+        let (to, external) = match onward.to {
             Next::Path(path, vni) => {
-                self.encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
+                return self
+                    .encapsulate(env, frame, packet, (path, vni), onward.source_port, out)
+                    .map_err(Stop::NotSent);
             }
-            Next::Port(to) => {
-                let next_door = (port.id, PortId(to), false);
-                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
-            }
-            Next::Outside(to) => {
-                let next_door = (port.id, PortId(to), true);
-                self.deliver_next_door(env, frame, next_door, &packet.tuple, (self, out))
-            }
+            Next::Port(to) => (to, false),
+            Next::Outside(to) => (to, true),
         };
-        sent.unwrap_or_else(|reason| self.not_sent(env, port, (frame, packet, onward), reason, out))
+        self.deliver_next_door(env, frame, (port.id, PortId(to), external), packet)
     }
 
     /// Hands a frame of a guest to another one of this host, perhaps as one
-    /// that comes from outside of its VPC.
+    /// that comes from outside of its VPC. `packet` is what it is there then.
     #[inline(never)]
-    fn deliver_next_door(
+    fn deliver_next_door<'e>(
         &self,
-        env: &Env<'_, R, O>,
+        env: &Env<'e, R, O>,
         frame: &mut impl Frame,
         (from, to, external): (PortId, PortId, bool),
-        key: &Tuple,
-        answers: (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Result<Verdict, DropReason> {
+        packet: &mut Packet,
+    ) -> Result<Verdict, Stop<'e, R>> {
         let dst = crate::wire::packet::macs(frame.head()).map(|(dst, _)| dst);
         // Its number may be another port's by now.
         let to = env.view.port(to).filter(|to| Some(to.mac) == dst);
-        let to = to.ok_or(DropReason::NoPort)?;
+        let to = to.ok_or(Stop::NotSent(DropReason::NoPort))?;
         if let Some(from) = env.view.port(from) {
             observe!(
                 env.observer,
                 GuestLoopback {
                     from: &from.tag,
                     to: &to.tag,
-                    key
+                    key: &packet.tuple
                 }
             );
         }
         let entry = Entry { port: to, external };
-        let mut packet = Packet::EMPTY;
-        let read = to.read(&mut packet, frame, Direction::In);
-        let read = (&read, &mut packet);
-        Ok(Self::deliver(env, &entry, read, frame, answers))
-    }
-
-    /// What becomes of a guest's frame that its port let pass, and that went
-    /// nowhere all the same.
-    #[inline(never)]
-    fn not_sent(
-        &self,
-        env: &Env<'_, R, O>,
-        port: &Port<R>,
-        (frame, packet, onward): (&mut impl Frame, &Packet, Onward),
-        reason: DropReason,
-        out: &mut impl Output,
-    ) -> Verdict {
-        match (reason, onward.to) {
-            // Where the flow goes is no more: its next packet looks again.
-            (DropReason::NoPort | DropReason::NoUnderlayRoute, _) => port.forget_way(&packet.tuple),
-            (DropReason::TooBig, Next::Path(path, _)) => {
-                if let Some(path) = self.underlay.path(path) {
-                    port.too_big_for_path(env, frame, packet, path.mtu(), (self, out));
-                }
-            }
-            _ => {}
-        }
-        let dropped = Dropped {
-            key: Some(packet.tuple),
-            ..Dropped::by(LayerId::Overlay, reason)
-        };
-        port.dropped(env, Direction::Out, &dropped);
-        Verdict::Dropped(reason)
+        let read = to.read(packet, frame, Direction::In);
+        let delivered = Self::deliver(env, &entry, (&read, packet), frame);
+        delivered.map_err(|left| Stop::Left(entry, left))
     }
 
     /// Decides about a frame from an underlay link.
@@ -302,11 +283,14 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         self.renew(lane);
         let [packet, ..] = &mut *lane.packets;
-        let env = self.env_of(&lane.view, lane.index, now);
+        let env = self.env_of(&lane.view, &lane.errands, lane.index, now);
         match self.arrive(&env, link, frame, out) {
             Ok(entry) => {
                 let read = entry.port.read(packet, frame, Direction::In);
-                Self::deliver(&env, &entry, (&read, packet), frame, (self, out))
+                match Self::deliver(&env, &entry, (&read, packet), frame) {
+                    Ok(verdict) => verdict,
+                    Err(left) => self.finish(&env, entry.at(), (frame, packet), left, out),
+                }
             }
             Err(verdict) => verdict,
         }
@@ -385,17 +369,15 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     fn deliver(
         env: &Env<'_, R, O>,
         entry: &Entry<'_, R>,
-        read: (&Read, &mut Packet),
+        read: (&Read, &Packet),
         frame: &mut impl Frame,
-        answers: (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Verdict {
-        let (port, way) = (entry.port, (Direction::In, entry.external));
-        let went = port.process(env, way, read, frame, answers);
-        let verdict = went.map_or_else(|verdict| verdict, |_| Verdict::Port(port.id));
-        if O::CAN_WATCH && env.watched && verdict == Verdict::Port(port.id) {
+    ) -> Result<Verdict, Left> {
+        let (port, way) = entry.at();
+        port.process(env, way, read, frame)?;
+        if O::CAN_WATCH && env.watched {
             port.tell_frame(env, Direction::In, frame);
         }
-        verdict
+        Ok(Verdict::Port(port.id))
     }
 
     /// A frame that isn't Geneve to the host's own address: it may be to an
@@ -516,17 +498,24 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 
     #[inline]
     fn env<'h>(&'h self, lane: &'h Lane<R>, now: Instant) -> Env<'h, R, O> {
-        self.env_of(&lane.view, lane.index, now)
+        self.env_of(&lane.view, &lane.errands, lane.index, now)
     }
 
     #[inline]
-    fn env_of<'h>(&'h self, view: &'h View<R>, lane: usize, now: Instant) -> Env<'h, R, O> {
+    fn env_of<'h>(
+        &'h self,
+        view: &'h View<R>,
+        errands: &'h Errands,
+        lane: usize,
+        now: Instant,
+    ) -> Env<'h, R, O> {
         Env {
             view,
             mappings: &self.mappings,
             underlay: &self.underlay,
             choice: &self.choice,
             observer: &self.observer,
+            errands,
             watched: O::CAN_WATCH && self.observer.enabled_any(TRAFFIC),
             lane,
             now,

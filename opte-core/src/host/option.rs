@@ -39,15 +39,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         old: &Policy,
         spec: PortSpec,
     ) -> Result<Policy, ConfigError> {
-        let (flows_max, room) = (spec.options.flows_max, port.table.room());
-        if flows_max > room {
-            let error = ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name);
-            return Err(error
-                .field("options.flows_max", flows_max)
-                .hint(alloc::format!(
-                    "{room} at most while the port lives: its table was made for them"
-                )));
-        }
+        check_room(port, &spec)?;
         mtu::check_port(&spec, self.underlay.spec().ok().as_ref())?;
         old.with_limits(spec)
     }
@@ -86,6 +78,20 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     pub(super) fn commit_host_options(&self, options: HostOptions) {
         self.budget.set_max(options.flows_max);
     }
+}
+
+/// Whether a live port's table has room for what its options say.
+pub(super) fn check_room<R: RawMutex>(port: &Port<R>, spec: &PortSpec) -> Result<(), ConfigError> {
+    let (flows_max, room) = (spec.options.flows_max, port.table.room());
+    if flows_max <= room {
+        return Ok(());
+    }
+    let error = ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name);
+    Err(error
+        .field("options.flows_max", flows_max)
+        .hint(alloc::format!(
+            "{room} at most while the port lives: its table was made for them"
+        )))
 }
 
 /// Whether options of a host make sense.

@@ -1,7 +1,7 @@
 //! Commands about one port.
 
 use super::device::Devices;
-use super::{Control, Host, mtu};
+use super::{Control, Host, mtu, option};
 use crate::api::port::TransitPrefix;
 use crate::api::{
     ConfigError, ErrorCode, ExternalIps, FwRule, Name, ObjectKind, PortId, PortSpec, Prefix,
@@ -12,6 +12,7 @@ use crate::flow::record::NatKind;
 use crate::layer::nat;
 use crate::layer::{firewall, router};
 use crate::limits::PORTS_MAX;
+use crate::port::errand::Errands;
 use crate::port::policy::{check_transit, of_port};
 use crate::port::{Policy, Port};
 use crate::rule::AddressSets;
@@ -73,7 +74,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Ends a port that is no longer in the view.
     pub(super) fn retire_port(&self, port: &Port<R>, now: Instant, devices: &mut impl Devices) {
         let view = self.view();
-        let env = self.env_of(&view, 0, now);
+        let errands = Errands::default();
+        let env = self.env_of(&view, &errands, 0, now);
         self.touch(port);
         self.mappings.claim(port.id, &ExternalIps::default());
         self.multicast.forget(port.id);
@@ -105,6 +107,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         spec: &PortSpec,
         sets: &AddressSets,
     ) -> Result<PortChange, ConfigError> {
+        option::check_room(port, spec)?;
         let old = port.policy();
         let but_limits = PortSpec {
             mtu: old.spec.mtu,
@@ -353,7 +356,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
         };
         let view = self.view();
-        let env = self.env_of(&view, 0, now);
+        let errands = Errands::default();
+        let env = self.env_of(&view, &errands, 0, now);
         let cleared = port.table.clear(
             |flow| !nat_only || flow.nat != NatKind::None,
             |flow| port.ended(&env, flow, FlowEnd::Cleared),

@@ -20,14 +20,14 @@
 //!               all that a forged source address can make of us.
 //! Failure   no answer. The packet is dropped and counted as it would be anyway.
 
+use super::errand::Errand;
 use super::fast::Onward;
 use super::process::Arrival;
-use super::{Carrier, Env, Policy, Port};
+use super::{Env, Policy, Port};
 use crate::api::RouteTarget;
 use crate::event::{Observer, observe};
 use crate::flow::record::Forward;
 use crate::flow::{Family, Tuple};
-use crate::frame::SliceFrame;
 use crate::layer::overlay;
 use crate::limits::{ANSWERS_AT_ONCE, ANSWERS_PER_S, ENCAP_LEN};
 use crate::port::bucket::Bucket;
@@ -88,7 +88,7 @@ impl<R: RawMutex> Port<R> {
         arrival: &Arrival<'_>,
         head: &[u8],
         notice: Notice,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+        out: &mut impl Output,
     ) {
         let (dir, key) = (arrival.dir, &arrival.packet.tuple);
         let bucket = self.answers.of(dir);
@@ -119,16 +119,18 @@ impl<R: RawMutex> Port<R> {
         let Some(forward) = self.way_back(env, &policy, arrival) else {
             return;
         };
-        let mut frame = frame((forward.mac, self.mac), key.family, &said, ENCAP_LEN);
-        let end = frame.len();
-        let mut frame = SliceFrame::new(&mut frame, ENCAP_LEN, end);
-        let parsed = packet::parse(frame.bytes(), frame.bytes().len(), Direction::Out);
-        if let Ok(packet) = parsed {
-            let onward = Onward {
-                to: forward.to,
-                source_port: forward.source_port,
-            };
-            carrier.carry(env, self, &mut frame, &packet, onward, out);
+        let frame = frame((forward.mac, self.mac), key.family, &said, ENCAP_LEN);
+        let bytes = frame.get(ENCAP_LEN..).unwrap_or_default();
+        if let Ok(packet) = packet::parse(bytes, bytes.len(), Direction::Out) {
+            env.errands.put(Errand {
+                port: self.id,
+                packet,
+                onward: Onward {
+                    to: forward.to,
+                    source_port: forward.source_port,
+                },
+                frame,
+            });
         }
     }
 

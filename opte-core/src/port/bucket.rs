@@ -38,9 +38,18 @@ impl Bucket {
 
     /// Takes a token, if there is one.
     pub(super) fn take(&self, now: Instant) -> bool {
+        self.take_many(1, now)
+    }
+
+    /// Takes so many tokens, if there is one: those that aren't there are owed,
+    /// so that what costs more than a whole burst comes to pass at all.
+    pub(super) fn take_many(&self, tokens: u64, now: Instant) -> bool {
+        let more = self.interval_ns.saturating_mul(tokens.saturating_sub(1));
         let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
         self.full_at
-            .fetch_update(set, get, |full_at| self.after(full_at, now))
+            .fetch_update(set, get, |full_at| {
+                Some(self.after(full_at, now)?.saturating_add(more))
+            })
             .is_ok()
     }
 
@@ -78,6 +87,19 @@ mod tests {
             "no more than a burst, however long it rested"
         );
         assert_eq!(taken(9_000), 0, "time that goes back brings nothing");
+    }
+
+    #[test]
+    fn what_is_taken_beyond_the_burst_is_owed() {
+        let bucket = Bucket::new(100, 5);
+        let start = Instant::from_millis(1_000);
+        assert!(bucket.take_many(3, start));
+        // Two are left: eighteen are owed, at ten milliseconds each.
+        assert!(bucket.take_many(20, start));
+        assert!(!bucket.take_many(1, start.plus_millis(189)));
+        assert!(bucket.take_many(1, start.plus_millis(190)));
+        assert!(bucket.take_many(0, start.plus_millis(200)), "as one");
+        assert!(!bucket.take(start.plus_millis(200)));
     }
 
     #[test]

@@ -17,14 +17,14 @@
 use super::edit::{NearEnd, put, update};
 use super::fast::{NoHit, Onward};
 use super::process::{Arrival, is_neighbour_discovery};
-use super::{Carrier, Env, Policy, Port};
+use super::{Env, Policy, Port};
 use crate::Direction;
 use crate::event::{Observer, Path};
 use crate::flow::record::Difference;
 use crate::flow::{Family, Proto};
 use crate::frame::Frame;
 use crate::limits::ENCAP_LEN;
-use crate::verdict::{Output, Verdict};
+use crate::verdict::Output;
 use crate::wire::checksum::Diff;
 use crate::wire::notice::Notice;
 use crate::wire::packet::{ETHERNET_LEN, Packet, Segment};
@@ -44,48 +44,21 @@ impl Policy {
 }
 
 impl<R: RawMutex> Port<R> {
-    /// A packet that needs a closer look, to its end.
+    /// Looks closer at a packet and, if nothing is wrong with it, looks it up
+    /// like any other.
     #[inline(never)]
-    pub(super) fn take_care<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        arrival: &Arrival<'_>,
-        hash: u64,
-        frame: &mut impl Frame,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Verdict {
-        let went = self.look_closer(env, arrival, hash, frame, (carrier, &mut *out));
-        self.pass_on(
-            env,
-            (arrival.dir, arrival.packet),
-            frame,
-            went,
-            (carrier, out),
-        )
-    }
-
-    /// Looks closer at a packet and, if nothing is wrong with it, takes it
-    /// through the port like any other.
     pub(super) fn look_closer<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         hash: u64,
         frame: &mut impl Frame,
-        answers: (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Result<Onward, Verdict> {
-        let found = match self.prepare(arrival, frame) {
-            Ok(()) => self.fast(env, arrival, hash, frame),
-            Err(why) => Err(why),
-        };
-        match found {
-            Ok(onward) => {
-                self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
-                self.went_on(env, arrival, frame, Path::Hit);
-                Ok(onward)
-            }
-            Err(why) => self.missed(env, arrival, frame, answers, why),
-        }
+    ) -> Result<Onward, NoHit> {
+        self.prepare(arrival, frame)?;
+        let onward = self.fast(env, arrival, hash, frame)?;
+        self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
+        self.went_on(env, arrival, frame, Path::Hit);
+        Ok(onward)
     }
 
     /// What happens to a packet before its flow is looked up.
@@ -121,7 +94,7 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
         packet: &Packet,
         path_mtu: u16,
-        answers: (&impl Carrier<R, O>, &mut impl Output),
+        out: &mut impl Output,
     ) {
         // The answer quotes of it what there is room for.
         let _ = frame.gather();
@@ -149,7 +122,7 @@ impl<R: RawMutex> Port<R> {
         };
         // The outer Ethernet header doesn't count, and the inner one does.
         let mtu = path_mtu.saturating_sub(u16::try_from(ENCAP_LEN).unwrap_or(u16::MAX));
-        self.answer(env, &arrival, &head, Notice::TooBig { mtu }, answers);
+        self.answer(env, &arrival, &head, Notice::TooBig { mtu }, out);
     }
 }
 

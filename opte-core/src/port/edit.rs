@@ -79,16 +79,41 @@ impl NearEnd {
     #[inline(always)]
     pub(super) fn apply(&self, head: &mut [u8], packet: &Packet, dir: Direction, offload: Offload) {
         self.apply_address(head, packet.tuple.family, dir);
-        let (port_at, sum_at) = match packet.tuple.proto {
-            Proto::TCP => (near_port(dir), 16),
-            Proto::UDP => (near_port(dir), 6),
-            Proto::ICMP | Proto::ICMPV6 if packet.tuple.is_echo() => (4, 2),
-            Proto::ICMP | Proto::ICMPV6 => return self.fix_checksum(head, packet, 2, offload),
-            _ => return,
+        let Some(transport) = head.get_mut(packet.transport..) else {
+            return;
         };
-        let port_at = packet.transport.wrapping_add(port_at);
-        put(head, port_at, self.port.to_be_bytes());
-        self.fix_checksum(head, packet, sum_at, offload);
+        // Each of a length that is known, so that it is checked once.
+        match packet.tuple.proto {
+            Proto::TCP => {
+                if let Some(header) = transport.first_chunk_mut::<18>() {
+                    self.apply_port(header, packet, (near_port(dir), 16), offload);
+                }
+            }
+            Proto::UDP => {
+                if let Some(header) = transport.first_chunk_mut::<8>() {
+                    self.apply_port(header, packet, (near_port(dir), 6), offload);
+                }
+            }
+            Proto::ICMP | Proto::ICMPV6 if packet.tuple.is_echo() => {
+                self.apply_port(transport, packet, (4, 2), offload);
+            }
+            Proto::ICMP | Proto::ICMPV6 => self.fix_checksum(transport, packet, 2, offload),
+            _ => {}
+        }
+    }
+
+    /// The transport header's part: the port or echo identifier, and the
+    /// checksum, at these offsets.
+    #[inline(always)]
+    fn apply_port(
+        &self,
+        header: &mut [u8],
+        packet: &Packet,
+        (port_at, sum_at): (usize, usize),
+        offload: Offload,
+    ) {
+        put(header, port_at, self.port.to_be_bytes());
+        self.fix_checksum(header, packet, sum_at, offload);
     }
 
     /// The IP header's part, which is all that a later fragment has.
@@ -110,16 +135,15 @@ impl NearEnd {
 
     /// Mends the checksum at this offset of the transport header.
     #[inline(always)]
-    fn fix_checksum(&self, head: &mut [u8], packet: &Packet, at: usize, offload: Offload) {
+    fn fix_checksum(&self, header: &mut [u8], packet: &Packet, at: usize, offload: Offload) {
         let diff = self.diff.transport;
-        let at = packet.transport.wrapping_add(at);
         if offload.checksum_partial && packet.tuple.proto.has_ports() {
             // The field holds the pseudo-header's sum: addresses count, ports don't.
-            update(head, at, |sum| self.diff.addresses.apply_partial(sum));
+            update(header, at, |sum| self.diff.addresses.apply_partial(sum));
         } else if packet.tuple.proto == Proto::UDP {
-            update(head, at, |sum| diff.apply_udp(sum));
+            update(header, at, |sum| diff.apply_udp(sum));
         } else {
-            update(head, at, |sum| diff.apply(sum));
+            update(header, at, |sum| diff.apply(sum));
         }
     }
 }

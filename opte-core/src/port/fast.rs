@@ -15,7 +15,7 @@ use lock_api::{MutexGuard, RawMutex};
 
 /// Why the flow table has no answer.
 #[derive(Debug)]
-pub(super) enum NoHit {
+pub(crate) enum NoHit {
     /// It wasn't asked: the packet is longer than the port allows.
     TooBig,
     /// It wasn't asked: the packet's hops are used up.

@@ -1,9 +1,10 @@
 //! Fragments through a port: see `flow::fragment` for what is remembered.
 
 use super::edit::NearEnd;
+use super::errand::Errand;
 use super::fast::{Onward, Taken, name_of};
 use super::process::Arrival;
-use super::{Carrier, Dropped, Env, Policy, Port, closer};
+use super::{Dropped, Env, Policy, Port, closer};
 use crate::event::{Observer, Path};
 use crate::flow::fragment::{First, Key, Turn};
 use crate::flow::record::NatKind;
@@ -16,36 +17,37 @@ use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
 use lock_api::RawMutex;
 
+/// The first fragment of a packet: whose, and which part.
+pub(super) struct FirstPiece {
+    key: Key,
+    piece: Piece,
+}
+
 impl<R: RawMutex> Port<R> {
-    /// Takes a fragment through the port, to its end. `packet` becomes what is
-    /// known of its packet.
+    /// Takes a fragment through the port, unless it is the first of its packet.
+    /// `packet` becomes what is known of that.
     #[inline(never)]
     pub(super) fn fragment<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        way: (Direction, bool),
-        packet: &mut Packet,
-        frame: &mut impl Frame,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Verdict {
-        let went = self.follow(env, way, packet, frame, (carrier, &mut *out));
-        self.pass_on(env, (way.0, packet), frame, went, (carrier, out))
-    }
-
-    fn follow<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
         packet: &mut Packet,
         frame: &mut impl Frame,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Result<Onward, Verdict> {
+        out: &mut impl Output,
+    ) -> Result<FirstPiece, Result<Onward, Verdict>> {
         let len = frame.frame_len();
         let policy = self.policy();
         let piece = match self.piece(&policy, packet, frame, dir) {
             Ok(piece) => piece,
             Err(dropped) => {
-                return Err(self.conclude(env, dir, None, Path::None, Err(dropped), out));
+                return Err(Err(self.conclude(
+                    env,
+                    dir,
+                    None,
+                    Path::None,
+                    Err(dropped),
+                    out,
+                )));
             }
         };
         let key = Key {
@@ -57,14 +59,19 @@ impl<R: RawMutex> Port<R> {
             proto: piece.proto,
             id: piece.id,
         };
+        let before = Some(&packet.tuple);
         if piece.is_first() {
-            let arrival = Arrival {
-                dir,
-                packet,
-                external,
-                len,
+            return match self.fragments.check(&key, &piece, env.now) {
+                Ok(()) => Ok(FirstPiece { key, piece }),
+                Err(reason) => Err(Err(self.conclude(
+                    env,
+                    dir,
+                    before,
+                    Path::None,
+                    Err(reason.into()),
+                    out,
+                ))),
             };
-            return self.first_piece(env, &arrival, (&key, &piece), frame, (carrier, out));
         }
         let copy = || {
             let bytes = frame.gather().then(|| frame.head().get(..len))??;
@@ -73,16 +80,16 @@ impl<R: RawMutex> Port<R> {
             Some(copy)
         };
         let followed = match self.fragments.follow(&key, &piece, env.now, copy) {
-            Ok(Turn::Held) => return Err(Verdict::Held),
+            Ok(Turn::Held) => return Err(Err(Verdict::Held)),
             Ok(Turn::Follow(first)) => {
                 self.later_piece(env, &policy, (&key, &first, &piece), packet, frame)
             }
             Err(reason) => Err(reason.into()),
         };
-        followed.map_err(|dropped| {
+        Err(followed.map_err(|dropped| {
             let before = Some(&packet.tuple);
             self.conclude(env, dir, before, Path::Hit, Err(dropped), out)
-        })
+        }))
     }
 
     /// Reads a fragment, which has to be from or for the guest.
@@ -110,42 +117,36 @@ impl<R: RawMutex> Port<R> {
         }
     }
 
-    /// A first fragment goes the way of every packet; what waited for it
-    /// follows.
-    fn first_piece<O: Observer>(
+    /// Has what waited for a first fragment follow it, if that went on.
+    #[inline(never)]
+    pub(super) fn follow_first<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
-        (key, piece): (&Key, &Piece),
-        frame: &mut impl Frame,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Result<Onward, Verdict> {
-        let (dir, packet) = (arrival.dir, arrival.packet);
-        if let Err(reason) = self.fragments.check(key, piece, env.now) {
-            let before = Some(&packet.tuple);
-            return Err(self.conclude(env, dir, before, Path::None, Err(reason.into()), out));
-        }
-        let hash = self.table.hash(&packet.tuple);
-        let went = self.look_closer(env, arrival, hash, frame, (carrier, &mut *out));
+        FirstPiece { key, piece }: &FirstPiece,
+        went_on: bool,
+        out: &mut impl Output,
+    ) {
+        let packet = arrival.packet;
         let payload = u16::try_from(packet.segment.len).unwrap_or(u16::MAX);
-        let first = went.is_ok().then_some(First {
+        let first = went_on.then_some(First {
             tuple: packet.tuple,
             segment: packet.segment,
             header_len: piece.end.saturating_sub(payload),
         });
         for held in self.fragments.settle(key, first) {
-            self.release(env, (key, first.as_ref()), held, (carrier, out));
+            self.release(env, (key, first.as_ref()), held, out);
         }
-        went
     }
 
     /// Sends a fragment on that waited, or drops it.
+    #[inline(never)]
     fn release<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         (key, first): (&Key, Option<&First>),
         mut held: Vec<u8>,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
+        out: &mut impl Output,
     ) {
         let dir = key.dir;
         let end = held.len();
@@ -163,7 +164,13 @@ impl<R: RawMutex> Port<R> {
         match (followed, dir) {
             (Ok(_), Direction::In) => self.to_guest(env, frame.bytes(), out),
             (Ok(onward), Direction::Out) => {
-                carrier.carry(env, self, &mut frame, &packet, onward, out);
+                let port = self.id;
+                env.errands.put(Errand {
+                    port,
+                    packet,
+                    onward,
+                    frame: held,
+                });
             }
             (Err(dropped), _) => {
                 let key = Some(packet.tuple);

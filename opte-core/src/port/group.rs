@@ -8,11 +8,11 @@
 //!               to expect back; what its members send to the source are
 //!               flows of their own.
 //!           M2  where it goes is the host's to know
-//!               ([`Carrier::send_to_group`]).
+//!               (`Host::sent_to_group`).
 //!           M3  nobody is told why one is dropped (RFC 1122 section 3.2.2).
 
 use super::process::Arrival;
-use super::{Carrier, Dropped, Env, Port};
+use super::{Dropped, Env, Port};
 use crate::event::{Observer, Path};
 use crate::flow::Flow;
 use crate::frame::Frame;
@@ -20,11 +20,17 @@ use crate::layer::gateway;
 use crate::verdict::{Output, Verdict};
 use crate::wire::membership::is_membership;
 use crate::wire::packet::{self, Packet};
-use crate::{Direction, DropReason, LayerId};
+use crate::{Direction, DropReason, Instant, LayerId};
 use core::sync::atomic::Ordering;
 use lock_api::RawMutex;
 
 impl<R: RawMutex> Port<R> {
+    /// Whether a guest's frame for groups may be copied so often now.
+    pub(crate) fn may_copy(&self, copies: usize, now: Instant) -> bool {
+        let copies = u64::try_from(copies).unwrap_or(u64::MAX);
+        self.copies.take_many(copies, now)
+    }
+
     /// Takes a member's copy of a frame for a group through the port.
     #[inline(never)]
     pub(crate) fn process_copy<O: Observer>(
@@ -33,45 +39,43 @@ impl<R: RawMutex> Port<R> {
         external: bool,
         packet: &Packet,
         frame: &mut impl Frame,
-        answers: (&impl Carrier<R, O>, &mut impl Output),
+        out: &mut impl Output,
     ) -> Verdict {
         let dir = Direction::In;
         let arrival = Arrival {
             dir,
             packet,
             external,
-            len: self.enter(env, dir, frame),
+            len: self.enter(env, dir, frame).0,
         };
-        self.group(env, &arrival, frame, answers)
+        let went = self.group(env, &arrival, frame, out);
+        went.map_or_else(|verdict| verdict, |()| Verdict::Port(self.id))
     }
 
-    /// Takes a frame for a group through the port, to its end.
+    /// Takes a frame for a group through the port, unless it ends here.
     #[inline(never)]
     pub(super) fn group<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         frame: &mut impl Frame,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Verdict {
+        out: &mut impl Output,
+    ) -> Result<(), Verdict> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let key = Some(&packet.tuple);
         match self.reply_to(env, dir, frame, packet) {
             Ok(None) => {}
             reply => {
                 let result = self.hairpinned(env, dir, reply);
-                return self.conclude(env, dir, key, Path::None, result, out);
+                return Err(self.conclude(env, dir, key, Path::None, result, out));
             }
         }
         self.stats.lane(env.lane).dir(dir).misses.add(1);
         if let Err(dropped) = self.admit_to_group(env, arrival, frame) {
-            return self.conclude(env, dir, key, Path::Miss, Err(dropped), out);
+            return Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out));
         }
         self.went_on(env, arrival, frame, Path::Miss);
-        match dir {
-            Direction::In => Verdict::Port(self.id),
-            Direction::Out => carrier.send_to_group(env, self, (frame, packet), out),
-        }
+        Ok(())
     }
 
     /// Decides about a frame for a group, and makes it look as the guest

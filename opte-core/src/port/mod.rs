@@ -30,6 +30,7 @@ mod bucket;
 mod closer;
 pub(crate) mod decide;
 pub(crate) mod edit;
+pub(crate) mod errand;
 mod fast;
 mod fragment;
 mod group;
@@ -45,25 +46,25 @@ use crate::event::PortTag;
 use crate::flow::fragment::Fragments;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
-use crate::frame::{Frame, SliceFrame};
 use crate::host::advertise::Schedule;
 use crate::host::mapping::Mappings;
 use crate::host::underlay::Underlay;
 use crate::host::view::View;
 use crate::keyed::Keyed;
 use crate::layer::nat::Nat;
+use crate::limits::{MCAST_COPIES_AT_ONCE, MCAST_COPIES_PER_S};
 use crate::stats::PortStats;
 use crate::time::Coarse;
-use crate::verdict::{Output, Verdict};
-use crate::wire::packet::Packet;
 use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
+use bucket::Bucket;
 use core::sync::atomic::{AtomicU32, Ordering};
+use errand::Errands;
 pub(crate) use fast::Onward;
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
-pub(crate) use process::{Keyless, Read};
+pub(crate) use process::{Keyless, Left, Read, Went};
 
 /// A port.
 #[derive(Debug)]
@@ -94,6 +95,8 @@ pub(crate) struct Port<R: RawMutex> {
     answers: answer::Buckets,
     /// Packets of which some fragments have come.
     fragments: Fragments<R>,
+    /// How many copies its guest's frames for groups may still make.
+    copies: Bucket,
 }
 
 /// What a port needs of its host while it decides about a frame.
@@ -104,45 +107,12 @@ pub(crate) struct Env<'h, R: RawMutex, O> {
     pub(crate) underlay: &'h Underlay<R>,
     pub(crate) choice: &'h Keyed,
     pub(crate) observer: &'h O,
+    /// What comes of the frame besides.
+    pub(crate) errands: &'h Errands,
     /// Whether anybody watches the guests' traffic ([`traffic`]).
     pub(crate) watched: bool,
     pub(crate) lane: usize,
     pub(crate) now: Instant,
-}
-
-/// Who takes on a frame that didn't take the cached path: the host.
-pub(crate) trait Carrier<R: RawMutex, O> {
-    /// Sends a guest's frame, edited already, from `port` to where `onward` says.
-    fn send_on(
-        &self,
-        env: &Env<'_, R, O>,
-        port: &Port<R>,
-        frame: (&mut impl Frame, &Packet),
-        onward: Onward,
-        out: &mut impl Output,
-    ) -> Verdict;
-
-    /// Sends a guest's frame to the members of a group, which the host knows.
-    fn send_to_group(
-        &self,
-        env: &Env<'_, R, O>,
-        port: &Port<R>,
-        frame: (&mut impl Frame, &Packet),
-        out: &mut impl Output,
-    ) -> Verdict;
-
-    /// The same for one that the port made itself, or had kept.
-    /// Sends a frame, edited already, from `port` to where `onward` says. A
-    /// frame that can't be sent is counted as dropped.
-    fn carry(
-        &self,
-        env: &Env<'_, R, O>,
-        port: &Port<R>,
-        frame: &mut SliceFrame<'_>,
-        packet: &Packet,
-        onward: Onward,
-        out: &mut impl Output,
-    );
 }
 
 /// A refusal: why, and who said so.
@@ -211,6 +181,7 @@ impl<R: RawMutex> Port<R> {
             advertise: Schedule::default(),
             answers: answer::Buckets::default(),
             fragments: Fragments::new(seed),
+            copies: Bucket::new(MCAST_COPIES_PER_S, MCAST_COPIES_AT_ONCE),
             policy: Mutex::new(Arc::new(policy)),
         };
         port.publish();
@@ -236,11 +207,15 @@ impl<R: RawMutex> Port<R> {
     /// Makes the policy's numbers visible to the fast path, the generation last.
     fn publish(&self) {
         let policy = self.policy();
+        if policy.spec.external.has_addresses() {
+            self.table.expect_translation();
+        }
         let uft = Coarse::units_of_s(policy.spec.options.uft_s);
         self.uft.store(uft, Ordering::Relaxed);
         self.mtu
             .store(u32::from(policy.plain_mtu()), Ordering::Relaxed);
         self.table.limit(policy.spec.options.flows_max);
+        self.fragments.limit(&policy.spec.options);
         self.generation.store(policy.generation, Ordering::Release);
     }
 

@@ -12,7 +12,8 @@ use crate::hairpin;
 use crate::layer::firewall::{self, DefaultStats};
 use crate::layer::router::{self, Route, RouteTable};
 use crate::limits::{
-    PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN, PORT_PREFIXES_MAX,
+    FRAGMENT_S_MAX, FRAGMENTS_HELD_MAX, PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN,
+    PORT_MTU_V6_MIN, PORT_PREFIXES_MAX,
 };
 use crate::rule::{AddressSets, Rule, RuleSet, RuleStats};
 use crate::{Direction, Instant};
@@ -381,6 +382,8 @@ fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
         ("tcp_time_wait_s", o.tcp_time_wait_s, TIMEOUT_MAX_S),
         ("tcp_reset_s", o.tcp_reset_s, TIMEOUT_MAX_S),
         ("uft_s", o.uft_s, TIMEOUT_MAX_S),
+        ("fragment_s", o.fragment_s, FRAGMENT_S_MAX),
+        ("fragments_max", o.fragments_max, FRAGMENTS_HELD_MAX),
     ];
     for (field, value, max) in ranges {
         if value == 0 || value > max {

@@ -1,11 +1,12 @@
 //! One frame through a port.
 
 use super::fast::{NoHit, Onward};
-use super::{Carrier, Dropped, Env, Port, answer, related};
+use super::{Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
 use crate::flow::{Flow, Proto, Tuple, tuple};
 use crate::frame::Frame;
 use crate::hairpin;
+use crate::stats::DirCounters;
 use crate::verdict::{Output, Verdict};
 use crate::wire::icmpv6;
 use crate::wire::notice::Notice;
@@ -57,31 +58,55 @@ pub(crate) enum Keyless {
     Headers(Reject),
 }
 
+/// What is left to do about a frame that is no hit.
+#[derive(Debug)]
+pub(crate) enum Left {
+    /// It has no flow key.
+    Keyless(Keyless),
+    /// The guest sends it to a group.
+    Group,
+    /// It may be too long, or the port wants to see every packet. Its key's hash.
+    Closer(u64),
+    /// The flow table has no answer.
+    Miss(NoHit),
+}
+
+/// What became of such a frame.
+#[derive(Debug)]
+pub(crate) enum Went {
+    /// It goes on, rewritten.
+    On(Onward),
+    /// The guest's frame goes to the members of its group.
+    ToGroup,
+    /// It goes no further.
+    Ended(Verdict),
+}
+
+impl Went {
+    fn of(result: Result<Onward, Verdict>) -> Self {
+        result.map_or_else(Self::Ended, Self::On)
+    }
+}
+
 impl<R: RawMutex> Port<R> {
     /// Takes a frame of the guest (`Out`) or for it (`In`) through the port,
-    /// and says where it goes on, rewritten, or what became of it otherwise.
-    /// Replies to the guest go to `out`.
+    /// and says where it goes on, rewritten.
     ///
-    /// All that a hit needs is in one piece of code; whatever is rarer is out
-    /// of its line, and goes on from there by `carrier`, so that where a hit
-    /// goes stays in registers.
+    /// All that a hit needs is in one piece of code. Whatever is rarer is left
+    /// to [`Port::resume`], out of its line, so that where a hit goes stays in
+    /// registers.
     #[inline(always)]
     pub(crate) fn process<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         (dir, external): (Direction, bool),
-        (read, packet): (&Read, &mut Packet),
+        (read, packet): (&Read, &Packet),
         frame: &mut impl Frame,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Result<Onward, Verdict> {
-        let len = self.enter(env, dir, frame);
-        let counters = self.stats.lane(env.lane).dir(dir);
+    ) -> Result<Onward, Left> {
+        let (len, counters) = self.enter(env, dir, frame);
         let Lookup { hash, is_for_many } = match read {
             Ok(lookup) => *lookup,
-            Err(Keyless::Headers(Reject::Fragment)) => {
-                return Err(self.fragment(env, (dir, external), packet, frame, (carrier, out)));
-            }
-            Err(keyless) => return Err(self.keyless(env, dir, frame, out, keyless)),
+            Err(keyless) => return Err(Left::Keyless(*keyless)),
         };
         let arrival = Arrival {
             dir,
@@ -90,70 +115,78 @@ impl<R: RawMutex> Port<R> {
             len,
         };
         if is_for_many {
-            return Err(self.group(env, &arrival, frame, (carrier, out)));
+            return Err(Left::Group);
         }
         let mtu = self.mtu.load(Ordering::Relaxed);
         if u32::from(packet.ip_len) > mtu
             && u32::from(packet.len_cut(frame.offload().segment_len)) > mtu
         {
-            return Err(self.take_care(env, &arrival, hash, frame, (carrier, out)));
+            return Err(Left::Closer(hash));
         }
-        match self.fast(env, &arrival, hash, frame) {
-            Ok(onward) => {
-                counters.hits.add(1);
-                self.went_on(env, &arrival, frame, Path::Hit);
-                Ok(onward)
-            }
-            Err(why) => Err(self.miss(env, &arrival, frame, (carrier, out), why)),
-        }
+        let onward = self.fast(env, &arrival, hash, frame).map_err(Left::Miss)?;
+        counters.hits.add(1);
+        self.went_on(env, &arrival, frame, Path::Hit);
+        Ok(onward)
     }
 
-    /// A packet whose flow has no answer, to its end.
-    #[inline(never)]
-    fn miss<O: Observer>(
+    /// Does what [`Port::process`] has left to do. Answers to the guest go to
+    /// `out`; what else comes of the frame is an errand.
+    #[inline(always)]
+    pub(crate) fn resume<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
-        arrival: &Arrival<'_>,
-        frame: &mut impl Frame,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-        why: NoHit,
-    ) -> Verdict {
-        let went = self.missed(env, arrival, frame, (carrier, &mut *out), why);
-        self.pass_on(
-            env,
-            (arrival.dir, arrival.packet),
-            frame,
-            went,
-            (carrier, out),
-        )
-    }
-
-    /// Sends a frame on that didn't take the cached path, if it goes on.
-    pub(super) fn pass_on<O: Observer>(
-        &self,
-        env: &Env<'_, R, O>,
-        (dir, packet): (Direction, &Packet),
-        frame: &mut impl Frame,
-        went: Result<Onward, Verdict>,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-    ) -> Verdict {
-        match (went, dir) {
-            (Err(verdict), _) => verdict,
-            (Ok(_), Direction::In) => Verdict::Port(self.id),
-            (Ok(onward), Direction::Out) => {
-                carrier.send_on(env, self, (frame, packet), onward, out)
+        (dir, external): (Direction, bool),
+        packet: &mut Packet,
+        (frame, left): (&mut impl Frame, &Left),
+        out: &mut impl Output,
+    ) -> Went {
+        let len = frame.frame_len();
+        let first = match left {
+            Left::Keyless(Keyless::Headers(Reject::Fragment)) => {
+                match self.fragment(env, (dir, external), packet, frame, out) {
+                    Ok(piece) => Some(piece),
+                    Err(went) => return Went::of(went),
+                }
             }
+            _ => None,
+        };
+        let arrival = Arrival {
+            dir,
+            packet,
+            external,
+            len,
+        };
+        let hash = match (left, &first) {
+            (Left::Miss(why), _) => return Went::of(self.missed(env, &arrival, frame, out, why)),
+            (Left::Closer(hash), _) => *hash,
+            // The first fragment goes the way of every packet.
+            (Left::Keyless(_), Some(_)) => self.table.hash(&packet.tuple),
+            (Left::Keyless(keyless), None) => {
+                return Went::Ended(self.keyless(env, dir, frame, out, keyless));
+            }
+            (Left::Group, _) => {
+                return match self.group(env, &arrival, frame, out) {
+                    Ok(()) => Went::ToGroup,
+                    Err(verdict) => Went::Ended(verdict),
+                };
+            }
+        };
+        let found = self.look_closer(env, &arrival, hash, frame);
+        let went = found.or_else(|why| self.missed(env, &arrival, frame, out, &why));
+        if let Some(piece) = &first {
+            self.follow_first(env, &arrival, piece, went.is_ok(), out);
         }
+        Went::of(went)
     }
 
-    /// Counts a frame that comes to the port; its length.
+    /// Counts a frame that comes to the port; its length, and the counters.
     #[inline(always)]
     pub(super) fn enter<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         dir: Direction,
         frame: &impl Frame,
-    ) -> usize {
+    ) -> (usize, &DirCounters) {
         let len = frame.frame_len();
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
@@ -166,7 +199,7 @@ impl<R: RawMutex> Port<R> {
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
         );
-        len
+        (len, counters)
     }
 
     /// Checks the MAC addresses and finds the flow key. `packet` is a place
@@ -243,25 +276,30 @@ impl<R: RawMutex> Port<R> {
 
     /// What to do with a packet that is no hit at once.
     #[inline(never)]
-    pub(super) fn missed<O: Observer>(
+    fn missed<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         frame: &mut impl Frame,
-        answers: (&impl Carrier<R, O>, &mut impl Output),
-        mut why: NoHit,
+        out: &mut impl Output,
+        why: &NoHit,
     ) -> Result<Onward, Verdict> {
-        if matches!(why, NoHit::Uncommon) {
-            match self.step(env, arrival, frame) {
+        let stepped;
+        let why = match why {
+            NoHit::Uncommon => match self.step(env, arrival, frame) {
                 Ok(onward) => {
                     self.stats.lane(env.lane).dir(arrival.dir).hits.add(1);
                     self.went_on(env, arrival, frame, Path::Hit);
                     return Ok(onward);
                 }
-                Err(other) => why = other,
-            }
-        }
-        self.unanswered(env, arrival, frame, answers, why)
+                Err(other) => {
+                    stepped = other;
+                    &stepped
+                }
+            },
+            why => why,
+        };
+        self.unanswered(env, arrival, frame, out, why)
     }
 
     /// What to do with a packet whose flow has no answer.
@@ -270,8 +308,8 @@ impl<R: RawMutex> Port<R> {
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         frame: &mut impl Frame,
-        (carrier, out): (&impl Carrier<R, O>, &mut impl Output),
-        why: NoHit,
+        out: &mut impl Output,
+        why: &NoHit,
     ) -> Result<Onward, Verdict> {
         let dir = arrival.dir;
         let key = Some(&arrival.packet.tuple);
@@ -282,30 +320,25 @@ impl<R: RawMutex> Port<R> {
                 let notice = Notice::TooBig { mtu };
                 // The answer quotes of it what there is room for.
                 let _ = frame.gather();
-                self.answer(env, arrival, frame.head(), notice, (carrier, out));
+                self.answer(env, arrival, frame.head(), notice, out);
                 let drop = Err(DropReason::TooBig.into());
                 return Err(self.conclude(env, dir, key, Path::None, drop, out));
             }
             NoHit::Refused(reason) => {
                 counters.hits.add(1);
-                let drop = Err(reason.into());
+                let drop = Err((*reason).into());
                 return Err(self.conclude(env, dir, key, Path::Hit, drop, out));
             }
-            NoHit::Stale(inside) => self.slow(env, arrival, Some(inside), frame),
+            NoHit::Stale(inside) => self.slow(env, arrival, Some(*inside), frame),
             // The last of them is over with.
             NoHit::Miss | NoHit::Expired | NoHit::Uncommon => {
-                match self.reply_to(env, dir, frame, arrival.packet) {
-                    Ok(None) if matches!(why, NoHit::Expired) => {
-                        Err(DropReason::TtlExceeded.into())
-                    }
-                    Ok(None) if related::is_error(arrival.packet) => {
-                        self.related(env, arrival, frame)
-                    }
-                    Ok(None) => self.slow(env, arrival, None, frame),
-                    reply => {
-                        let result = self.hairpinned(env, dir, reply);
-                        return Err(self.conclude(env, dir, key, Path::None, result, out));
-                    }
+                if let Some(verdict) = self.replied(env, arrival, frame, out) {
+                    return Err(verdict);
+                }
+                match why {
+                    NoHit::Expired => Err(DropReason::TtlExceeded.into()),
+                    _ if related::is_error(arrival.packet) => self.related(env, arrival, frame),
+                    _ => self.slow(env, arrival, None, frame),
                 }
             }
         };
@@ -318,9 +351,29 @@ impl<R: RawMutex> Port<R> {
             Err(dropped) => {
                 if let Some(notice) = answer::notice(dropped.reason, dir) {
                     let _ = frame.gather();
-                    self.answer(env, arrival, frame.head(), notice, (carrier, out));
+                    self.answer(env, arrival, frame.head(), notice, out);
                 }
                 Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out))
+            }
+        }
+    }
+
+    /// What became of a frame that is the gateway's.
+    #[inline(never)]
+    fn replied<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Option<Verdict> {
+        let (dir, packet) = (arrival.dir, arrival.packet);
+        match self.reply_to(env, dir, frame, packet) {
+            Ok(None) => None,
+            reply => {
+                let result = self.hairpinned(env, dir, reply);
+                let key = Some(&packet.tuple);
+                Some(self.conclude(env, dir, key, Path::None, result, out))
             }
         }
     }

@@ -54,6 +54,7 @@ pub(super) const fn is_error(packet: &Packet) -> bool {
 
 impl<R: RawMutex> Port<R> {
     /// Takes an ICMP error through the port with the flow that it is about.
+    #[inline(never)]
     pub(super) fn related<O: Observer>(
         &self,
         env: &Env<'_, R, O>,

@@ -74,6 +74,7 @@ impl<R: RawMutex> Port<R> {
 
     /// Decides again about a flow that was found. `None` when it is gone, or
     /// has made room for the packet to open a new one.
+    #[inline(never)]
     fn reconsider<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
@@ -89,6 +90,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// As [`Port::reconsider`], under the shard's lock.
+    #[inline(never)]
     fn refresh<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
@@ -191,6 +193,7 @@ impl<R: RawMutex> Port<R> {
     }
 
     /// Opens a flow for a packet, if the layers let it.
+    #[inline(never)]
     fn open<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
@@ -206,9 +209,11 @@ impl<R: RawMutex> Port<R> {
         if let Some(by) = &inside.by {
             flow.hold(by);
         }
-        let first = self.first_packet(env, policy, &mut flow, (arrival, &*frame));
         let decided = self
-            .once_more(env, policy, &mut flow, (arrival, &*frame), shard, first)
+            .first_packet(env, policy, &mut flow, (arrival, &*frame))
+            .or_else(|dropped| {
+                self.once_more(env, policy, &mut flow, (arrival, &*frame), shard, dropped)
+            })
             .and_then(|()| {
                 // The guest names flows by their inside key, so there is one of each.
                 // The far end may have changed the address it calls: the new one counts.
@@ -241,6 +246,7 @@ impl<R: RawMutex> Port<R> {
 
     /// When all external ports are taken, one of a flow that gives way, as in a
     /// full table, and the layers are asked again.
+    #[inline(never)]
     fn once_more<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
@@ -248,17 +254,17 @@ impl<R: RawMutex> Port<R> {
         flow: &mut Flow,
         (arrival, frame): (&Arrival<'_>, &impl Frame),
         shard: &mut ShardGuard<'_, R>,
-        first: Result<(), Dropped>,
+        dropped: Dropped,
     ) -> Result<(), Dropped> {
-        if !first.is_err_and(|dropped| dropped.reason == DropReason::SnatExhausted) {
-            return first;
+        if dropped.reason != DropReason::SnatExhausted {
+            return Err(dropped);
         }
         let mapping = policy.spec.external.nat.mapping;
         let frees = |other: &Flow| frees_port(other, &flow.inside, mapping, env.now);
         let evicted = |flow: &mut Flow| self.ended(env, flow, FlowEnd::Evicted);
         match shard.make_way(&policy.spec.options, frees, evicted) {
             true => self.first_packet(env, policy, flow, (arrival, frame)),
-            false => first,
+            false => Err(dropped),
         }
     }
 

@@ -11,6 +11,7 @@
 //!           X3  Relays' messages have another form and aren't read: the guest
 //!               and its gateway are on one link.
 
+use super::option::{self, Unfit};
 use super::{MacAddr, Writer};
 use crate::DropReason;
 use crate::limits::DHCPV6_OPTIONS_MAX;
@@ -164,6 +165,15 @@ pub enum Error {
     Duid,
 }
 
+impl From<Unfit> for Error {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Len => Self::OptionLen,
+            Unfit::Limit => Self::OptionLimit,
+        }
+    }
+}
+
 impl From<Error> for DropReason {
     fn from(error: Error) -> Self {
         match error {
@@ -209,28 +219,13 @@ impl<'p> Options<'p> {
     ///
     /// When one is longer than what is left, or there are too many.
     pub fn parse(bytes: &'p [u8]) -> Result<Self, Error> {
-        let mut rest = bytes;
-        for _ in 0..DHCPV6_OPTIONS_MAX {
-            if rest.is_empty() {
-                return Ok(Self(bytes));
-            }
-            (_, _, rest) = split(rest).ok_or(Error::OptionLen)?;
-        }
-        if rest.is_empty() {
-            Ok(Self(bytes))
-        } else {
-            Err(Error::OptionLimit)
-        }
+        option::check(bytes, DHCPV6_OPTIONS_MAX, split)?;
+        Ok(Self(bytes))
     }
 
     /// Codes and data, one after another.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &'p [u8])> + use<'p> {
-        let mut rest = self.0;
-        core::iter::from_fn(move || {
-            let (code, data, after) = split(rest)?;
-            rest = after;
-            Some((code, data))
-        })
+        option::each(self.0, split)
     }
 }
 

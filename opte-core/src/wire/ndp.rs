@@ -9,6 +9,7 @@
 
 use super::icmp;
 use super::ip::{Datagram, Ends};
+use super::option::{self, Unfit};
 use super::{MacAddr, Writer, ipv6};
 use crate::DropReason;
 use crate::flow::Proto;
@@ -94,6 +95,15 @@ pub enum Error {
     OptionLimit,
     /// Source, destination, target and link-layer address don't go together.
     Address,
+}
+
+impl From<Unfit> for Error {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Len => Self::OptionLen,
+            Unfit::Limit => Self::OptionLimit,
+        }
+    }
 }
 
 impl From<Error> for DropReason {
@@ -342,28 +352,13 @@ impl<'p> Options<'p> {
     ///
     /// When one has no length or one beyond the end, or there are too many.
     pub fn parse(bytes: &'p [u8]) -> Result<Self, Error> {
-        let mut rest = bytes;
-        for _ in 0..NDP_OPTIONS_MAX {
-            if rest.is_empty() {
-                return Ok(Self(bytes));
-            }
-            (_, _, rest) = split(rest).ok_or(Error::OptionLen)?;
-        }
-        if rest.is_empty() {
-            Ok(Self(bytes))
-        } else {
-            Err(Error::OptionLimit)
-        }
+        option::check(bytes, NDP_OPTIONS_MAX, split)?;
+        Ok(Self(bytes))
     }
 
     /// The options, one after another.
     pub fn iter(&self) -> impl Iterator<Item = Opt<'p>> + use<'p> {
-        let mut rest = self.0;
-        core::iter::from_fn(move || {
-            let (kind, body, after) = split(rest)?;
-            rest = after;
-            Some(Opt::parse(kind, body))
-        })
+        option::each(self.0, split).map(|(kind, body)| Opt::parse(kind, body))
     }
 }
 

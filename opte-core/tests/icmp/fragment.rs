@@ -134,6 +134,34 @@ fn fragments_come_in_through_translation_in_any_order() {
     }
 }
 
+/// As a network brings them that sends some frames twice.
+#[test]
+fn copies_of_fragments_change_nothing() {
+    for text in ENDS {
+        for seed in 0..30 {
+            let sled = world(SNAT);
+            let mut rng = Rng(seed);
+            let pieces = cut(&Flow::new(G1, text).udp(&[9; 6_000]), 1_400, 5);
+            let mut all = shuffled([pieces.clone(), pieces.clone()].concat(), &mut rng);
+            all.extend(pieces);
+            let mut out = Vec::new();
+            for piece in all {
+                let (_, sent) = sled.tx("g1", &piece);
+                out.extend(
+                    sent.links
+                        .into_iter()
+                        .map(|(_, frame)| frame[70..].to_vec()),
+                );
+            }
+            // A receiver leaves copies out (RFC 791 section 3.2).
+            out.sort_by_key(|piece| piece[18..62].to_vec());
+            out.dedup();
+            assert_checksums(&whole(out));
+            assert_eq!(sled.drops(DropReason::FragmentsFull), 0);
+        }
+    }
+}
+
 #[test]
 fn fragments_cross_sleds_and_next_door() {
     let (a, b) = two_sleds(ALLOW_ALL);
@@ -234,7 +262,10 @@ fn overlaps_spoils_and_impossible_fragments_have_their_reasons() {
         let pieces = cut(&frame, 1_400, 5);
         assert_eq!(sent_out(&sled, &pieces[..2]).len(), 2);
         let overlap = Verdict::Dropped(DropReason::FragmentOverlap);
+        // A copy goes nowhere; what overlaps spoils the packet.
         assert_eq!(sled.tx("g1", &pieces[1]).0, overlap);
+        let other = &cut(&frame, 1_000, 5)[2];
+        assert_eq!(sled.tx("g1", other).0, overlap);
         assert_eq!(sled.tx("g1", &pieces[2]).0, overlap, "spoiled");
         let again = sled.tx("g1", &pieces[0]).0;
         assert_eq!(again == overlap, number == 1, "IPv4 numbers come again");

@@ -4,12 +4,15 @@ use super::*;
 use crate::trial::{name, stats};
 use opte_core::api::{Command, Response};
 
+/// The state of the connection with 198.51.100.1.
 fn state(sled: &Sled) -> String {
     let Ok(Response::Tcp(page)) = sled.command(Command::DumpTcpFlows(name("g1"), 0)) else {
         panic!()
     };
+    let peer: IpAddr = "198.51.100.1".parse().unwrap();
     page.entries
-        .last()
+        .iter()
+        .find(|e| e.key.remote == peer)
         .map_or(String::new(), |e| e.state.clone())
 }
 

@@ -6,7 +6,9 @@ use super::{Rng, name};
 use crate::sim::Sled;
 use opte_core::DropReason;
 use opte_core::api::{Command, McastSub};
-use opte_core::limits::{MCAST_RECORDS_MAX, PORT_GROUPS_MAX};
+use opte_core::limits::{
+    MCAST_COPIES_AT_ONCE, MCAST_COPIES_PER_S, MCAST_RECORDS_MAX, PORT_GROUPS_MAX,
+};
 use opte_core::verdict::Verdict;
 use opte_core::wire::MacAddr;
 use opte_core::wire::membership::{Change, report};
@@ -250,4 +252,30 @@ fn a_sender_never_hears_itself() {
         assert!(sent.ports.is_empty() && sent.links.is_empty());
     }
     assert_eq!(sleds[0].drops(DropReason::MulticastLoop), 6);
+}
+
+#[test]
+fn a_guests_frames_are_copied_so_often_and_no_more() {
+    let sleds = fleet();
+    let frame = to_group(11, GROUP).udp(b"x");
+    // One to the link and two to members, the sender counted.
+    let send = |count: u64| {
+        let passed = (0..count).filter(|_| {
+            let (verdict, sent) = sleds[0].tx("g11", &frame);
+            quiet(&sleds);
+            let is_good = verdict == Verdict::Consumed;
+            assert_eq!(sent.ports.len(), usize::from(is_good));
+            is_good
+        });
+        u64::try_from(passed.count()).unwrap()
+    };
+    let at_once = MCAST_COPIES_AT_ONCE.div_ceil(3);
+    assert_eq!(send(at_once + 1_000), at_once);
+    assert_eq!(sleds[0].drops(DropReason::MulticastRate), 1_000);
+    // Another guest isn't hindered.
+    let other = sleds[0].tx("g12", &to_group(12, GROUP).udp(b"x"));
+    assert_eq!(other.0, Verdict::Consumed);
+    sleds[0].advance(100);
+    let passed = send(MCAST_COPIES_PER_S);
+    assert!(passed.abs_diff(MCAST_COPIES_PER_S / 30) <= 2, "{passed}");
 }

@@ -117,6 +117,56 @@ fn a_querier_is_told_everything_within_its_time() {
     assert_eq!(told_in(&sled, 3_000), []);
 }
 
+/// A thousand groups: told whole, and a few frames at a time.
+#[test]
+fn many_groups_are_told_a_few_reports_at_a_time() {
+    let (mut ports, mut m2p, mut member) = (String::new(), String::new(), String::new());
+    for guest in 0..16_u8 {
+        ports += &port(20 + guest, 7);
+        for n in 0..64 {
+            let group = format!("239.7.{guest}.{n}");
+            m2p += &format!("{{ group = \"{group}\", underlay = \"ff04::{guest:x}:{n:x}\" }},");
+            let port = 20 + guest;
+            member += &format!("{{ port = \"g{port}\", group = \"{group}\" }},");
+        }
+    }
+    let text = setup(1, &format!("member = [{member}]"), &ports)
+        .replace("m2p = [", &format!("m2p = [{m2p}"));
+    let sled = Sled::with(1, &text);
+    let told_slowly = |millis: u64| {
+        let mut all = Vec::new();
+        for _ in 0..millis / 100 {
+            let sent = sled.advance(100);
+            let reports = sent.links.iter().filter(|(_, frame)| frame[20] == 0);
+            assert!(reports.count() <= 17, "two kinds, and what is left of one");
+            all.extend(told(&sent));
+        }
+        all
+    };
+    let changes = told_slowly(5_000);
+    let mut joined: Vec<_> = changes
+        .into_iter()
+        .filter(|(c, _)| *c == Change::ToExclude)
+        .collect();
+    assert_eq!(joined.len(), 2 * 1_024);
+    joined.sort_by(|a, b| a.1.cmp(&b.1));
+    joined.dedup();
+    assert_eq!(joined.len(), 1_024);
+    for _ in 0..3 {
+        _ = sled.rx(&query(None));
+        // Asked again while it answers.
+        let mut all = told_slowly(1_200);
+        _ = sled.rx(&query(None));
+        all.extend(told_slowly(4_000));
+        assert!(all.iter().all(|(change, _)| *change == Change::IsExclude));
+        all.sort_by(|a, b| a.1.cmp(&b.1));
+        let count = all.len();
+        all.dedup();
+        assert_eq!(all.len(), 1_026, "and two of neighbour discovery");
+        assert!(count <= 2 * 1_026, "{count}");
+    }
+}
+
 /// A link that comes later is told what was joined before.
 #[test]
 fn a_new_link_is_told_too() {

@@ -1,6 +1,7 @@
 //! Timeouts, limits and MTUs that change under live flows.
 
 use super::{answer_solicitations, counter, name, stats, world};
+use crate::icmp::cut;
 use crate::sim::frame::Flow;
 use crate::sim::{Sled, carry};
 use crate::{ALLOW_ALL, G1, G2, Verdict, port, two_sleds, underlay, v2p};
@@ -201,6 +202,25 @@ fn options_change_no_decision() {
 }
 
 #[test]
+fn how_many_fragments_wait_and_how_long_is_an_option() {
+    let sled = guests("");
+    change(&sled, "fragment_s=5 fragments_max=2");
+    let Ok(Response::Settings(shown)) = sled.command(Command::ShowPortOptions(name("g1"))) else {
+        panic!()
+    };
+    for text in ["fragment_s=5", "fragments_max=2", "udp_s=180", "mtu=1500"] {
+        assert!(shown.contains(&Setting::of_port(text).unwrap()), "{text}");
+    }
+    let flow = Flow::new(G1, "10.0.0.1:1000 > 10.0.0.2:53");
+    let held = |id| sled.tx("g1", &cut(&flow.udp(&[9; 2_000]), 1_400, id)[1]).0;
+    assert_eq!([held(1), held(2)], [Verdict::Held; 2]);
+    assert_eq!(held(3), Verdict::Dropped(DropReason::FragmentsFull));
+    sled.advance(5_100);
+    assert_eq!(sled.drops(DropReason::FragmentTimeout), 2);
+    assert_eq!(held(4), Verdict::Held);
+}
+
+#[test]
 fn a_setup_with_other_timeouts_or_fewer_flows_keeps_the_port_and_its_flows() {
     let setup = |more: &str| port("g1", 1, more) + &port("g2", 2, ALLOW_ALL);
     let sled = Sled::with(1, &setup(ALLOW_ALL));
@@ -313,6 +333,14 @@ fn settings_that_make_no_sense_change_nothing() {
         (
             "flows_max=65537",
             "port g1: options.flows_max 65537 is out of range (65536 at most while the port lives: its table was made for them)",
+        ),
+        (
+            "fragment_s=121",
+            "port g1: options.fragment_s 121 is out of range (1 to 120)",
+        ),
+        (
+            "fragment_s=7 fragments_max=0",
+            "port g1: options.fragments_max 0 is out of range (1 to 1024)",
         ),
         (
             "mtu=1279",

@@ -5,7 +5,7 @@
 //!           case are held to it by `cargo xtask tracer`
 //!           (`xtask/src/tracer/reason.rs`); the others are injected here.
 
-use super::group::igmp;
+use super::group::{GROUP, fleet, igmp, to_group};
 use super::group_abuse::{joins, listeners};
 use crate::icmp::cut;
 use crate::sim::frame::Flow;
@@ -13,7 +13,9 @@ use crate::sim::{Sled, carry};
 use crate::{ALLOW_ALL, G1, G3, port, two_guests, two_sleds};
 use opte_core::DropReason;
 use opte_core::api::{Command, PortId, V2p};
-use opte_core::limits::{FRAGMENTS_HELD_MAX, NEIGHBOURS_MAX, PORT_GROUPS_MAX};
+use opte_core::limits::{
+    FRAGMENTS_HELD_MAX, MCAST_COPIES_AT_ONCE, NEIGHBOURS_MAX, PORT_GROUPS_MAX,
+};
 use opte_core::verdict::Lost;
 use opte_core::wire::Vni;
 
@@ -54,6 +56,7 @@ fn inject(reason: DropReason) -> Option<(Sled, Place)> {
             reports(100, PORT_GROUPS_MAX),
             (Some("g11"), "Out", Some("Gateway")),
         ),
+        MulticastRate => (many_copies(), (Some("g11"), "Out", Some("Overlay"))),
         Truncated | BadIp | BadTransport | BadExtension | BadChecksum | UnknownEthertype
         | VlanTagged | TooBig | SpoofedMac | SpoofedIp | BadDestinationMac | NotForPort
         | FamilyOff | ArpNotAnswered | NdpNotAnswered | BadNdp | DhcpNotAnswered | BadDhcp
@@ -101,7 +104,7 @@ fn every_reason_has_its_counter_and_its_probe() {
             );
         }
     }
-    assert_eq!(injected, 15);
+    assert_eq!(injected, 16);
 }
 
 fn flow(from: u16) -> Flow {
@@ -214,6 +217,18 @@ fn sctp(tag: u8, kind: u8) -> Sled {
     body.extend([0, 0, 0, 1]);
     body.extend([0; 12]);
     let _ = sled.tx("g1", &flow(1).ip(132, body, 8));
+    sled
+}
+
+/// One copy more than a guest may have made at once.
+fn many_copies() -> Sled {
+    let [sled, ..] = fleet();
+    let frame = to_group(11, GROUP).udp(b"x");
+    // One to the link and two to members.
+    for _ in 0..=MCAST_COPIES_AT_ONCE.div_ceil(3) {
+        let _ = sled.tx("g11", &frame);
+        sled.wire.borrow_mut().clear();
+    }
     sled
 }
 

@@ -281,16 +281,6 @@ fn newer_commands() -> Vec<(&'static str, Command)> {
         ports: vec![small_port()],
         ..Setup::default()
     };
-    let settings = vec![
-        Setting {
-            number: 1,
-            value: 8_930,
-        },
-        Setting {
-            number: 13,
-            value: 0,
-        },
-    ];
     let mut translated = small_port();
     translated.external.nat = nat_options();
     let with_nat = Setup {
@@ -304,10 +294,21 @@ fn newer_commands() -> Vec<(&'static str, Command)> {
         ports: vec![traced],
         ..Setup::default()
     };
+    let mut patient = small_port();
+    (patient.options.fragment_s, patient.options.fragments_max) = (60, 300);
+    let with_fragments = Setup {
+        ports: vec![patient],
+        ..Setup::default()
+    };
     vec![
         ("path", Command::ApplyParts(with_path.into_parts())),
+        (
+            "fragments",
+            Command::ApplyParts(with_fragments.into_parts()),
+        ),
+        ("one", Command::ShowPortOptions(name())),
         ("by-set", Command::AddFwRule(name(), by_set)),
-        ("two", Command::SetPortOptions(name(), settings)),
+        ("two", Command::SetPortOptions(name(), two_settings())),
         ("two", Command::SetAddressSet(set.name, set.prefixes)),
         ("one", Command::DeleteAddressSet(p("web"))),
         ("one", Command::ListAddressSets(7)),
@@ -561,7 +562,13 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         ("one", Response::Stats(stats)),
         ("three", Response::Applied(applied)),
         ("one", Response::Nat(nat)),
+        ("two", Response::Settings(two_settings())),
     ]
+}
+
+fn two_settings() -> Vec<Setting> {
+    let set = |(number, value)| Setting { number, value };
+    [(1, 8_930), (13, 0)].map(set).into()
 }
 
 fn subs() -> Vec<McastSub> {

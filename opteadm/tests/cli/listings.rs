@@ -10,8 +10,8 @@ use opte_core::api::dump::{
 use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
     Behaviour, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, M2p,
-    McastForward, McastOrigin, McastSub, NatEntry, NatOptions, Page, PortId, PortOptions, Response,
-    Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
+    McastForward, McastOrigin, McastSub, Name, NatEntry, NatOptions, Page, PortId, PortOptions,
+    Response, Setting, Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
 use opte_core::layer::nat::Transport;
@@ -59,6 +59,7 @@ fn v2p(number: u8) -> V2p {
 fn answer(command: Command) -> Response {
     match command {
         Command::ListPorts(_) => Response::Ports(last(ports())),
+        Command::ShowPortOptions(name) => Response::Settings(settings(name)),
         Command::ListAddressSets(_) => Response::AddressSets(last(address_sets())),
         Command::DumpAddressSet(..) => {
             Response::Prefixes(last(vec![p("10.0.0.0/8"), p("2001:db8::7")]))
@@ -141,6 +142,17 @@ fn subs() -> Vec<McastSub> {
             expires_ms: Some(250_000),
         },
     ]
+}
+
+/// Settings that don't travel with a port's entry, and one of tomorrow.
+fn settings(name: Name) -> Vec<Setting> {
+    let set = |(number, value)| Setting { number, value };
+    match name.as_str() {
+        "g1" => [(14, 1), (15, 1_360), (16, 10), (17, 128), (999, 1)]
+            .map(set)
+            .into(),
+        _ => vec![],
+    }
 }
 
 fn ports() -> Vec<PortEntry> {

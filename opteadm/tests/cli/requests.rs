@@ -319,7 +319,8 @@ fn a_port_can_be_made_with_everything_at_once() {
         --ipv4-gateway 10.0.0.254 --mtu 8900 --gateway-mac 02:00:00:00:00:01 --hostname h \
         --domain d.example --search a.example,b.example --dns 9.9.9.9,2620:fe::9 \
         --ntp 10.0.0.123 --lease 60 --ephemeral 192.0.2.2 --subnet 198.51.100.0/24 \
-        --transit 172.16.0.0/12,in --option udp_s=60 --option flows_max=1000";
+        --transit 172.16.0.0/12,in --option udp_s=60 --option flows_max=1000 \
+        --option fragment_s=10 --option decrement_ttl=true";
     let mut words: Vec<&str> = line.split_whitespace().collect();
     words.extend(["--rule", "dir=in priority=1 action=deny"]);
     words.extend(["--rule", "dir=out priority=1 action=deny ports=25"]);
@@ -356,7 +357,9 @@ fn a_port_can_be_made_with_everything_at_once() {
         routes: vec![p("0.0.0.0/0 ig system")],
         ..port()
     };
-    assert_eq!(fake.asked(), [Command::CreatePort(spec)]);
+    // What the port's message can't carry follows it.
+    let beside = Command::SetPortOptions(spec.name, vec![setting(14, 1), setting(16, 10)]);
+    assert_eq!(fake.asked(), [Command::CreatePort(spec), beside]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use opte_ioctl::device::{COMMAND, TRANSFER_VERSION, Transfer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// How a packet lies in memory when the module gets it.
 #[derive(Clone, Debug, Default)]
@@ -176,6 +177,19 @@ impl Sled {
     /// Sets the clock, in nanoseconds since boot.
     pub fn set_time(&self, nanos: u64) {
         self.kernel.time.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Has the clock go by itself from now on.
+    pub fn start_clock(&self) {
+        // Once started it goes on.
+        let _ = self.kernel.started.set(Instant::now());
+    }
+
+    /// Has what the module sends go to `outlet`, with the name of the port or
+    /// the link, instead of to [`Sled::take_sent`]. It stays so.
+    pub fn set_outlet(&self, outlet: impl Fn(&str, &[u8]) + Send + Sync + 'static) {
+        // The first one counts.
+        let _ = self.kernel.outlet.set(Box::new(outlet));
     }
 
     /// Says whether callers may administer datalinks.

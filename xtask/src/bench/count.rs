@@ -62,7 +62,7 @@ pub(super) fn check(program: &Path) -> Result<Outcome> {
 }
 
 /// Instructions per packet of the case that a figure is about.
-fn count(program: &Path, name: &str) -> Result<f64> {
+pub(super) fn count(program: &Path, name: &str) -> Result<f64> {
     let case = name
         .strip_suffix("/instructions")
         .with_context(|| format!("`{name}` doesn't end in /instructions"))?;

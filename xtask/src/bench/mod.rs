@@ -65,6 +65,12 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
     count::check(&build(root)?)
 }
 
+/// Instructions per packet of one UDP flow's hits, `out` or `in`.
+pub(crate) fn hit(root: &Path, way: &str) -> Result<f64> {
+    let name = format!("hit/udp4/{way}/64B/flows_1/instructions");
+    count::count(&build(root)?, &name)
+}
+
 /// Builds the program that measures, and says where it is.
 fn build(root: &Path) -> Result<PathBuf> {
     let done = Command::new("cargo")

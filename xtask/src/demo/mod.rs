@@ -1,6 +1,7 @@
 //! The demo: the product's main job, shown.
 //!
-//! Purpose   two sleds that each run `xded`, three guests with real Linux
+//! Purpose   two sleds that each run `xded` (or the illumos module in its
+//!           loader), three guests with real Linux
 //!           network stacks, a boundary and an internet, all in namespaces
 //!           that come and go with this command. It needs no root and no tool
 //!           but Rust's.
@@ -9,7 +10,7 @@
 //!           tour    what is shown, in chapters
 //!           report  what was found out: an item each, true, false or a number
 //!
-//! Flow      run: cargo build --release -> sandbox -> run again, inside:
+//! Flow      run: build -> sandbox -> run again, inside:
 //!           lab::rack::Rack -> tour::run -> report::Report
 //!
 //! Failure   a chapter that fails leaves its items false and the tour goes
@@ -20,9 +21,10 @@ pub(crate) mod rack;
 mod report;
 mod tour;
 
+use crate::lab::rack::Driver;
 use crate::lab::sandbox::{self, Outcome};
 use crate::lab::tun;
-use crate::workspace;
+use crate::{kmod, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use report::Report;
 use std::path::{Path, PathBuf};
@@ -38,23 +40,52 @@ pub(crate) struct Args {
     /// Print the summary as one JSON object; the rest goes to standard error
     #[arg(long)]
     json: bool,
-    /// Use xded and opteadm as they were built before
+    /// Use the programs as they were built before
     #[arg(long)]
     no_build: bool,
+    /// What carries the packets of the sleds
+    #[arg(long, value_enum, default_value_t = Kind::Xded)]
+    driver: Kind,
     /// Run in the network namespace that is there (used by the demo itself)
     #[arg(long, hide = true)]
     inside: bool,
 }
 
+/// What can carry the packets of the sleds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// The driver in user space.
+    Xded,
+    /// The illumos module, in the loader that plays the kernel for it.
+    Kmod,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Xded => "xded",
+            Self::Kmod => "kmod",
+        }
+    }
+}
+
 /// The demo's files.
 struct Paths {
-    xded: PathBuf,
+    driver: Driver,
     opteadm: PathBuf,
     /// Setup files, sockets, logs and the capture.
     folder: PathBuf,
 }
 
 impl Paths {
+    const fn new(driver: Driver, opteadm: PathBuf, folder: PathBuf) -> Self {
+        Self {
+            driver,
+            opteadm,
+            folder,
+        }
+    }
+
     /// The recording of the underlay.
     fn capture(&self) -> PathBuf {
         self.folder.join("underlay.pcapng")
@@ -69,19 +100,29 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .ancestors()
         .nth(2)
         .context("this program isn't in a target folder")?;
-    let release = target.join("release");
-    let paths = Paths {
-        xded: release.join("xded"),
-        opteadm: release.join("opteadm"),
-        folder: target.join("demo"),
+    let (release, folder) = (target.join("release"), target.join("demo"));
+    let (xded, opteadm) = (release.join("xded"), release.join("opteadm"));
+    let module = kmod::built(&workspace::root());
+    let (carrier, paths) = match args.driver {
+        Kind::Xded => (
+            &xded,
+            Paths::new(Driver::Xded(xded.clone()), opteadm, folder),
+        ),
+        Kind::Kmod => {
+            let folder = folder.join("kmod");
+            (
+                &module,
+                Paths::new(Driver::Module(program.clone()), opteadm, folder),
+            )
+        }
     };
     if args.inside {
         return show(&paths, args.json);
     }
     if !args.no_build {
-        build(target)?;
+        build(target, args.driver)?;
     }
-    for built in [&paths.xded, &paths.opteadm] {
+    for built in [carrier, &paths.opteadm] {
         ensure!(
             built.is_file(),
             "{} isn't there; leave out --no-build",
@@ -89,41 +130,42 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         );
     }
     std::fs::create_dir_all(&paths.folder)?;
-    tun::check(&with_sudo(&program))?;
-    enter(&program, args.json)
+    tun::check(&with_sudo(&program, args.driver))?;
+    enter(&program, &args)
 }
 
 /// Builds the programs that are shown.
-fn build(target: &Path) -> Result<()> {
+fn build(target: &Path, driver: Kind) -> Result<()> {
+    let packages: &[&str] = match driver {
+        Kind::Xded => &["-p", "xded", "-p", "opteadm"],
+        Kind::Kmod => &["-p", "opteadm"],
+    };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    eprintln!("$ cargo build --release -p xded -p opteadm");
+    eprintln!("$ cargo build --release {}", packages.join(" "));
     let start = Instant::now();
     let status = Command::new(cargo)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            "xded",
-            "-p",
-            "opteadm",
-        ])
+        .args(["build", "--release", "--locked"])
+        .args(packages)
         .arg("--target-dir")
         .arg(target)
         .current_dir(workspace::root())
         .status()
         .context("can't run cargo")?;
     ensure!(status.success(), "the build failed");
+    if driver == Kind::Kmod {
+        eprintln!("$ cargo xtask kmod");
+        kmod::build(&workspace::root())?;
+    }
     eprintln!("built in {:.0?}", start.elapsed());
     Ok(())
 }
 
 /// Runs this program again, in a sandbox.
-fn enter(program: &Path, json: bool) -> Result<ExitCode> {
+fn enter(program: &Path, args: &Args) -> Result<ExitCode> {
     let again = || {
         let mut command = Command::new(program);
-        command.args(["demo", "--inside"]);
-        if json {
+        command.args(["demo", "--inside", "--driver", args.driver.name()]);
+        if args.json {
             command.arg("--json");
         }
         command
@@ -134,14 +176,16 @@ fn enter(program: &Path, json: bool) -> Result<ExitCode> {
         Outcome::Ended(status) => bail!("the demo ended with {status}"),
         Outcome::TimedOut => bail!("the demo took longer than {LIMIT:?} and was stopped"),
         Outcome::Refused(errno) => {
-            bail!("{}", sandbox::advice(errno, &with_sudo(program)))
+            let as_root = with_sudo(program, args.driver);
+            bail!("{}", sandbox::advice(errno, &as_root))
         }
     }
 }
 
 /// The command that does without what only root may do here.
-fn with_sudo(program: &Path) -> String {
-    format!("sudo {} demo --no-build", program.display())
+fn with_sudo(program: &Path, driver: Kind) -> String {
+    let (program, driver) = (program.display(), driver.name());
+    format!("sudo {program} demo --no-build --driver {driver}")
 }
 
 /// Builds the rack and gives the tour.

@@ -59,7 +59,10 @@ const ITEMS: &[(&str, &str)] = &[
         "underlay_capture",
         "every recorded tunnel frame is well-formed",
     ),
-    ("drivers_alive", "both drivers ran to the end"),
+    (
+        "drivers_alive",
+        "both drivers ran to the end, and ended well",
+    ),
 ];
 
 /// What is measured, where zero is as wrong as false.

@@ -41,7 +41,7 @@ pub(super) fn run(paths: &Paths, report: &mut Report) -> Result<()> {
     report.say("== The rack: two sleds, three guests, a boundary and an internet");
     let mut rack = Rack::wire(&PLANS, &paths.folder)?;
     let capture = rack.record(&paths.capture())?;
-    rack.start(&paths.xded)?;
+    rack.start(&paths.driver)?;
     let mut tour = Tour {
         paths,
         report,
@@ -83,10 +83,11 @@ struct Tour<'a> {
 impl Tour<'_> {
     fn introduce(&mut self) -> Result<()> {
         for sled in &self.rack.sleds {
-            let (file, socket) = (sled.setup_file(), sled.socket());
             self.report.say(&format!(
-                "    [{}] $ xded run --setup {file} --socket {socket}",
-                sled.namespace.name()
+                "    [{}] $ {} {}",
+                sled.namespace.name(),
+                self.paths.driver.program(),
+                self.paths.driver.arguments(sled).join(" ")
             ));
         }
         for sled in &self.rack.sleds {
@@ -353,8 +354,8 @@ impl Tour<'_> {
             .rack
             .sleds
             .iter_mut()
-            .try_for_each(Sled::check)
-            .map(|()| "both run".into());
+            .try_for_each(Sled::end)
+            .map(|()| "both run, and end when they are told to".into());
         self.report.say("\n== End");
         self.report.check("drivers_alive", "drivers", alive);
     }

@@ -31,7 +31,7 @@ mod play;
 mod toolchain;
 
 use crate::step::Outcome;
-use crate::workspace;
+use crate::{bench, workspace};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +48,19 @@ pub(crate) struct Args {
     /// Load the module and have it answer `opteadm --socket PATH`
     #[arg(long, value_name = "PATH")]
     serve: Option<PathBuf>,
+    /// With --serve: apply this setup, with devices of this network namespace
+    /// as its links and guests; the module as it was built before
+    #[arg(long, value_name = "SETUP", requires = "serve", hide = true)]
+    drive: Option<PathBuf>,
+    /// Count the module's instructions per packet of the cached path, beside
+    /// the engine's by itself
+    #[arg(long)]
+    count: bool,
+    /// What is counted: `out` or `in`, and chains of packets
+    #[arg(long, hide = true)]
+    work: Option<String>,
+    #[arg(long, hide = true, default_value_t = 1)]
+    chains: u32,
     /// Build without optimisation across crates: quicker, and not for use
     #[arg(long)]
     debug: bool,
@@ -56,11 +69,15 @@ pub(crate) struct Args {
 /// Builds the module, and checks and plays it if asked to.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace::root();
-    let toolchain = match toolchain::find_or_install()? {
-        toolchain::Found::Usable(toolchain) => toolchain,
-        toolchain::Found::Missing(why) => anyhow::bail!("{why}"),
-    };
-    let module = build::module(&root, &toolchain, args.debug)?;
+    if let (Some(setup), Some(socket)) = (&args.drive, &args.serve) {
+        play::drive(&built(&root), setup, socket)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(way) = &args.work {
+        play::work(&built(&root), way, args.chains)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let module = build_as(&root, args.debug)?;
     println!("{}", module.display());
     let mut failures = Vec::new();
     if args.check {
@@ -71,6 +88,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         let played = play::all(&root, &module)?;
         println!("{}", played.note);
         failures.extend(played.failures);
+    }
+    if args.count {
+        let counted = count_hits(&root)?;
+        println!("{}", counted.note);
+        failures.extend(counted.failures);
     }
     if let Some(socket) = &args.serve {
         play::serve(&module, socket)?;
@@ -83,6 +105,31 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Builds the module as it ships.
+pub(crate) fn build(root: &Path) -> Result<PathBuf> {
+    build_as(root, false)
+}
+
+fn build_as(root: &Path, debug: bool) -> Result<PathBuf> {
+    match toolchain::find_or_install()? {
+        toolchain::Found::Usable(toolchain) => build::module(root, &toolchain, debug),
+        toolchain::Found::Missing(why) => anyhow::bail!("{why}"),
+    }
+}
+
+/// Where the module is when it was built.
+pub(crate) fn built(root: &Path) -> PathBuf {
+    folder(root).join("xde")
+}
+
+/// Whether the module can be built here; otherwise why not.
+pub(crate) fn can_build() -> Result<Option<String>> {
+    match toolchain::find_or_install()? {
+        toolchain::Found::Usable(_) => Ok(None),
+        toolchain::Found::Missing(why) => Ok(Some(why)),
+    }
 }
 
 /// Builds, checks and plays the module as a step of the tests.
@@ -98,6 +145,34 @@ pub(crate) fn step(root: &Path) -> Result<Outcome> {
     outcome.passed += usize::from(findings.is_empty());
     outcome.failures.extend(findings);
     outcome.note = format!("{kib} KiB, {}", outcome.note);
+    Ok(outcome)
+}
+
+/// How much more the module may do for a packet of the cached path than the
+/// engine does by itself.
+const MORE_MAX: f64 = 1.15;
+
+/// Counts the instructions of the module, which was built, per packet of the
+/// cached path, as a step of the tests.
+pub(crate) fn count_hits(root: &Path) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut notes = Vec::new();
+    for way in play::WAYS {
+        let Some(count) = play::count(&folder(root), way)? else {
+            return Ok(Outcome::skip("valgrind isn't installed"));
+        };
+        let engine = bench::hit(root, way)?;
+        let note = format!("{way} {count:.0}, the engine {engine:.0}");
+        if count > engine * MORE_MAX {
+            outcome
+                .failures
+                .push(format!("instructions per packet: {note}"));
+        } else {
+            outcome.passed += 1;
+        }
+        notes.push(note);
+    }
+    outcome.note = notes.join("; ");
     Ok(outcome)
 }
 

@@ -15,6 +15,8 @@
 //! Failure   a packet that breaks a rule, or that the table has no entry for,
 //!           is dropped and counted as refused.
 
+mod piece;
+
 use super::Namespace;
 use super::geneve::{self, Geneve};
 use super::ip::{ETHERNET_LEN, ETHERTYPE_V4, ETHERTYPE_V6};
@@ -22,6 +24,7 @@ use super::tun;
 use anyhow::{Context, Result};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use piece::Pieces;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6, UdpSocket};
@@ -103,6 +106,7 @@ impl Boundary {
             socket,
             tun,
             table,
+            pieces: Pieces::default(),
             counters: Arc::clone(&counters),
         };
         let stopped = Arc::clone(&stop);
@@ -135,6 +139,7 @@ struct Relay {
     socket: UdpSocket,
     tun: File,
     table: Vec<Mapping>,
+    pieces: Pieces,
     counters: Arc<Counters>,
 }
 
@@ -176,7 +181,8 @@ impl Relay {
         if is_link_scope(packet) {
             return;
         }
-        let sent = mapping(packet, &self.table).is_some_and(|mapping| {
+        let found = self.pieces.mapping(packet, &self.table);
+        let sent = found.is_some_and(|mapping| {
             let to = SocketAddrV6::new(mapping.sled, geneve::PORT, 0, 0);
             self.socket
                 .send_to(&encapsulate(packet, mapping), to)
@@ -280,8 +286,8 @@ fn local_port(packet: &[u8]) -> Option<u16> {
     }
 }
 
-/// Protocol and bytes after the IP header. Extension headers aren't walked:
-/// the lab's internet sends none.
+/// Protocol and bytes after the IP header. Of extension headers the lab's
+/// internet sends none but that of a fragment.
 fn transport(packet: &[u8]) -> Option<(u8, &[u8])> {
     let first = *packet.first()?;
     match first >> 4 {
@@ -289,6 +295,7 @@ fn transport(packet: &[u8]) -> Option<(u8, &[u8])> {
             let header_len = usize::from(first & 0x0f) * 4;
             Some((*packet.get(9)?, packet.get(header_len..)?))
         }
+        6 if packet.get(6) == Some(&piece::HEADER) => Some((*packet.get(40)?, packet.get(48..)?)),
         6 => Some((*packet.get(6)?, packet.get(40..)?)),
         _ => None,
     }

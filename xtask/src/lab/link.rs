@@ -137,6 +137,15 @@ impl Links {
         self.change(name, LinkAttribute::Mtu(mtu))
     }
 
+    /// Sets the hardware address of `name`.
+    ///
+    /// # Errors
+    ///
+    /// When it doesn't exist.
+    pub(crate) fn set_mac(&mut self, name: &str, mac: [u8; 6]) -> Result<()> {
+        self.change(name, LinkAttribute::Address(mac.to_vec()))
+    }
+
     /// Keeps Linux's own IPv6 off `name`, which must be down: the device is
     /// somebody else's.
     ///

@@ -39,6 +39,19 @@ impl Namespace {
         })
     }
 
+    /// The namespace that this thread is in.
+    ///
+    /// # Errors
+    ///
+    /// When `/proc` isn't there.
+    pub(crate) fn current() -> Result<Self> {
+        let file = File::open("/proc/thread-self/ns/net").context("can't see the namespace")?;
+        Ok(Self {
+            name: "here".into(),
+            file: Arc::new(file),
+        })
+    }
+
     /// The name for messages.
     #[must_use]
     pub(crate) fn name(&self) -> &str {

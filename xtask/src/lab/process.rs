@@ -102,6 +102,24 @@ impl Process {
         }
     }
 
+    /// Asks the child to end and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended before, or doesn't end well.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.check()?;
+        self.stop();
+        match self.child.wait()? {
+            status if status.success() => Ok(()),
+            status => {
+                let last = self.lines.iter().last().unwrap_or_default();
+                let log = self.log.display();
+                bail!("{} ended with {status}; see {log} ({last})", self.name)
+            }
+        }
+    }
+
     /// Asks the child to end, and makes it when it doesn't.
     pub(crate) fn stop(&mut self) {
         let pid = Pid::from_raw(self.child.id().cast_signed());

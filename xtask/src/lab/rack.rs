@@ -54,6 +54,49 @@ pub(crate) struct Plan<'a> {
     pub(crate) setup: &'a str,
 }
 
+/// What carries a sled's packets: a program that this is the path of.
+#[derive(Clone, Debug)]
+pub(crate) enum Driver {
+    /// `xded`.
+    Xded(PathBuf),
+    /// The kernel module, in the loader that is in this `xtask`.
+    Module(PathBuf),
+}
+
+impl Driver {
+    /// What it calls itself.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Xded(_) => "xded",
+            Self::Module(_) => "xde",
+        }
+    }
+
+    /// The command that runs it, as it is shown.
+    pub(crate) const fn program(&self) -> &'static str {
+        match self {
+            Self::Xded(_) => "xded",
+            Self::Module(_) => "cargo xtask",
+        }
+    }
+
+    /// What the program is told, as it is shown.
+    pub(crate) fn arguments(&self, sled: &Sled) -> [String; 5] {
+        let (setup, socket) = (sled.setup_file(), sled.socket());
+        match self {
+            Self::Xded(_) => ["run", "--setup", &setup, "--socket", &socket].map(str::to_owned),
+            Self::Module(_) => ["kmod", "--drive", &setup, "--serve", &socket].map(str::to_owned),
+        }
+    }
+
+    fn command(&self, sled: &Sled) -> Command {
+        let (Self::Xded(program) | Self::Module(program)) = self;
+        let mut command = Command::new(program);
+        command.args(self.arguments(sled)).current_dir(&sled.folder);
+        command
+    }
+}
+
 /// A sled.
 pub(crate) struct Sled {
     /// Its name.
@@ -138,9 +181,9 @@ impl Rack {
     /// # Errors
     ///
     /// When a driver doesn't start or a part can't be made.
-    pub(crate) fn start(&mut self, xded: &Path) -> Result<()> {
+    pub(crate) fn start(&mut self, driver: &Driver) -> Result<()> {
         for sled in &mut self.sleds {
-            sled.start(xded)?;
+            sled.start(driver)?;
         }
         if let Some(edge) = &self.edge {
             let setups: Vec<&Setup> = self.sleds.iter().map(|sled| &sled.setup).collect();
@@ -223,16 +266,12 @@ impl Sled {
         Ok(sled)
     }
 
-    fn start(&mut self, xded: &Path) -> Result<()> {
+    fn start(&mut self, driver: &Driver) -> Result<()> {
         // A rack that was killed leaves its socket behind.
         let _ = std::fs::remove_file(self.folder.join(self.socket()));
-        let mut command = Command::new(xded);
-        command
-            .args(["run", "--setup", &self.setup_file()])
-            .args(["--socket", &self.socket()])
-            .current_dir(&self.folder);
-        let mut driver = Process::spawn(&self.namespace, "xded", command, &self.log())?;
-        driver.wait_for_line("xded: ready", START_LIMIT)?;
+        let (name, command) = (driver.name(), driver.command(self));
+        let mut driver = Process::spawn(&self.namespace, name, command, &self.log())?;
+        driver.wait_for_line(&format!("{name}: ready"), START_LIMIT)?;
         self.driver = Some(driver);
         Ok(())
     }
@@ -271,6 +310,16 @@ impl Sled {
     pub(crate) fn check(&mut self) -> Result<()> {
         let driver = self.driver.as_mut();
         driver.context("the driver was never started")?.check()
+    }
+
+    /// Ends the driver, which has to be there and to end well.
+    ///
+    /// # Errors
+    ///
+    /// With its last words.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        let driver = self.driver.as_mut();
+        driver.context("the driver was never started")?.end()
     }
 }
 

@@ -1,8 +1,9 @@
-//! A TUN device: IP packets in and out of a namespace's stack.
+//! TUN and TAP devices: packets or frames in and out of a namespace's stack.
 
 use super::Namespace;
 use super::link::Links;
 use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{self, ifreq};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -62,20 +63,37 @@ fn advice(error: &io::Error, with_sudo: &str) -> String {
 ///
 /// When `/dev/net/tun` isn't there or may not be opened by this user.
 pub(crate) fn open(namespace: &Namespace, name: &str) -> Result<File> {
-    let file = namespace.run(|| {
+    let file = make(namespace, name, libc::IFF_TUN)?;
+    Links::open(namespace)?.set_up(name)?;
+    Ok(file)
+}
+
+/// Makes the TAP device `name` in `namespace`, down. Reads and writes of the
+/// file are one Ethernet frame each; a read doesn't wait for one. Whoever has
+/// the device may take it to another namespace.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) fn open_tap(namespace: &Namespace, name: &str) -> Result<File> {
+    let file = make(namespace, name, libc::IFF_TAP)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(file)
+}
+
+fn make(namespace: &Namespace, name: &str, kind: libc::c_int) -> Result<File> {
+    namespace.run(|| {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .open(PATH)
             .with_context(|| format!("can't open {PATH}"))?;
-        attach(&file, name)?;
+        attach(&file, name, kind)?;
         Ok(file)
-    })?;
-    Links::open(namespace)?.set_up(name)?;
-    Ok(file)
+    })
 }
 
-fn attach(file: &File, name: &str) -> Result<()> {
+fn attach(file: &File, name: &str, kind: libc::c_int) -> Result<()> {
     // SAFETY: `ifreq` is integers and a union of them, for which zeroes are
     // values.
     let mut request: ifreq = unsafe { zeroed() };
@@ -87,7 +105,7 @@ fn attach(file: &File, name: &str) -> Result<()> {
     for (place, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *place = libc::c_char::from_ne_bytes([byte]);
     }
-    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_TUN | libc::IFF_NO_PI)?;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(kind | libc::IFF_NO_PI)?;
     // SAFETY: TUNSETIFF reads an `ifreq` of which name and flags are set, and
     // keeps no pointer to it.
     unsafe { ioctl::set_interface(file.as_raw_fd(), &raw const request) }

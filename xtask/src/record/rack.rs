@@ -61,7 +61,7 @@ impl Rack {
             let place = Place::Rx(link(&near.setup)?.to_owned());
             recorders.push(Recorder::start(&near.namespace, place)?);
         }
-        rack.start(driver)?;
+        rack.start(&rack::Driver::Xded(driver.to_owned()))?;
         for tenant in &rack.tenants {
             if addresses == Addresses::Given {
                 tenant.give()?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "bad-weather",
     about: "10,000 TCP connections between two sleds survive loss, copies and disorder.",
-    programs: &[("ping", "iputils-ping")],
+    programs: &[("nstat", "iproute2"), ("ping", "iputils-ping")],
     run,
 };
 
@@ -24,6 +24,13 @@ const WEATHER: Weather = Weather {
     copies: 20,
     delay_max: Duration::from_millis(4),
 };
+/// What Linux's TCP counts of such weather: segments sent again, segments that
+/// came too early, and those that came twice.
+const HARDSHIPS: [&str; 3] = [
+    "TcpRetransSegs",
+    "TcpExtTCPOFOQueue",
+    "TcpExtTCPDSACKOldSent",
+];
 /// What tracking refuses, in counters.
 const REFUSALS: [&str; 3] = ["tcp_out_of_window", "tcp_no_flow", "tcp_bad_flags"];
 
@@ -48,6 +55,14 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     println!("{CONNECTIONS} connections in {took:.1?}: {damage:?}");
     for failure in failures.iter().take(10) {
         println!("    | {failure}");
+    }
+    // The stacks have been through it.
+    let counts = ctx.run("g3", &format!("nstat -asz {}", HARDSHIPS.join(" ")))?;
+    for hardship in HARDSHIPS {
+        let mut counts = counts.lines().map(str::split_whitespace);
+        let count = counts.find_map(|mut line| (line.next()? == hardship).then(|| line.next())?);
+        let count: u64 = count.and_then(|count| count.parse().ok()).unwrap_or(0);
+        ensure!(count > 100, "{hardship} is {count}");
     }
     // Both ends follow the RFCs, so nothing of theirs is to be refused.
     for (sled, port) in [("sled-a", "g1"), ("sled-b", "g3")] {

@@ -8,7 +8,7 @@ use crate::lab::capture::Capture;
 use crate::lab::home::Home;
 use crate::lab::link::wait_until;
 use crate::lab::process::{self, Output, Process};
-use crate::lab::rack::{Plan, Rack, Tenant};
+use crate::lab::rack::{Driver, Plan, Rack, Tenant};
 use crate::script::Scene;
 use crate::{install, tshark};
 use anyhow::{Context, Result, bail, ensure};
@@ -41,7 +41,7 @@ impl std::error::Error for Unplayable {}
 
 /// What a scenario is given.
 pub(crate) struct Ctx {
-    xded: PathBuf,
+    driver: Driver,
     opteadm: PathBuf,
     folder: PathBuf,
     rack: Option<Rack>,
@@ -56,7 +56,7 @@ impl Ctx {
     /// A context without a rack, whose files are in `folder`.
     pub(super) fn new(programs: &Path, folder: PathBuf) -> Self {
         Self {
-            xded: programs.join("xded"),
+            driver: Driver::Xded(programs.join("xded")),
             opteadm: programs.join("opteadm"),
             folder,
             rack: None,
@@ -75,7 +75,7 @@ impl Ctx {
     pub(crate) fn build(&mut self, plans: &[Plan<'_>]) -> Result<()> {
         let rack = self.rack.insert(Rack::wire(plans, &self.folder)?);
         self.capture = Some(rack.record(&self.folder.join("underlay.pcapng"))?);
-        rack.start(&self.xded)
+        rack.start(&self.driver)
     }
 
     /// Builds the demo's rack: `g1` and `g2` on `sled-a`, `g3` on `sled-b`, of

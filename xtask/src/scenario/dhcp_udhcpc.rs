@@ -1,5 +1,4 @@
-//! Busybox's client, as small systems and initial ramdisks have it. Debian's
-//! busybox has none for IPv6.
+//! Busybox's client, as small systems and initial ramdisks have it.
 
 use super::dhcp_dhclient::{SLED, has, released};
 use super::{Ctx, Scenario};

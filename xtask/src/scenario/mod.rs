@@ -31,6 +31,8 @@ mod dhcp_dhclient;
 mod dhcp_dhcpcd;
 mod dhcp_networkd;
 mod dhcp_udhcpc;
+mod dhcp_udhcpc6;
+mod fragments;
 mod group;
 mod jumbo;
 mod lease;
@@ -39,6 +41,7 @@ mod outside;
 mod play;
 mod probes;
 mod rules;
+mod sctp;
 mod trace;
 mod tunnel;
 
@@ -54,6 +57,8 @@ const SCENARIOS: &[Scenario] = &[
     dhcp_dhcpcd::SCENARIO,
     dhcp_networkd::SCENARIO,
     dhcp_udhcpc::SCENARIO,
+    dhcp_udhcpc6::SCENARIO,
+    fragments::SCENARIO,
     group::SCENARIO,
     jumbo::SCENARIO,
     lease::SCENARIO,
@@ -61,6 +66,7 @@ const SCENARIOS: &[Scenario] = &[
     outside::SCENARIO,
     probes::SCENARIO,
     rules::SCENARIO,
+    sctp::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,
 ];

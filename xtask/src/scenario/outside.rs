@@ -28,7 +28,7 @@ const SHARED: RangeInclusive<u16> = 10_000..=10_999;
 /// What a program chooses by itself.
 const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
 
-const PLANS: [Plan<'_>; 2] = [
+pub(super) const PLANS: [Plan<'_>; 2] = [
     Plan {
         name: "sled-a",
         setup: include_str!("outside_a.toml"),

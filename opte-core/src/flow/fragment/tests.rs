@@ -8,6 +8,12 @@ use std::vec;
 
 type Table = Fragments<parking_lot::RawMutex>;
 
+fn table(options: PortOptions) -> Table {
+    let table = Table::new(1);
+    table.limit(&options);
+    table
+}
+
 const PIECE: u16 = 1_480;
 
 fn at(ms: u64) -> Instant {
@@ -58,7 +64,7 @@ fn later(table: &Table, key: &Key, piece: &Piece, now: Instant) -> Result<Turn, 
 
 #[test]
 fn later_pieces_follow_the_first_and_earlier_ones_wait_for_it() {
-    let table = Table::new(1);
+    let table = table(PortOptions::default());
     let (a, b) = (key(1, Family::V4), key(2, Family::V4));
     table.check(&a, &piece(0, 3), at(0)).unwrap();
     assert!(table.settle(&a, Some(first())).is_empty());
@@ -66,21 +72,64 @@ fn later_pieces_follow_the_first_and_earlier_ones_wait_for_it() {
         let turn = later(&table, &a, &piece(index, 3), at(1));
         assert_eq!(turn, Ok(Turn::Follow(first())));
     }
-    // All of it has passed, so that nothing is left of it.
-    assert!(table.state.lock().slots.iter().all(Option::is_none));
     for index in [2, 1] {
         assert_eq!(later(&table, &b, &piece(index, 3), at(2)), Ok(Turn::Held));
     }
     table.check(&b, &piece(0, 3), at(3)).unwrap();
     assert_eq!(table.settle(&b, Some(first())).len(), 2);
     let state = table.state.lock();
-    assert!(state.slots.iter().all(Option::is_none));
     assert_eq!((state.held, state.bytes), (0, 0));
+}
+
+/// A network that sends some frames twice (F2, F3).
+#[test]
+fn copies_of_pieces_go_nowhere_and_spoil_nothing() {
+    for family in [Family::V4, Family::V6] {
+        let table = table(PortOptions::default());
+        let key = key(1, family);
+        let copy = Err(DropReason::FragmentOverlap);
+        assert_eq!(later(&table, &key, &piece(2, 3), at(0)), Ok(Turn::Held));
+        assert_eq!(later(&table, &key, &piece(2, 3), at(0)), copy);
+        table.check(&key, &piece(0, 3), at(1)).unwrap();
+        assert_eq!(table.settle(&key, Some(first())).len(), 1);
+        if family == Family::V6 {
+            assert!(table.check(&key, &piece(0, 3), at(2)).is_err());
+        }
+        let turn = later(&table, &key, &piece(1, 3), at(3));
+        assert_eq!(turn, Ok(Turn::Follow(first())));
+        // Of a packet that is whole, too: what waited would never be called.
+        for index in [1, 2] {
+            assert_eq!(later(&table, &key, &piece(index, 3), at(4)), copy);
+        }
+        assert_eq!(table.state.lock().held, 0);
+    }
+}
+
+#[test]
+fn a_packet_that_is_whole_gives_way_first() {
+    let table = table(PortOptions::default());
+    let begin = |id: u32, count: u16| {
+        let key = key(id, Family::V6);
+        table
+            .check(&key, &piece(0, count), at(u64::from(id)))
+            .ok()?;
+        table.settle(&key, Some(first()));
+        Some(())
+    };
+    // Ever more whole packets; the one that isn't, the oldest, is kept.
+    begin(0, 2).unwrap();
+    for id in 1..5_000 {
+        begin(id, 2).unwrap();
+        let turn = later(&table, &key(id, Family::V6), &piece(1, 2), at(5_000));
+        assert_eq!(turn, Ok(Turn::Follow(first())));
+    }
+    let turn = later(&table, &key(0, Family::V6), &piece(1, 2), at(5_000));
+    assert_eq!(turn, Ok(Turn::Follow(first())));
 }
 
 #[test]
 fn pieces_of_a_refused_packet_are_refused_and_not_held() {
-    let table = Table::new(1);
+    let table = table(PortOptions::default());
     let key = key(1, Family::V6);
     assert_eq!(later(&table, &key, &piece(2, 3), at(0)), Ok(Turn::Held));
     table.check(&key, &piece(0, 3), at(1)).unwrap();
@@ -92,7 +141,7 @@ fn pieces_of_a_refused_packet_are_refused_and_not_held() {
 #[test]
 fn an_overlap_spoils_its_packet() {
     for family in [Family::V4, Family::V6] {
-        let table = Table::new(1);
+        let table = table(PortOptions::default());
         let key = key(1, family);
         table.check(&key, &piece(0, 4), at(0)).unwrap();
         table.settle(&key, Some(first()));
@@ -126,7 +175,7 @@ fn a_packet_has_one_end() {
 
 #[test]
 fn what_waits_is_bounded_by_number_bytes_and_time() {
-    let table = Table::new(1);
+    let table = table(PortOptions::default());
     let mut held = 0;
     for id in 0..1_000 {
         match later(&table, &key(id, Family::V6), &piece(1, 3), at(0)) {
@@ -134,7 +183,7 @@ fn what_waits_is_bounded_by_number_bytes_and_time() {
             result => assert_eq!(result, Err(DropReason::FragmentsFull)),
         }
     }
-    assert_eq!(held, FRAGMENTS_HELD_MAX);
+    assert_eq!(held, 64);
     // A packet in order needs no room there.
     let busy = key(5_000, Family::V4);
     let passes = (5_000..5_100).any(|id| {
@@ -142,12 +191,11 @@ fn what_waits_is_bounded_by_number_bytes_and_time() {
         table.check(&key, &piece(0, 2), at(0)).is_ok()
     });
     assert!(passes, "{busy:?}");
-    assert_eq!(table.expire(at(FRAGMENT_MS_MAX - 1)), [0, 0]);
-    let side = [0, u32::try_from(FRAGMENTS_HELD_MAX).unwrap()];
-    assert_eq!(table.expire(at(FRAGMENT_MS_MAX)), side);
+    assert_eq!(table.expire(at(29_999)), [0, 0]);
+    assert_eq!(table.expire(at(30_000)), [0, 64]);
     let mut bytes = 0;
     for id in 0..10 {
-        let now = at(FRAGMENT_MS_MAX + 1);
+        let now = at(30_001);
         let big = || Some(vec![0; 30_000]);
         if table
             .follow(&key(id, Family::V6), &piece(1, 3), now, big)
@@ -156,12 +204,37 @@ fn what_waits_is_bounded_by_number_bytes_and_time() {
             bytes += 30_000;
         }
     }
-    assert_eq!(bytes, 120_000, "as many as fit {FRAGMENT_BYTES_MAX}");
+    assert_eq!(bytes, 120_000, "as many as fit 128 KiB");
+}
+
+#[test]
+fn a_ports_options_say_how_much_may_wait_and_how_long() {
+    let table = table(PortOptions {
+        fragment_s: 10,
+        fragments_max: 2,
+        ..PortOptions::default()
+    });
+    let wait = |id, ms| later(&table, &key(id, Family::V4), &piece(1, 3), at(ms));
+    assert_eq!([wait(1, 0), wait(2, 5_000)], [Ok(Turn::Held); 2]);
+    assert_eq!(wait(3, 5_000), Err(DropReason::FragmentsFull));
+    assert_eq!(table.expire(at(10_000)), [0, 1]);
+    assert_eq!(wait(5, 10_000), Ok(Turn::Held));
+    // Less than there is: what is held stays, and no more comes.
+    let fewer = PortOptions {
+        fragment_s: 20,
+        fragments_max: 1,
+        ..PortOptions::default()
+    };
+    table.limit(&fewer);
+    assert_eq!(table.expire(at(20_000)), [0, 0]);
+    assert_eq!(wait(4, 20_000), Err(DropReason::FragmentsFull));
+    assert_eq!(table.expire(at(30_000)), [0, 2]);
+    assert_eq!(wait(6, 30_000), Ok(Turn::Held));
 }
 
 #[test]
 fn a_frame_that_is_not_at_hand_cannot_wait() {
-    let table = Table::new(1);
+    let table = table(PortOptions::default());
     let turn = table.follow(&key(1, Family::V4), &piece(1, 2), at(0), || None);
     assert_eq!(turn, Err(DropReason::Fragment));
     assert_eq!(table.state.lock().held, 0);
@@ -206,7 +279,7 @@ fn runs_agree_with_a_set_of_units() {
 fn the_account_of_what_is_held_is_right() {
     for seed in 0..50 {
         let mut rng = Rng::new(seed);
-        let table = Table::new(seed);
+        let table = table(PortOptions::default());
         let mut now = 0;
         for _ in 0..2_000 {
             now += u64::try_from(rng.below(400)).unwrap();
@@ -233,7 +306,7 @@ fn the_account_of_what_is_held_is_right() {
                 state.bytes,
                 "seed {seed}"
             );
-            assert!(state.held <= FRAGMENTS_HELD_MAX && state.bytes <= FRAGMENT_BYTES_MAX);
+            assert!(state.held <= 64 && state.bytes <= 64 * FRAGMENT_BYTES_EACH);
         }
     }
 }

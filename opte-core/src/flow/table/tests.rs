@@ -1,6 +1,9 @@
 //! The table against a map that somebody keeps by hand.
 
 use super::*;
+use crate::DropReason;
+use crate::api::PortOptions;
+use crate::event::FlowEnd;
 use crate::flow::record::NatKind;
 use crate::flow::{Family, Proto};
 use crate::rng::Rng;
@@ -257,7 +260,7 @@ fn a_shard_finds_its_own_flows_only() {
         let id = found.map(|(id, _)| id);
         // `remove` would work on the wrong shard.
         if let Some(id) = id {
-            assert_eq!(table.place(id.0).0, shard.at, "{number}");
+            assert_eq!(table.store.place(id.0).0, shard.at, "{number}");
         }
     }
 }

@@ -75,6 +75,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let to = key.remote_ip();
         let group = self.multicast.find(port.vni, &to);
         let group = group.ok_or_else(|| refused(DropReason::NoM2p))?;
+        let copies = group.hops.len().saturating_add(group.members.len());
+        if !port.may_copy(copies, env.now) {
+            return Err(refused(DropReason::MulticastRate)); // G6
+        }
         finish(frame, packet).map_err(refused)?;
         observe!(
             env.observer,
@@ -315,8 +319,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             );
             // In the fleet's network the sender's VPC isn't known.
             let external = original.external || port.vni != original.group.vni;
-            let answers = (self, &mut *out);
-            let verdict = port.process_copy(env, external, packet, frame, answers);
+            let verdict = port.process_copy(env, external, packet, frame, out);
             if let Verdict::Port(id) = verdict {
                 if O::CAN_WATCH && env.watched {
                     port.tell_frame(env, Direction::In, frame);

@@ -35,6 +35,8 @@
 //!               order: the host's control, tables, then shard or heard.
 //!           G5  what a guest may make grow is bounded: groups per port,
 //!               sources per group. A copy is made in the frame's own buffer.
+//!           G6  what a guest's frames cost others is bounded: the copies that
+//!               they make have a rate, links and members together.
 //!
 //! Failure   a copy that can't be made is a drop of its own, with a reason; a
 //!           frame of which none is made is dropped.

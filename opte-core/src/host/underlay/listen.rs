@@ -9,7 +9,10 @@
 //!               most: who forges queries gains little. The answer to a
 //!               question about one group names all of them, which says as
 //!               much.
-//!           R3  nothing is said unasked of the groups of neighbour discovery.
+//!           R3  a tick tells [`REPORTS_PER_TICK`] reports at most of changes, and
+//!               as many of an answer on each link; the next tick goes on where
+//!               it ended. All groups that there may be take a few seconds.
+//!           R4  nothing is said unasked of the groups of neighbour discovery.
 //!               A network without a querier floods them, and in one with it
 //!               the first question comes soon.
 
@@ -22,6 +25,7 @@ use crate::wire::membership::{Change, report};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
+use core::ops::Bound;
 
 /// Tellings of a change (`Robustness Variable`).
 const TOLD: u8 = 2;
@@ -29,6 +33,10 @@ const TOLD: u8 = 2;
 const AGAIN_MS: u64 = 1_000;
 /// Records of one report: a packet with so many fits every link.
 const RECORDS_MAX: usize = 60;
+/// Reports of one kind that one tick sends on a link.
+const REPORTS_PER_TICK: usize = 8;
+/// Records in them.
+const RECORDS_PER_TICK: usize = RECORDS_MAX * REPORTS_PER_TICK;
 
 /// The groups that are heard.
 #[derive(Debug, Default)]
@@ -37,6 +45,8 @@ pub(super) struct Listener {
     /// Groups that came or went, and how often that is still to be told.
     changes: BTreeMap<Ipv6Addr, u8>,
     change_at: Instant,
+    /// The last group of this round of telling, while it isn't done.
+    change_told: Option<Ipv6Addr>,
 }
 
 /// When a link's querier is answered.
@@ -44,6 +54,8 @@ pub(super) struct Listener {
 pub(super) struct Answer {
     due: Option<Instant>,
     last: Option<Instant>,
+    /// The last group of the answer that is being given.
+    told: Option<Ipv6Addr>,
 }
 
 impl Listener {
@@ -51,7 +63,7 @@ impl Listener {
     pub(super) fn first_answer(&self, now: Instant) -> Answer {
         Answer {
             due: Some(now).filter(|_| !self.groups.is_empty()),
-            last: None,
+            ..Answer::default()
         }
     }
 
@@ -65,15 +77,40 @@ impl Listener {
             true => Change::ToExclude,
             false => Change::ToInclude,
         };
-        let told = self.changes.keys().map(|group| (change(group), *group));
-        let told = told.collect();
-        self.change_at = now.plus_millis(AGAIN_MS);
-        self.changes.retain(|_, left| {
+        let mut told = Vec::new();
+        for (group, left) in self.changes.range_mut(after(self.change_told)) {
+            if told.len() >= RECORDS_PER_TICK {
+                break;
+            }
+            told.push((change(group), *group));
             *left = left.saturating_sub(1);
-            *left > 0
-        });
+        }
+        // R3
+        self.change_told = last_of(&told);
+        if self.change_told.is_none() {
+            self.change_at = now.plus_millis(AGAIN_MS);
+            self.changes.retain(|_, left| *left > 0);
+        }
         told
     }
+
+    /// What is to be told next of the groups that are heard.
+    fn all(&self, told: Option<Ipv6Addr>) -> Vec<(Change, Ipv6Addr)> {
+        let rest = self.groups.range(after(told)).take(RECORDS_PER_TICK);
+        rest.map(|group| (Change::IsExclude, *group)).collect()
+    }
+}
+
+/// The groups after one, or all.
+fn after(group: Option<Ipv6Addr>) -> (Bound<Ipv6Addr>, Bound<Ipv6Addr>) {
+    let first = group.map_or(Bound::Unbounded, Bound::Excluded);
+    (first, Bound::Unbounded)
+}
+
+/// Where the next tick goes on: nowhere when there was room for more.
+fn last_of(told: &[(Change, Ipv6Addr)]) -> Option<Ipv6Addr> {
+    let last = told.get(RECORDS_PER_TICK.checked_sub(1)?)?;
+    Some(last.1)
 }
 
 impl Control {
@@ -105,6 +142,10 @@ impl Control {
         if let Some(last) = link.answer.last {
             due = due.max(last.plus_millis(AGAIN_MS));
         }
+        if link.answer.told.is_some() {
+            // It is being told.
+            return;
+        }
         link.answer.due = Some(link.answer.due.map_or(due, |other| other.min(due)));
     }
 
@@ -118,14 +159,19 @@ impl Control {
             let mac = link.device.mac;
             let mut records = changes.clone();
             if link.answer.due.is_some_and(|due| due <= cx.now) {
+                if link.answer.told.is_none() {
+                    let own = [tunnel, mac.link_local()].map(solicited_node);
+                    let own = BTreeSet::from(own);
+                    records.extend(own.into_iter().map(|group| (Change::IsExclude, group)));
+                }
+                let more = self.listener.all(link.answer.told);
+                let told = last_of(&more);
+                records.extend(more);
                 link.answer = Answer {
-                    due: None,
+                    due: told.map(|_| cx.now),
                     last: Some(cx.now),
+                    told,
                 };
-                let own = [tunnel, mac.link_local()].map(solicited_node);
-                let own = BTreeSet::from(own);
-                let all = own.iter().chain(&self.listener.groups);
-                records.extend(all.map(|group| (Change::IsExclude, *group)));
             }
             for records in records.chunks(RECORDS_MAX) {
                 cx.outbox.send(*id, report(mac, records).into_boxed_slice());

@@ -232,8 +232,7 @@ impl<R: RawMutex> Underlay<R> {
     #[inline]
     #[must_use]
     pub fn is_ours(&self, link: LinkId, mac: MacAddr, address: &Ipv6Addr) -> bool {
-        let station = self.presence.station(link);
-        station.is_some_and(|(ours, _)| ours == mac) && self.address() == Some(*address)
+        self.presence.is_station(link, mac) && self.address() == Some(*address)
     }
 
     /// The path for a flow to the tunnel end point `sled`; flows with the

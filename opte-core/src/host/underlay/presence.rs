@@ -115,6 +115,20 @@ impl Presence {
         (word != 0).then_some((MacAddr([a, b, c, d, e, f]), mtu))
     }
 
+    /// Whether a link has this MAC address.
+    #[inline]
+    pub(super) fn is_station(&self, link: LinkId, mac: MacAddr) -> bool {
+        let Some(station) = self.stations.get(usize::from(link.0)) else {
+            return false;
+        };
+        // Compared as words, since each packet is.
+        let word = station.word.load(Ordering::Acquire);
+        let [a, b, c, d, e, f] = mac.0;
+        let mac = u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]);
+        let mac_bits = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+        word != 0 && word & mac_bits == mac
+    }
+
     pub(super) fn set_station(&self, link: LinkId, station: Option<(MacAddr, u16)>) {
         let Some(cell) = self.stations.get(usize::from(link.0)) else {
             return;
@@ -235,6 +249,9 @@ mod tests {
         presence.set_station(LinkId(31), Some((mac, 9_000)));
         assert_eq!(presence.station(LinkId(31)), Some((mac, 9_000)));
         assert_eq!(presence.station(LinkId(30)), None);
+        assert!(presence.is_station(LinkId(31), mac));
+        assert!(!presence.is_station(LinkId(31), MacAddr([2; 6])));
+        assert!(!presence.is_station(LinkId(30), MacAddr::ZERO));
         assert_eq!(presence.station(LinkId(32)), None);
     }
 

@@ -177,7 +177,12 @@ pub(super) unsafe extern "C" fn random_get_pseudo_bytes(buf: *mut u8, len: usize
 }
 
 pub(super) unsafe extern "C" fn gethrtime() -> i64 {
-    context::kernel().time.load(Ordering::Relaxed).cast_signed()
+    let kernel = context::kernel();
+    let set = kernel.time.load(Ordering::Relaxed);
+    let gone = kernel.started.get().map_or(0, |start| {
+        u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    });
+    set.saturating_add(gone).cast_signed()
 }
 
 pub(super) unsafe extern "C" fn delay(_: i64) {

@@ -319,7 +319,10 @@ fn receive(kernel: &Kernel, to: &str, chain: *mut sys::mblk_t) {
             kernel.violated(format!("a packet to {to} that says something of checksums"));
         }
         kernel.free_message(message);
-        kernel.state().net.sent.push((to.to_owned(), bytes));
+        match kernel.outlet.get() {
+            Some(outlet) => outlet(to, &bytes),
+            None => kernel.state().net.sent.push((to.to_owned(), bytes)),
+        }
     }
 }
 

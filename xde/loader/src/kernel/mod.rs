@@ -19,7 +19,8 @@ pub(crate) use kstat::read as read_kstat;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Instant;
 
 /// A probe that fired: its name and the registers of its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +39,18 @@ pub(crate) enum Export {
     Data(&'static [u8]),
 }
 
+/// Takes a frame to a port's guest or to a link, by name.
+pub(crate) type Outlet = Box<dyn Fn(&str, &[u8]) + Send + Sync>;
+
 /// Everything that the kernel has, as one piece: a double needs no speed.
 pub(crate) struct Kernel {
     state: Mutex<State>,
     /// Nanoseconds since boot.
     pub(crate) time: AtomicU64,
+    /// When the clock was made to go by itself.
+    pub(crate) started: OnceLock<Instant>,
+    /// Where what the module sends goes, instead of being kept.
+    pub(crate) outlet: OnceLock<Outlet>,
     /// What `random_get_pseudo_bytes` gives.
     pub(crate) seed: AtomicU64,
     /// Whether callers may administer datalinks.
@@ -78,6 +86,8 @@ impl Default for Kernel {
         Self {
             state: Mutex::default(),
             time: AtomicU64::new(1_000_000_000),
+            started: OnceLock::new(),
+            outlet: OnceLock::new(),
             seed: AtomicU64::new(1),
             privileged: AtomicBool::new(true),
             watching: AtomicBool::new(false),

@@ -77,6 +77,12 @@ fn plain(name: &str) -> &str {
     }
 }
 
+/// As [`plain`], less the number that the compiler gave to one of several
+/// pieces of the same name, which is another in every build.
+fn unnumbered(name: &str) -> &str {
+    plain(name).trim_end_matches(|c: char| c.is_ascii_digit())
+}
+
 /// The functions of a name: a generic one may be there several times.
 fn functions_named(code: &Code, name: &str) -> Vec<u64> {
     let functions = code.functions.iter();
@@ -110,7 +116,7 @@ fn panics(
         let function = &code.functions[at];
         let is_panic = |to: &u64| code.functions[to].name.contains(PANIC);
         if !function.name.contains(PANIC) && graph.edges[at].iter().any(is_panic) {
-            found.insert(plain(&function.name).to_owned());
+            found.insert(unnumbered(&function.name).to_owned());
         }
     }
     let mut findings = Vec::new();

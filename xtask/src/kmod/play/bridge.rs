@@ -32,7 +32,7 @@ pub(in super::super) fn serve(module: &Path, socket: &Path) -> Result<()> {
 }
 
 /// Answers one client until it hangs up.
-fn answer(sled: &Sled, mut stream: UnixStream) -> Result<()> {
+pub(super) fn answer(sled: &Sled, mut stream: UnixStream) -> Result<()> {
     let mut reader = FrameReader::new(REQUEST_BYTES_MAX);
     let mut buffer = vec![0; 64 << 10];
     loop {

@@ -13,3 +13,21 @@ pub(super) fn all(_: &Path, _: &Path) -> Result<Outcome> {
 pub(super) fn serve(_: &Path, _: &Path) -> Result<()> {
     anyhow::bail!("the module's loader is for Linux on amd64")
 }
+
+/// Nothing is counted.
+pub(super) const WAYS: [&str; 0] = [];
+
+/// Counts nothing.
+pub(super) fn count(_: &Path, _: &str) -> Result<Option<f64>> {
+    Ok(None)
+}
+
+/// Does nothing, and says so.
+pub(super) fn work(_: &Path, _: &str, _: u32) -> Result<()> {
+    anyhow::bail!("the module's loader is for Linux on amd64")
+}
+
+/// Drives nothing, and says so.
+pub(super) fn drive(_: &Path, _: &Path, _: &Path) -> Result<()> {
+    anyhow::bail!("the module's loader is for Linux on amd64")
+}

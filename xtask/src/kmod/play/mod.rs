@@ -7,11 +7,15 @@
 //! there and in `xde/README.md`.
 
 mod bridge;
+mod count;
+mod drive;
 mod golden;
 mod life;
 mod storm;
 
 pub(super) use bridge::serve;
+pub(super) use count::{WAYS, count, work};
+pub(super) use drive::drive;
 
 use crate::script::{self, Scene};
 use crate::step::Outcome;

@@ -4,7 +4,7 @@ use super::{Play, attached, command, end, frames, prepare, setup, two_guests};
 use anyhow::{Context as _, Result, ensure};
 use opte_core::api::{Command, Setup};
 use std::thread;
-use xde_loader::{Context, Layout};
+use xde_loader::{Context, Layout, Sent, Sled};
 
 /// What this file plays.
 pub(super) const PLAYS: &[Play] = &[
@@ -130,26 +130,47 @@ fn threads(module: &[u8]) -> Result<()> {
 
 /// Two modules, each in its kernel, on one wire.
 fn two_sleds(module: &[u8]) -> Result<()> {
+    let [a, b] = wired(module)?;
+    let frames = frames(PASSING)?;
+    a.guest_sends("g1", &packets(&frames), Context::Packet)?;
+    let arrived = settle([&a, &b])?;
+    ensure!(arrived.len() == 1, "{} packets arrived", arrived.len());
+    let (port, bytes) = arrived.first().context("none")?;
+    ensure!(
+        port == "g2" && bytes.len() == 142,
+        "{port}: {} bytes",
+        bytes.len()
+    );
+    end(a)?;
+    end(b)
+}
+
+/// A frame from one sled's guest to the other's.
+pub(super) const PASSING: &str = "0.0 tx g1 udp 10.0.0.1:1000 > 10.0.0.2:53 len 100";
+
+/// Frames as packets in one piece.
+pub(super) fn packets(frames: &[Vec<u8>]) -> Vec<(&[u8], Layout)> {
+    let each = frames.iter();
+    each.map(|f| (f.as_slice(), Layout::default())).collect()
+}
+
+/// Two sleds on one wire: with `g1`, and with `g2`.
+pub(super) fn wired(module: &[u8]) -> Result<[Sled; 2]> {
     let sleds = [attached(module)?, attached(module)?];
     let setups = [sled_a()?, sled_b()?];
     for ((sled, setup), number) in sleds.iter().zip(&setups).zip(1..) {
         prepare(sled, setup);
         let link = setup.underlay.as_ref().and_then(|u| u.links.first());
-        sled.plug(
-            &link.context("no link")?.name,
-            [2, 0, 0, 0, 0, number],
-            9_000,
-        );
+        let name = &link.context("no link")?.name;
+        sled.plug(name, [2, 0, 0, 0, 0, number], 9_000);
         command(sled, Command::Apply(setup.clone()))?;
     }
-    let [a, b] = &sleds;
-    let frames = frames("0.0 tx g1 udp 10.0.0.1:1000 > 10.0.0.2:53 len 100")?;
-    let packets: Vec<_> = frames
-        .iter()
-        .map(|f| (f.as_slice(), Layout::default()))
-        .collect();
-    a.guest_sends("g1", &packets, Context::Packet)?;
-    // Neighbour discovery goes back and forth, then the packet.
+    Ok(sleds)
+}
+
+/// Carries what was sent to and fro, as neighbour discovery does before there
+/// is a packet. What arrived at guests.
+pub(super) fn settle([a, b]: [&Sled; 2]) -> Result<Vec<Sent>> {
     let mut arrived = Vec::new();
     for _ in 0..8 {
         for (from, to) in [(a, b), (b, a)] {
@@ -163,16 +184,7 @@ fn two_sleds(module: &[u8]) -> Result<()> {
             }
         }
     }
-    ensure!(arrived.len() == 1, "{} packets arrived", arrived.len());
-    let (port, bytes) = arrived.first().context("none")?;
-    ensure!(
-        port == "g2" && bytes.len() == 142,
-        "{port}: {} bytes",
-        bytes.len()
-    );
-    let [a, b] = sleds;
-    end(a)?;
-    end(b)
+    Ok(arrived)
 }
 
 /// A setup in which both hosts are on one link.

@@ -1,0 +1,323 @@
+//! The records of flows, placed by the hash of their inside key.
+//!
+//! Purpose   a packet of one flow among a million reads what tells where its
+//!           record is, and then the record. The record comes from memory in
+//!           any case; what tells where must stay in the processor's cache,
+//!           so it has one byte per flow and no number: the place says it.
+//! Terms     way     room for one record, with a tag: a byte of the hash of the
+//!                   record that is there, zero for none
+//!           word    the tags of 8 ways
+//!           line    7 words and the address of the chunk that has their
+//!                   records: one cache line says where a record is
+//!           level   an array of lines. A key has one home word in each; when
+//!                   that is full it goes to another one of the same line.
+//!           number  of a record: that of its level's first way, and its way's
+//!                   there. It stays while the flow lives. Each line has 64
+//!                   numbers and uses 56.
+//! Shape
+//! ```text
+//! levels  [0]   n lines   each level makes four of what there is: memory
+//!         [1]  3n         follows the flows, and nothing is ever moved
+//!         [2] 12n         <- looked at first: it has most of the flows
+//!
+//! line    |8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|chunk|
+//! chunk   56 records                                 made at first use
+//! ```
+//! A record goes where its line has a way left, in the newest level if it can:
+//! with as many choices as levels, many lines may be full. One key in a hundred
+//! finds no choice in a store that is nearly full; it strays: to a line of its
+//! hash with some bits turned. Only who finds nothing else looks for strays,
+//! and only if there ever was one.
+//!
+//! Rules     S1  shards divide every level in the same way, so a line is
+//!               worked on under one shard's lock: who adds or removes a
+//!               record holds it. So tags change by plain loads and stores.
+//!           S2  a tag is published after the record is written. Readers hold
+//!               no lock; what they find is a hint: they lock the record and
+//!               compare the whole key.
+//!           S3  levels and chunks come and never go, so a number that was
+//!               read can be looked at however late.
+//! Failure   [`Store::vacancy`] has none when all of these are full. The last
+//!           level brings the ways to three sixteenths more than the flows
+//!           that the table may hold, so that doesn't happen before it is full.
+
+mod level;
+mod line;
+
+pub(super) use self::line::Slot;
+
+use self::level::{Level, NUMBERS, parts, scaled, tag};
+use self::line::{LINE, WAYS};
+use super::position;
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use lock_api::RawMutex;
+use once_cell::race::OnceBox;
+use prefetch::prefetch;
+
+/// Levels that there may be.
+const LEVELS_MAX: u32 = 3;
+const LEVELS: usize = position(LEVELS_MAX);
+/// How many times larger each level makes the store, as a power of two.
+const GROWTH_BITS: u32 = 2;
+/// Lines beyond those that flows need on average, for each shard: chance gives one
+/// shard some more flows than others.
+const SPARE: u32 = 2;
+
+/// What makes the hash of a key whose homes are all full another one, of the
+/// same shard and with the same tag.
+const STRAY: u64 = 0xffff_ff00;
+
+/// The records of one table.
+#[derive(Debug)]
+pub(super) struct Store<R: RawMutex> {
+    levels: [OnceBox<Level<R>>; LEVELS],
+    /// Levels that there are.
+    count: AtomicUsize,
+    /// Numbers that there are with each level; as with the one before it when
+    /// there may be no more.
+    ends: [u32; LEVELS],
+    /// Whether there ever was a record that isn't in a home of its hash.
+    strays: AtomicBool,
+    shards: u32,
+}
+
+impl<R: RawMutex> Store<R> {
+    /// A store for `flows` flows, of so many shards, a power of two.
+    pub(super) fn new(flows: u32, shards: u32) -> Self {
+        let each = flows.div_ceil(shards);
+        let lines = each
+            .saturating_add((each / 16).saturating_mul(3))
+            .div_ceil(LINE);
+        let most = lines.saturating_add(SPARE);
+        let steps = most.checked_ilog2().unwrap_or(0) / GROWTH_BITS;
+        let levels = LEVELS_MAX.min(steps.saturating_add(1));
+        let mut ends = [0; LEVELS];
+        for (end, smaller) in ends.iter_mut().zip((0..levels).rev()) {
+            let lines = most >> smaller.wrapping_mul(GROWTH_BITS);
+            *end = lines.saturating_mul(NUMBERS).saturating_mul(shards);
+        }
+        Self {
+            levels: [const { OnceBox::new() }; LEVELS],
+            count: AtomicUsize::new(0),
+            ends,
+            strays: AtomicBool::new(false),
+            shards,
+        }
+    }
+
+    /// The levels, the newest first.
+    #[inline(always)]
+    fn levels(&self) -> impl Iterator<Item = &Level<R>> {
+        let mut count = self.count.load(Ordering::Acquire);
+        core::iter::from_fn(move || {
+            count = count.checked_sub(1)?;
+            self.levels.get(count)?.get()
+        })
+    }
+
+    /// The shard of keys with this hash.
+    pub(super) fn shard_of(&self, hash: u64) -> u32 {
+        let (shard, _) = scaled(parts(hash).0, position(self.shards));
+        u32::try_from(shard).unwrap_or(0)
+    }
+
+    /// The record that a hash most probably means, and its number.
+    ///
+    /// A hit has more to keep in registers than there are, so that only the
+    /// place where most flows are is looked at in its way.
+    #[inline(always)]
+    pub(super) fn first_meant(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
+        let newest = self.count.load(Ordering::Acquire).wrapping_sub(1);
+        let level = self.levels.get(newest)?.get()?;
+        let home = level.home(hash);
+        match level.meant_in(home, home.word, hash) {
+            Some(found) => Some(found),
+            None => self.first_meant_elsewhere(hash),
+        }
+    }
+
+    #[inline(never)]
+    fn first_meant_elsewhere(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
+        // Home words first, where nearly all are.
+        for beside in [false, true] {
+            let found = self.levels().find_map(|level| {
+                let home = level.home(hash);
+                match beside {
+                    false => level.meant_in(home, home.word, hash),
+                    true => home
+                        .words()
+                        .skip(1)
+                        .find_map(|word| level.meant_in(home, word, hash)),
+                }
+            });
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// The records that a hash may mean, the most probable first.
+    pub(super) fn meant(&self, hash: u64) -> impl Iterator<Item = (u32, &Slot<R>)> {
+        let stray = self.strays().then_some(hash ^ STRAY);
+        let hashes = core::iter::once(hash).chain(stray);
+        hashes.flat_map(|hash| self.levels().flat_map(move |level| level.meant(hash)))
+    }
+
+    /// Whether there may be records that aren't in a home bucket.
+    pub(super) fn strays(&self) -> bool {
+        self.strays.load(Ordering::Relaxed)
+    }
+
+    /// Asks for what tells where a key with this hash is.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        for level in self.levels().take(2) {
+            if let Some(line) = level.lines.get(level.home(hash).line) {
+                prefetch(line);
+            }
+        }
+    }
+
+    /// The record of this number, if it was ever used.
+    #[inline(always)]
+    pub(super) fn slot(&self, number: u32) -> Option<&Slot<R>> {
+        let (line, place) = self.level(number)?.line(number)?;
+        line.slot(place)
+    }
+
+    /// Numbers that there are: all are below it.
+    pub(super) fn capacity(&self) -> u32 {
+        self.end(self.count.load(Ordering::Acquire))
+    }
+
+    /// Numbers of so many levels.
+    fn end(&self, levels: usize) -> u32 {
+        let last = levels.checked_sub(1).and_then(|last| self.ends.get(last));
+        last.copied().unwrap_or(0)
+    }
+
+    /// The records whose memory is there, from number `next` on.
+    pub(super) fn slots(&self, mut next: u32) -> impl Iterator<Item = (u32, &Slot<R>)> {
+        core::iter::from_fn(move || {
+            while next < self.capacity() {
+                let number = next;
+                if let Some(slot) = self.slot(number) {
+                    next = number.saturating_add(1);
+                    return Some((number, slot));
+                }
+                // The rest of a line isn't there either.
+                next = (number / NUMBERS).saturating_add(1).saturating_mul(NUMBERS);
+            }
+            None
+        })
+    }
+
+    /// A way for one more record, with this hash, beside `flows`. Its memory is
+    /// there, and it stays empty while the shard's lock is held.
+    pub(super) fn vacancy(&self, hash: u64, flows: u32) -> Option<u32> {
+        // Three in four ways.
+        let fill = |numbers: u32| flows >= (numbers / NUMBERS).saturating_mul(LINE * 3 / 4);
+        loop {
+            let count = self.count.load(Ordering::Acquire);
+            if fill(self.end(count)) && self.grow(count) {
+                continue;
+            }
+            // A level that was added early, for a full bucket's sake, stays
+            // aside until it is needed, so that it takes no memory.
+            let early = !fill(self.end(count.saturating_sub(1)));
+            let aside = usize::from(early);
+            let mut levels = self.levels().skip(aside).chain(self.levels().take(aside));
+            let vacant = levels.find_map(|level| level.vacancy(hash));
+            if vacant.is_some() {
+                return vacant;
+            }
+            if !self.grow(count) {
+                break;
+            }
+        }
+        self.strays.store(true, Ordering::Relaxed);
+        let mut levels = self.levels();
+        levels.find_map(|level| level.vacancy(hash ^ STRAY))
+    }
+
+    /// The numbers of all records where one with this hash may be.
+    pub(super) fn around(&self, hash: u64) -> impl Iterator<Item = u32> {
+        self.levels().flat_map(move |level| {
+            let home = level.home(hash);
+            let first = level.number(home.line);
+            home.words().flat_map(move |word| {
+                let first = first.wrapping_add(word.wrapping_mul(WAYS));
+                (0..WAYS).map(move |way| first.wrapping_add(way))
+            })
+        })
+    }
+
+    /// Makes a record findable that was written to a vacancy of this hash
+    /// (rule S2).
+    pub(super) fn publish(&self, number: u32, hash: u64) {
+        self.set(number, tag(hash));
+    }
+
+    /// Makes a record's way a vacancy.
+    pub(super) fn vacate(&self, number: u32) {
+        self.set(number, 0);
+    }
+
+    fn set(&self, number: u32, tag: u8) {
+        let place = self.level(number).and_then(|level| level.line(number));
+        if let Some((line, place)) = place {
+            line.set(place, tag);
+        }
+    }
+
+    #[inline(always)]
+    fn level(&self, number: u32) -> Option<&Level<R>> {
+        self.levels().find(|level| level.first <= number)
+    }
+
+    /// Shard of a record, and its number among those of the shard.
+    pub(super) fn place(&self, number: u32) -> (u32, u32) {
+        let Some(level) = self.level(number) else {
+            return (0, 0);
+        };
+        let at = number.wrapping_sub(level.first);
+        let shard = at.checked_div(level.numbers).unwrap_or(0);
+        let local = at.checked_rem(level.numbers).unwrap_or(0);
+        (shard, self.part(level.first).wrapping_add(local))
+    }
+
+    /// The reverse of [`Store::place`].
+    pub(super) fn number(&self, shard: u32, local: u32) -> u32 {
+        let mut levels = self.levels();
+        let Some(level) = levels.find(|level| self.part(level.first) <= local) else {
+            return 0;
+        };
+        let local = local.wrapping_sub(self.part(level.first));
+        let before = shard.wrapping_mul(level.numbers);
+        level.first.wrapping_add(before).wrapping_add(local)
+    }
+
+    /// What one shard has of so many numbers.
+    pub(super) fn part(&self, numbers: u32) -> u32 {
+        numbers.checked_div(self.shards).unwrap_or(numbers)
+    }
+
+    /// Adds a level to so many, if there may be one more.
+    #[cold]
+    fn grow(&self, count: usize) -> bool {
+        let more = count.saturating_add(1);
+        let (first, end) = (self.end(count), self.end(more));
+        let Some(cell) = self.levels.get(count).filter(|_| end > first) else {
+            return false;
+        };
+        // Several may do this at once, and make the same.
+        cell.get_or_init(|| Box::new(Level::new(first, end, self.shards)));
+        self.count.fetch_max(more, Ordering::Release);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! A shard of a table: the flows that are added and ended under one lock.
+
+use super::expiry::{deadline, due, seconds};
+use super::{FlowId, Found, Table};
+use crate::api::PortOptions;
+use crate::flow::Tuple;
+use crate::flow::record::Flow;
+use crate::flow::wheel::Wheel;
+use crate::{Direction, DropReason, Instant};
+use core::sync::atomic::Ordering;
+use lock_api::{MutexGuard, RawMutex};
+
+/// Flows that are looked at to find one that gives way.
+const EVICT_TRIES: usize = 16;
+
+/// The part of a table that is changed under one lock: the flows whose inside
+/// keys' hashes begin alike.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) wheel: Wheel,
+}
+
+impl Shard {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            wheel: Wheel::new(seconds(now)),
+        }
+    }
+}
+
+/// A locked shard.
+#[derive(Debug)]
+pub struct ShardGuard<'t, R: RawMutex> {
+    pub(super) table: &'t Table<R>,
+    pub(super) at: u32,
+    pub(super) shard: MutexGuard<'t, R, Shard>,
+}
+
+impl<'t, R: RawMutex> ShardGuard<'t, R> {
+    /// As [`Table::find`], and never misses. The key must be of this shard:
+    /// an inside key, or one of a flow whose inside key is.
+    pub fn find(&mut self, dir: Direction, key: &Tuple, hash: u64) -> Option<Found<'t, R>> {
+        let table = self.table;
+        // Inside names that are another shard's are none of ours.
+        let ours = table.store.shard_of(hash) == self.at;
+        let inside = ours.then(|| table.find_inside(dir, key, hash)).flatten();
+        match dir {
+            Direction::Out => inside,
+            Direction::In => inside.or_else(|| self.find_outside(key, hash)),
+        }
+    }
+
+    fn find_outside(&self, key: &Tuple, hash: u64) -> Option<Found<'t, R>> {
+        // Another shard's flow may have the same outside key: one whose
+        // external port was given to somebody else meanwhile.
+        let ours = |number| self.table.store.place(number).0 == self.at;
+        let found = self.table.find_outside(key, hash, ours)?;
+        self.table.outside.get()?.bring_home(hash, found.0.0);
+        Some(found)
+    }
+
+    /// Adds a flow. In a full table a flow that is half open or finished gives
+    /// way; `ended` is called with it.
+    ///
+    /// # Errors
+    ///
+    /// When the port or the host has as many flows as it may have.
+    pub fn insert(
+        &mut self,
+        flow: Flow,
+        options: &PortOptions,
+        mut ended: impl FnMut(&mut Flow),
+    ) -> Result<FlowId, DropReason> {
+        let table = self.table;
+        if table.flows.load(Ordering::Relaxed) >= table.flows_max.load(Ordering::Relaxed) {
+            self.evict(options, Flow::gives_way, &mut ended)
+                .ok_or(DropReason::PortFlowsFull)?;
+        }
+        if !table.budget.take() {
+            self.evict(options, Flow::gives_way, &mut ended)
+                .ok_or(DropReason::HostFlowsFull)?;
+            if !table.budget.take() {
+                return Err(DropReason::HostFlowsFull);
+            }
+        }
+        let hash = table.hash(&flow.inside);
+        let number = self.vacancy(hash, &mut ended);
+        let Some(number) = number.filter(|number| self.publish(*number, hash, flow)) else {
+            table.budget.give();
+            return Err(DropReason::PortFlowsFull);
+        };
+        let (_, local) = table.store.place(number);
+        self.shard.wheel.schedule(local, due(&flow, options));
+        table.flows.fetch_add(1, Ordering::Relaxed);
+        Ok(FlowId(number))
+    }
+
+    /// Makes a flow of this shard come due by what its state allows now.
+    pub fn reschedule(&mut self, id: FlowId, options: &PortOptions) {
+        let (_, local) = self.table.store.place(id.0);
+        let due = self.table.get(id).map(|flow| due(&flow, options));
+        if let Some(due) = due {
+            self.shard.wheel.schedule(local, due);
+        }
+    }
+
+    /// Ends a flow of this shard that was found.
+    pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
+        let (at, local) = self.table.store.place(id.0);
+        debug_assert_eq!(at, self.at, "a flow is removed under its own shard's lock");
+        self.table.take(&mut self.shard, id.0, local)
+    }
+
+    /// Writes the record, then makes it findable.
+    fn publish(&self, number: u32, hash: u64, flow: Flow) -> bool {
+        let table = self.table;
+        let Some(record) = table.record(number) else {
+            return false;
+        };
+        *record.lock() = flow;
+        if let Some(hash) = table.outside_hash(&flow)
+            && !table.outside().insert(hash, number)
+        {
+            *record.lock() = Flow::VACANT;
+            return false;
+        }
+        table.store.publish(number, hash);
+        true
+    }
+
+    /// A way for a flow with this hash that is empty, or is made so by a flow
+    /// that gives way.
+    fn vacancy(&mut self, hash: u64, mut ended: impl FnMut(&mut Flow)) -> Option<u32> {
+        let table = self.table;
+        let number = table.store.vacancy(hash, table.len()).or_else(|| {
+            let mut around = table.store.around(hash);
+            let number = around.find(|number| {
+                let flow = table.get(FlowId(*number));
+                flow.is_some_and(|flow| flow.gives_way())
+            })?;
+            ended(&mut self.remove(FlowId(number))?);
+            Some(number)
+        })?;
+        self.shard
+            .wheel
+            .grow(table.store.part(table.store.capacity()));
+        Some(number)
+    }
+
+    /// Ends a flow that gives way and that is of use to somebody, if there is
+    /// one among those that come due soonest; `ended` is called with it.
+    pub fn make_way(
+        &mut self,
+        options: &PortOptions,
+        of_use: impl Fn(&Flow) -> bool,
+        mut ended: impl FnMut(&mut Flow),
+    ) -> bool {
+        let which = |flow: &Flow| flow.gives_way() && of_use(flow);
+        self.evict(options, which, &mut ended).is_some()
+    }
+
+    /// Ends a flow that `fits`, of those that come due soonest.
+    fn evict(
+        &mut self,
+        options: &PortOptions,
+        fits: impl Fn(&Flow) -> bool,
+        ended: &mut impl FnMut(&mut Flow),
+    ) -> Option<()> {
+        let (table, at) = (self.table, self.at);
+        let mut stay = [None; EVICT_TRIES];
+        let mut places = stay.iter_mut();
+        let fits = |local| {
+            let Some(flow) = table.get(FlowId(table.store.number(at, local))) else {
+                return false;
+            };
+            let due = deadline(&flow, options);
+            if !flow.gives_way()
+                && let Some(place) = places.next()
+            {
+                *place = Some((local, due));
+            }
+            fits(&flow)
+        };
+        let found = self.shard.wheel.soonest(EVICT_TRIES, fits);
+        // Live flows aren't moved while packets come (rule W1), so those that
+        // are seemingly due hide others; they go where they belong.
+        for (local, due) in stay.into_iter().flatten() {
+            self.shard.wheel.schedule(local, due);
+        }
+        let local = found?;
+        let mut flow = table.take(&mut self.shard, table.store.number(at, local), local)?;
+        ended(&mut flow);
+        Some(())
+    }
+}
