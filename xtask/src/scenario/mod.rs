@@ -40,7 +40,6 @@ mod mtu;
 mod outside;
 mod play;
 mod rules;
-mod sctp;
 mod trace;
 mod tunnel;
 
@@ -64,7 +63,6 @@ const SCENARIOS: &[Scenario] = &[
     mtu::SCENARIO,
     outside::SCENARIO,
     rules::SCENARIO,
-    sctp::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,
 ];
