@@ -140,29 +140,28 @@ impl<R: RawMutex> Store<R> {
     #[inline(never)]
     fn first_meant_elsewhere(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
         // Home words first, where nearly all are.
-        for beside in [false, true] {
-            let found = self.levels().find_map(|level| {
-                let home = level.home(hash);
-                match beside {
-                    false => level.meant_in(home, home.word, hash),
-                    true => home
-                        .words()
-                        .skip(1)
-                        .find_map(|word| level.meant_in(home, word, hash)),
-                }
-            });
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
+        let at_home = self.levels().find_map(|level| {
+            let home = level.home(hash);
+            level.meant_in(home, home.word, hash)
+        });
+        let mut levels = self.levels();
+        at_home.or_else(|| levels.find_map(|level| level.find(hash, |n, slot| Some((n, slot)))))
     }
 
-    /// The records that a hash may mean, the most probable first.
-    pub(super) fn meant(&self, hash: u64) -> impl Iterator<Item = (u32, &Slot<R>)> {
-        let stray = self.strays().then_some(hash ^ STRAY);
-        let hashes = core::iter::once(hash).chain(stray);
-        hashes.flat_map(|hash| self.levels().flat_map(move |level| level.meant(hash)))
+    /// Calls `each` with the numbers of records that a hash may mean, and the
+    /// records, until it has a result.
+    #[inline]
+    pub(super) fn find<'s, T>(
+        &'s self,
+        hash: u64,
+        mut each: impl FnMut(u32, &'s Slot<R>) -> Option<T>,
+    ) -> Option<T> {
+        let found = self.levels().find_map(|level| level.find(hash, &mut each));
+        if found.is_some() || !self.strays() {
+            return found;
+        }
+        let mut levels = self.levels();
+        levels.find_map(|level| level.find(hash ^ STRAY, &mut each))
     }
 
     /// Whether there may be records that aren't in a home bucket.

@@ -181,8 +181,8 @@ impl<R: RawMutex> Table<R> {
     }
 
     fn find_inside(&self, dir: Direction, key: &Tuple, hash: u64) -> Option<Found<'_, R>> {
-        let mut meant = self.store.meant(hash);
-        meant.find_map(|(number, slot)| locked_if_named(number, slot, dir, key))
+        let found = |number, slot| locked_if_named(number, slot, dir, key);
+        self.store.find(hash, found)
     }
 
     /// The flow with this outside name, among the numbers that `may` be looked at.

@@ -41,7 +41,6 @@ mod outside;
 mod play;
 mod probes;
 mod rules;
-mod sctp;
 mod trace;
 mod tunnel;
 
@@ -66,7 +65,6 @@ const SCENARIOS: &[Scenario] = &[
     outside::SCENARIO,
     probes::SCENARIO,
     rules::SCENARIO,
-    sctp::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,
 ];

@@ -105,20 +105,23 @@ impl<R: RawMutex> Level<R> {
         Some((line, at % NUMBERS))
     }
 
-    /// The records here that a hash may mean, and their numbers.
-    #[inline(always)]
-    pub(super) fn meant(&self, hash: u64) -> impl Iterator<Item = (u32, &Slot<R>)> {
+    /// Calls `each` with the numbers of records here that a hash may mean, and
+    /// the records, until it has a result.
+    #[inline]
+    pub(super) fn find<'s, T>(
+        &'s self,
+        hash: u64,
+        mut each: impl FnMut(u32, &'s Slot<R>) -> Option<T>,
+    ) -> Option<T> {
         let home = self.home(hash);
         let first = self.number(home.line);
-        let line = self.lines.get(home.line).into_iter();
-        line.flat_map(move |line| {
-            let words = home.words();
-            words.flat_map(move |word| line.meant(word, tag(hash)))
+        let line = self.lines.get(home.line)?;
+        line.find(tag(hash), |place, slot| {
+            each(first.wrapping_add(place), slot)
         })
-        .map(move |(place, slot)| (first.wrapping_add(place), slot))
     }
 
-    /// The first of those in one of the words of its line.
+    /// The first of them in a word of the line.
     #[inline(always)]
     pub(super) fn meant_in(&self, home: Home, word: u32, hash: u64) -> Option<(u32, &Slot<R>)> {
         let line = self.lines.get(home.line)?;

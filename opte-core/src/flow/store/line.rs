@@ -86,21 +86,28 @@ impl<R: RawMutex> Line<R> {
         }
     }
 
-    /// The records here that a tag may mean, in one word, and their places.
-    #[inline(always)]
-    pub(super) fn meant(&self, word: u32, tag: u8) -> impl Iterator<Item = (u32, &Slot<R>)> {
-        let chunk = self.chunk.get();
-        let ways = self.words.get(position(word)).map(|word| word.ways(tag));
-        let meant = chunk.zip(ways).into_iter();
-        meant.flat_map(move |(chunk, ways)| {
-            ways.filter_map(move |way| {
-                let place = word.wrapping_mul(WAYS).wrapping_add(way);
-                Some((place, chunk.get(position(place))?))
-            })
-        })
+    /// Calls `each` with the places of records here that a tag may mean, and
+    /// the records, until it has a result.
+    #[inline]
+    pub(super) fn find<'s, T>(
+        &'s self,
+        tag: u8,
+        mut each: impl FnMut(u32, &'s Slot<R>) -> Option<T>,
+    ) -> Option<T> {
+        let chunk = self.chunk.get()?;
+        for (word, first) in self.words.iter().zip((0..LINE).step_by(position(WAYS))) {
+            for way in word.ways(tag) {
+                let place = first.wrapping_add(way);
+                let found = each(place, chunk.get(position(place))?);
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
     }
 
-    /// The first of them. Written out, for it is a hit's way.
+    /// The first of them in one word: a hit's way.
     #[inline(always)]
     pub(super) fn first_meant(&self, word: u32, tag: u8) -> Option<(u32, &Slot<R>)> {
         let chunk = self.chunk.get()?;

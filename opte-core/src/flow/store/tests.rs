@@ -19,10 +19,9 @@ fn add(store: &TestStore, hash: u64, name: u32, flows: u32) -> Option<u32> {
 
 /// The number of the record that is known by `name`.
 fn find(store: &TestStore, hash: u64, name: u32) -> Option<u32> {
-    let mut named = store
-        .meant(hash)
-        .filter(|(_, slot)| slot.0.lock().nat_stamp == name);
-    Some(named.next()?.0)
+    store.find(hash, |number, slot| {
+        (slot.0.lock().nat_stamp == name).then_some(number)
+    })
 }
 
 fn levels(store: &TestStore) -> usize {

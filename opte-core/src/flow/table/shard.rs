@@ -65,6 +65,8 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     /// # Errors
     ///
     /// When the port or the host has as many flows as it may have.
+    // A kernel's stack is small: what is needed here isn't below who calls it.
+    #[inline(never)]
     pub fn insert(
         &mut self,
         flow: Flow,
