@@ -4,12 +4,13 @@
 //!           the same frames.
 //! Terms     tracer  DTrace for Linux: `DTRACE`, or one that is put below
 //!                   `target/dtrace` by `dtrace/get-dtrace-linux.sh`
-//! Flow      tracer -> compile all scripts at once -> for each golden case of
-//!           [`RUNS`]: opte-trace -c 'xded replay ..' -> compare
+//! Flow      tracer -> compile all scripts at once; beside it, for each job:
+//!           opte-trace -c 'xded replay ..' -> compare
 //! Failure   who isn't root or can't get DTrace skips the step.
 
 mod ask;
 mod beside;
+mod compile;
 mod reason;
 
 pub(crate) use ask::begin;
@@ -20,15 +21,21 @@ use crate::install::{find, is_root};
 use crate::step::{self, Outcome, Step};
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
+use opte_core::DropReason;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// A script on a case, and what holds of its lines.
 type Run = (&'static str, &'static str, fn(&Told) -> Result<()>);
 
 const RUNS: &[Run] = &[
+    ("limits", "opte-flowlife", ended_flows_have_lines),
     ("malformed", "opte-bad-packet", bad_packets_are_told),
     ("real-curl", "opte-ipproto", packets_are_counted),
     ("real-curl", "opte-tcpstate", connections_come_and_go),
@@ -40,10 +47,10 @@ const RUNS: &[Run] = &[
 
 /// Scripts for bpftrace, of the same names.
 const TWINS: &[Run] = &[
+    ("limits", "opte-flowlife", ended_flows_have_lines),
     ("malformed", "opte-drop", drops_have_lines),
     ("malformed", "opte-drops", something_is_printed),
     ("real-curl", "opte-count", something_is_printed),
-    ("real-curl", "opte-flowlife", something_is_printed),
     ("real-curl", "opte-ipio", something_is_printed),
     ("real-curl", "opte-perf-layer", something_is_printed),
     ("real-curl", "opte-perf-port", something_is_printed),
@@ -130,56 +137,112 @@ pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
     Ok(step::run_all(vec![Step::new("tracer", || check(&root))]).finish())
 }
 
+/// What is traced: a script on a case.
+struct Job {
+    case: &'static str,
+    script: &'static str,
+    by: PathBuf,
+    holds: Holds,
+}
+
+/// What has to hold of what a script prints.
+enum Holds {
+    OfLines(fn(&Told) -> Result<()>),
+    /// It names these reasons, and counts what the counters count.
+    OfReasons(Vec<DropReason>),
+}
+
 /// Runs everything.
 pub(crate) fn check(root: &Path) -> Result<Outcome> {
     let tracer = match tracer(root)? {
         Ok(tracer) => tracer,
         Err(why) => return Ok(Outcome::skip(why)),
     };
-    let mut outcome = Outcome::default();
-    let mut take = |what: String, result: Result<()>| match result {
-        Ok(()) => outcome.passed += 1,
-        Err(error) => outcome.failures.push(format!("{what}: {error:#}")),
-    };
-    take("dtrace/*.d".to_owned(), compile(root, &tracer));
     let driver = case::driver(root)?;
-    for (name, script, holds) in RUNS {
-        let told = trace(root, &tracer, &case::replay(root, &driver, name)?, script);
-        take(
-            format!("{script} on {name}"),
-            told.and_then(|told| holds(&told)),
-        );
-    }
-    for (name, reasons) in reason::cases() {
-        let replay = case::replay(root, &driver, name)?;
-        let told = trace(root, &tracer, &replay, "opte-drops");
-        take(
-            format!("opte-drops on {name}"),
-            told.and_then(|told| reason::agree(&told, &replay, &reasons)),
-        );
-    }
+    let mut outcome = Outcome::default();
+    let mut jobs = jobs(&tracer);
     if find("bpftrace").is_none() {
         let why = "bpftrace isn't installed, so its scripts weren't run";
         outcome.skips.push(why.to_owned());
-        return Ok(outcome);
+        jobs.retain(|job| job.by == tracer);
     }
-    let mut take = |what: String, result: Result<()>| match result {
-        Ok(()) => outcome.passed += 1,
-        Err(error) => outcome.failures.push(format!("{what}: {error:#}")),
-    };
-    for (name, script, holds) in TWINS {
-        let replay = case::replay(root, &driver, name)?;
-        let told = trace(root, Path::new("bpftrace"), &replay, script);
-        take(
-            format!("{script} of bpftrace on {name}"),
-            told.and_then(|told| holds(&told)),
-        );
+    outcome.note = format!("{} runs on cases", jobs.len());
+    let compiled = || ("dtrace/*.d".to_owned(), compile::check(root, &tracer));
+    let results = side_by_side(&jobs, compiled, |job| {
+        let what = format!("{} on {} by {}", job.script, job.case, job.by.display());
+        (what, job.run(root, &driver))
+    });
+    for (what, result) in results {
+        match result {
+            Ok(()) => outcome.passed += 1,
+            Err(error) => outcome.failures.push(format!("{what}: {error:#}")),
+        }
     }
-    outcome.note = format!(
-        "{} runs on cases",
-        RUNS.len() + TWINS.len() + reason::cases().len()
-    );
     Ok(outcome)
+}
+
+/// Everything that is traced.
+fn jobs(tracer: &Path) -> Vec<Job> {
+    let job = |by: &Path, (case, script, holds): (_, _, Holds)| Job {
+        case,
+        script,
+        by: by.to_owned(),
+        holds,
+    };
+    let lines = |&(case, script, holds): &Run| (case, script, Holds::OfLines(holds));
+    let runs = RUNS.iter().map(lines);
+    let reasons = reason::cases();
+    let reasons = reasons
+        .into_iter()
+        .map(|(case, reasons)| (case, "opte-drops", Holds::OfReasons(reasons)));
+    let runs = runs.chain(reasons).map(|run| job(tracer, run));
+    let twins = TWINS.iter().map(lines);
+    let twins = twins.map(|run| job(Path::new("bpftrace"), run));
+    runs.chain(twins).collect()
+}
+
+/// Does one thing, and something for each job, on all processors; results in
+/// the order in which they come. A tracer mostly computes: it makes its types
+/// of the kernel's anew each time.
+fn side_by_side<T: Send>(
+    jobs: &[Job],
+    first: impl FnOnce() -> T + Send,
+    each: impl Fn(&Job) -> T + Sync,
+) -> Vec<T> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let keep = |result| {
+        results
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(result)
+    };
+    let work = || {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            keep(each(job));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..processors {
+            scope.spawn(work);
+        }
+        keep(first());
+        work();
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Job {
+    fn run(&self, root: &Path, driver: &Path) -> Result<()> {
+        let by = self.by.file_name().unwrap_or_default().to_string_lossy();
+        let work = format!("target/tracer/{}-{}-{by}", self.case, self.script);
+        let replay = case::replay(root, driver, self.case, &root.join(work))?;
+        let told = trace(root, &self.by, &replay, self.script)?;
+        match &self.holds {
+            Holds::OfLines(holds) => holds(&told),
+            Holds::OfReasons(reasons) => reason::agree(&told, &replay, reasons),
+        }
+    }
 }
 
 /// The tracer, or why there is none.
@@ -190,15 +253,19 @@ fn tracer(root: &Path) -> Result<Result<PathBuf, String>> {
     if let Some(tracer) = std::env::var_os("DTRACE") {
         return Ok(Ok(tracer.into()));
     }
-    let folder = root.join("target/dtrace");
+    let (folder, script) = (
+        root.join("target/dtrace"),
+        root.join("dtrace/get-dtrace-linux.sh"),
+    );
     let tracer = folder.join("dtrace");
-    if tracer.is_file() {
+    let made = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    if made(&tracer) >= made(&script) {
         return Ok(Ok(tracer));
     }
     if find("apt-get").is_none() {
         return Ok(Err("there is no DTrace; set DTRACE".to_owned()));
     }
-    let done = Command::new(root.join("dtrace/get-dtrace-linux.sh"))
+    let done = Command::new(script)
         .arg(&folder)
         .output()
         .context("can't run get-dtrace-linux.sh")?;
@@ -206,23 +273,6 @@ fn tracer(root: &Path) -> Result<Result<PathBuf, String>> {
         true => Ok(tracer),
         false => Err(format!("can't get DTrace: {}", text(&done))),
     })
-}
-
-/// Has the tracer compile every script, all in one run.
-fn compile(root: &Path, tracer: &Path) -> Result<()> {
-    let folder = root.join("dtrace");
-    let mut command = Command::new(tracer);
-    command.args(["-Z", "-e", "-q", "-C", "-DPROV=opte$target:*", "-L"]);
-    command.arg(folder.join("lib")).args(["-c", "/bin/true"]);
-    for entry in std::fs::read_dir(&folder)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "d") {
-            command.arg("-s").arg(path);
-        }
-    }
-    let done = command.output().context("can't run the tracer")?;
-    ensure!(done.status.success(), "{}", text(&done));
-    Ok(())
 }
 
 /// Runs a script on a replay.
@@ -358,6 +408,24 @@ fn ports_are_taken(told: &Told) -> Result<()> {
         taken += 1;
     }
     ensure!(taken > 0, "nothing is taken");
+    Ok(())
+}
+
+/// PORT PROTO LOCAL PORT REMOTE PORT MS PKTS-OUT PKTS-IN BYTES-OUT BYTES-IN END
+fn ended_flows_have_lines(told: &Told) -> Result<()> {
+    for ending in [
+        ["1004", "1", "0", "50", "0", "evicted"],
+        ["1005", "1", "0", "50", "0", "idle"],
+        ["1001", "3", "1", "150", "51", "idle"],
+        ["1002", "1", "1", "50", "51", "idle"],
+        ["1003", "1", "2", "50", "102", "idle"],
+    ] {
+        let [from, carried @ ..] = ending;
+        let flow = ["g1", "*", "10.0.0.1", from, "10.0.0.2", "53", "*"];
+        let line = [&flow[..], &carried].concat();
+        ensure!(told.count(&line) == 1, "not one line {line:?}");
+    }
+    ensure!(told.events().count() == 5, "other flows ended too");
     Ok(())
 }
 

@@ -133,11 +133,14 @@ impl Replay {
     }
 }
 
-/// Prepares the replay of the case `name`.
-pub(crate) fn replay(root: &Path, driver: &Path, name: &str) -> Result<Replay> {
+/// Prepares a replay of the case `name` in the folder `work`.
+pub(crate) fn replay(root: &Path, driver: &Path, name: &str, work: &Path) -> Result<Replay> {
     let mut cases = list(root, Some(name))?.into_iter();
     let case = cases.find(|case| case.name == name);
-    let case = case.with_context(|| format!("there is no case {name}"))?;
+    let case = Case {
+        work: work.to_owned(),
+        ..case.with_context(|| format!("there is no case {name}"))?
+    };
     Ok(Replay {
         words: replay::words(driver, &case)?,
         out: case.out(),

@@ -5,9 +5,14 @@
 //! Rules     D1  Linux's stacks say things of their own at any time. So what is
 //!               counted is between addresses and ports that only this uses.
 
+mod manual;
+mod refusal;
 mod traffic;
 
+use super::group::MULTICAST;
 use super::{Ctx, Scenario};
+use crate::demo::rack::PLANS;
+use crate::lab::rack::Plan;
 use crate::tracer::Told;
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
@@ -16,7 +21,7 @@ use std::time::Duration;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "probes",
-    about: "scripts print, line by line and in their totals, what guests did, over IPv4 and IPv6.",
+    about: "scripts print, line by line and in their totals, what guests did and what was refused, over IPv4 and IPv6.",
     programs: &[
         ("cpp", "cpp"),
         ("dhclient", "isc-dhcp-client"),
@@ -35,12 +40,24 @@ const DATA: &[u8] = b"sevenby";
 /// How long anything of this may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// g1's external ports, of which it has two.
+const EXTERNAL_PORTS: [&str; 2] = ["last_port = 10999", "last_port = 10001"];
+
 fn run(ctx: &mut Ctx) -> Result<()> {
-    ctx.build_demo()?;
+    let [many, two] = EXTERNAL_PORTS;
+    let setups = PLANS.map(|plan| [&plan.setup.replace(many, two), MULTICAST].concat());
+    let plans: Vec<_> = PLANS
+        .iter()
+        .zip(&setups)
+        .map(|(plan, setup)| Plan { setup, ..*plan })
+        .collect();
+    ctx.build(&plans)?;
     ctx.give_addresses()?;
     let rule = format!("dir=in priority=50 action=allow protocols=udp ports={UDP_PORT}");
     ctx.opteadm("sled-a", &["add-fw-rule", "-p", "g2", &rule])?;
-    traffic::play(ctx)
+    traffic::play(ctx)?;
+    manual::play(ctx)?;
+    refusal::play(ctx)
 }
 
 /// The addresses of g1 and g2 of each family, and the name of its ICMP.

@@ -20,9 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long scripts may take to be ready, and to print their last lines.
+/// How long scripts may take to be ready, and how long they may be silent when
+/// they end.
 const READY_LIMIT: Duration = Duration::from_secs(120);
-const END_LIMIT: Duration = Duration::from_secs(15);
+const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves a scenario whose files are in `folder` until it is over.
@@ -62,6 +63,14 @@ fn wait(condition: impl Fn() -> bool, is_over: &AtomicBool) -> bool {
 #[derive(Default)]
 struct Tracing {
     children: Vec<(Child, PathBuf)>,
+    outputs: Vec<PathBuf>,
+}
+
+/// How far tracers have come that are to end.
+#[derive(Clone, Copy, PartialEq)]
+struct Progress {
+    running: usize,
+    printed: u64,
 }
 
 impl Tracing {
@@ -73,7 +82,6 @@ impl Tracing {
         let mut lines = asked.lines();
         let sled = lines.next().context("nothing is asked for")?;
         let pid = driver(folder, sled)?.to_string();
-        let mut outputs = Vec::new();
         for (at, line) in lines.enumerate() {
             let out = ask::file(folder, number, File::Out(at));
             let errors = out.with_extension("errors");
@@ -87,11 +95,11 @@ impl Tracing {
                 .spawn()
                 .context("can't run opte-trace")?;
             self.children.push((child, errors));
-            outputs.push(out);
+            self.outputs.push(out);
         }
         let start = Instant::now();
         // Every script prints something as soon as it watches.
-        while !outputs.iter().all(|out| has_text(out)) {
+        while !self.outputs.iter().all(|out| bytes_in(out) > 0) {
             for (child, errors) in &mut self.children {
                 if child.try_wait()?.is_some() {
                     bail!("a script ended: {}", fs::read_to_string(errors)?);
@@ -105,19 +113,35 @@ impl Tracing {
         Ok(())
     }
 
+    fn progress(&mut self) -> Result<Progress> {
+        let mut running = 0;
+        for (child, _) in &mut self.children {
+            running += usize::from(child.try_wait()?.is_none());
+        }
+        let printed = self.outputs.iter().map(|out| bytes_in(out)).sum();
+        Ok(Progress { running, printed })
+    }
+
     /// Ends the scripts as Ctrl-C does, and waits for what they print then.
     ///
-    /// Of several tracers of one process one may wait for ever to let go of it
-    /// (DTrace 2.0.7), after it has printed everything; it is killed on drop.
+    /// What is silent for long (a tracer without its quick exit, see
+    /// `get-dtrace-linux.sh`) is killed on drop.
     fn end(&mut self) -> Result<()> {
         for (child, _) in &self.children {
             kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
         }
-        let start = Instant::now();
-        for (child, errors) in &mut self.children {
-            while start.elapsed() < END_LIMIT && child.try_wait()?.is_none() {
-                thread::sleep(PAUSE);
+        let (mut seen, mut since) = (None, Instant::now());
+        while since.elapsed() < SILENCE_LIMIT {
+            let now = self.progress()?;
+            if now.running == 0 {
+                break;
             }
+            if seen != Some(now) {
+                (seen, since) = (Some(now), Instant::now());
+            }
+            thread::sleep(PAUSE);
+        }
+        for (child, errors) in &mut self.children {
             let said = fs::read_to_string(&*errors)?;
             let failed = child.try_wait()?.is_some_and(|status| !status.success());
             if failed || !said.trim().is_empty() {
@@ -148,8 +172,8 @@ impl Drop for Tracing {
     }
 }
 
-fn has_text(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|file| file.len() > 0)
+fn bytes_in(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |file| file.len())
 }
 
 /// The process of a sled's driver.
