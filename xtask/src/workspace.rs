@@ -14,6 +14,27 @@ pub(crate) fn root() -> PathBuf {
     manifest.parent().map(Path::to_path_buf).unwrap_or(manifest)
 }
 
+/// Builds the program of a package and says where it is.
+pub(crate) fn program(root: &Path, package: &str) -> Result<PathBuf> {
+    let done = Command::new("cargo")
+        .args(["build", "--message-format=json", "--package", package])
+        .current_dir(root)
+        .output()
+        .context("cannot run cargo")?;
+    if !done.status.success() {
+        bail!(
+            "{package} doesn't build:\n{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+    String::from_utf8(done.stdout)?
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .next_back()
+        .context("cargo names no executable")
+}
+
 /// Every file that git tracks or would track, relative to the root, sorted.
 ///
 /// New files count before they are added, so a check says before the commit

@@ -130,8 +130,7 @@ impl<R: RawMutex> Store<R> {
     pub(super) fn first_meant(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
         let newest = self.count.load(Ordering::Acquire).wrapping_sub(1);
         let level = self.levels.get(newest)?.get()?;
-        let home = level.home(hash);
-        match level.meant_in(home, home.word, hash) {
+        match level.first_meant(hash) {
             Some(found) => Some(found),
             None => self.first_meant_elsewhere(hash),
         }
@@ -139,11 +138,7 @@ impl<R: RawMutex> Store<R> {
 
     #[inline(never)]
     fn first_meant_elsewhere(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
-        // Home words first, where nearly all are.
-        let at_home = self.levels().find_map(|level| {
-            let home = level.home(hash);
-            level.meant_in(home, home.word, hash)
-        });
+        let at_home = self.levels().find_map(|level| level.first_meant(hash));
         let mut levels = self.levels();
         at_home.or_else(|| levels.find_map(|level| level.find(hash, |n, slot| Some((n, slot)))))
     }

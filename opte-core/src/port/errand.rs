@@ -34,8 +34,6 @@ pub(crate) struct Errand {
 #[derive(Debug, Default)]
 pub(crate) struct Errands {
     waiting: RefCell<Vec<Errand>>,
-    /// Whether there are any.
-    any: Cell<bool>,
     /// Whether some are being done (rule R2).
     busy: Cell<bool>,
 }
@@ -47,19 +45,19 @@ impl Errands {
             && let Ok(mut waiting) = self.waiting.try_borrow_mut()
         {
             waiting.push(errand);
-            self.any.set(true);
         }
     }
 
     /// Whether there is something to be done.
     #[inline(always)]
     pub(crate) fn is_any(&self) -> bool {
-        self.any.get()
+        self.waiting
+            .try_borrow()
+            .is_ok_and(|waiting| !waiting.is_empty())
     }
 
     /// Does what there is to be done.
     pub(crate) fn run(&self, work: impl FnMut(Errand)) {
-        self.any.set(false);
         let waiting = self.waiting.try_borrow_mut();
         let waiting = waiting.map_or_else(|_| Vec::new(), |mut all| core::mem::take(&mut *all));
         self.busy.set(true);

@@ -16,7 +16,7 @@ pub(crate) struct Args {
 /// Replays cases and keeps their outputs as the expected ones.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace::root();
-    let driver = replay::build(&root)?;
+    let driver = workspace::program(&root, "xded")?;
     for case in list(&root, args.name.as_deref())? {
         let what = bless(&case, &driver).with_context(|| case.name.clone())?;
         println!("{}: {what}", case.name);

@@ -48,7 +48,7 @@ pub(crate) struct Args {
 /// Runs cases and prints a line for each.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace::root();
-    let driver = replay::build(&root)?;
+    let driver = workspace::program(&root, "xded")?;
     let mut failed = 0;
     for case in list(&root, args.name.as_deref())? {
         match case.check(&driver) {
@@ -79,12 +79,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 
 /// Builds the driver and says where it is.
 pub(crate) fn driver(root: &Path) -> Result<PathBuf> {
-    replay::build(root)
+    workspace::program(root, "xded")
 }
 
 /// Runs every case, each of which counts by itself.
 pub(crate) fn check(root: &Path) -> Result<Outcome> {
-    let driver = replay::build(root)?;
+    let driver = workspace::program(root, "xded")?;
     let cases = list(root, None)?;
     let mut outcome = Outcome {
         note: format!("{} cases", cases.len()),

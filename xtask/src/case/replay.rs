@@ -2,7 +2,7 @@
 
 use super::{Case, capture};
 use crate::script;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -17,27 +17,6 @@ pub(super) struct Replayed {
     pub(super) success: bool,
     /// What it printed as errors.
     pub(super) error: String,
-}
-
-/// Builds the driver and says where it is.
-pub(super) fn build(root: &Path) -> Result<PathBuf> {
-    let done = Command::new("cargo")
-        .args(["build", "--package=xded", "--message-format=json"])
-        .current_dir(root)
-        .output()
-        .context("cannot run cargo")?;
-    if !done.status.success() {
-        bail!(
-            "xded doesn't build:\n{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-    }
-    String::from_utf8(done.stdout)?
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
-        .next_back()
-        .context("cargo names no executable")
 }
 
 /// Compiles the case's frames and replays them.

@@ -121,11 +121,12 @@ impl<R: RawMutex> Level<R> {
         })
     }
 
-    /// The first of them in a word of the line.
+    /// The first of them in the home word, where nearly all are.
     #[inline(always)]
-    pub(super) fn meant_in(&self, home: Home, word: u32, hash: u64) -> Option<(u32, &Slot<R>)> {
+    pub(super) fn first_meant(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
+        let home = self.home(hash);
         let line = self.lines.get(home.line)?;
-        let (place, slot) = line.first_meant(word, tag(hash))?;
+        let (place, slot) = line.first_meant(home.word, tag(hash))?;
         Some((self.number(home.line).wrapping_add(place), slot))
     }
 

@@ -132,14 +132,8 @@ pub(super) unsafe extern "C" fn ddi_copyin(
     len: usize,
     _: c_int,
 ) -> c_int {
-    let kernel = context::kernel();
-    kernel.sleeps("ddi_copyin");
-    if from.addr() < USER_MIN || kernel.step_fails() {
-        return -1;
-    }
     // SAFETY: the test's memory, which it passed, and the module's.
-    unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), len) };
-    0
+    unsafe { copy("ddi_copyin", from.addr(), from, to, len) }
 }
 
 pub(super) unsafe extern "C" fn ddi_copyout(
@@ -148,12 +142,28 @@ pub(super) unsafe extern "C" fn ddi_copyout(
     len: usize,
     _: c_int,
 ) -> c_int {
+    // SAFETY: as above.
+    unsafe { copy("ddi_copyout", to.addr(), from, to, len) }
+}
+
+/// Copies between the module and a process, whose address is `user`.
+///
+/// # Safety
+///
+/// As for [`std::ptr::copy_nonoverlapping`], once `user` is one of a process.
+unsafe fn copy(
+    name: &'static str,
+    user: usize,
+    from: *const c_void,
+    to: *mut c_void,
+    len: usize,
+) -> c_int {
     let kernel = context::kernel();
-    kernel.sleeps("ddi_copyout");
-    if to.addr() < USER_MIN || kernel.step_fails() {
+    kernel.sleeps(name);
+    if user < USER_MIN || kernel.step_fails() {
         return -1;
     }
-    // SAFETY: as above.
+    // SAFETY: the caller's.
     unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), len) };
     0
 }

@@ -51,7 +51,7 @@ pub(super) fn answer(sled: &Sled, mut stream: UnixStream) -> Result<()> {
 /// `opteadm` itself, with commands of every kind.
 fn real_tool(module: &[u8]) -> Result<()> {
     let root = workspace::root();
-    let program = build(&root)?;
+    let program = workspace::program(&root, "opteadm")?;
     let sled = attached(module)?;
     let wanted = setup()?;
     prepare(&sled, &wanted);
@@ -164,24 +164,4 @@ impl Tool {
         );
         Ok(())
     }
-}
-
-/// Builds `opteadm` and says where it is.
-fn build(root: &Path) -> Result<PathBuf> {
-    let done = Command::new("cargo")
-        .args(["build", "--package=opteadm", "--message-format=json"])
-        .current_dir(root)
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(
-        done.status.success(),
-        "opteadm doesn't build:\n{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    String::from_utf8(done.stdout)?
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
-        .next_back()
-        .context("cargo names no executable")
 }
