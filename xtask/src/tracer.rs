@@ -167,8 +167,14 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
         jobs.retain(|job| job.by == tracer);
     }
     outcome.note = format!("{} runs on cases", jobs.len());
-    let compiled = || ("dtrace/*.d".to_owned(), compile::check(root, &tracer));
-    let results = side_by_side(&jobs, compiled, |job| {
+    let first = || {
+        let injected = "opte-drops on reasons without a case".to_owned();
+        vec![
+            ("dtrace/*.d".to_owned(), compile::check(root, &tracer)),
+            (injected, reason::injected(root, &tracer)),
+        ]
+    };
+    let results = side_by_side(&jobs, first, |job| {
         let what = format!("{} on {} by {}", job.script, job.case, job.by.display());
         (what, job.run(root, &driver))
     });
@@ -201,12 +207,12 @@ fn jobs(tracer: &Path) -> Vec<Job> {
     runs.chain(twins).collect()
 }
 
-/// Does one thing, and something for each job, on all processors; results in
+/// Does some things, and something for each job, on all processors; results in
 /// the order in which they come. A tracer mostly computes: it makes its types
 /// of the kernel's anew each time.
 fn side_by_side<T: Send>(
     jobs: &[Job],
-    first: impl FnOnce() -> T + Send,
+    first: impl FnOnce() -> Vec<T>,
     each: impl Fn(&Job) -> T + Sync,
 ) -> Vec<T> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
@@ -226,7 +232,7 @@ fn side_by_side<T: Send>(
         for _ in 1..processors {
             scope.spawn(work);
         }
-        keep(first());
+        first().into_iter().for_each(keep);
         work();
     });
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -281,12 +287,7 @@ fn trace(root: &Path, tracer: &Path, replay: &Replay, script: &str) -> Result<To
     let words = words.context("a path isn't UTF-8")?;
     let spaced = words.iter().any(|word| word.contains(char::is_whitespace));
     ensure!(!spaced, "the tracer splits commands at blanks: {words:?}");
-    let done = Command::new(root.join("dtrace/opte-trace"))
-        .env("DTRACE", tracer)
-        .args(["-c", &words.join(" "), script])
-        .output()
-        .context("can't run opte-trace")?;
-    ensure!(done.status.success(), "{}", text(&done));
+    let done = opte_trace(root, tracer, &words.join(" "), script)?;
     replay
         .compare()
         .context("being watched changes what happens")?;
@@ -299,6 +300,17 @@ fn trace(root: &Path, tracer: &Path, replay: &Replay, script: &str) -> Result<To
             .collect::<Result<_, _>>()?,
         ..Told::of_text(&printed)
     })
+}
+
+/// Runs a script on a program that ends.
+fn opte_trace(root: &Path, tracer: &Path, command: &str, script: &str) -> Result<Output> {
+    let done = Command::new(root.join("dtrace/opte-trace"))
+        .env("DTRACE", tracer)
+        .args(["-c", command, script])
+        .output()
+        .context("can't run opte-trace")?;
+    ensure!(done.status.success(), "{}", text(&done));
+    Ok(done)
 }
 
 fn text(done: &Output) -> String {
@@ -456,4 +468,36 @@ fn an_association_begins(told: &Told) -> Result<()> {
         ensure!(told.count(&line) == 1, "not one line {line:?}");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::workspace;
+
+    #[test]
+    fn the_readme_has_every_script_with_a_sample() {
+        let folder = workspace::root().join("dtrace");
+        let readme = std::fs::read_to_string(folder.join("README")).unwrap();
+        let mut scripts = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "d") {
+                continue;
+            }
+            scripts += 1;
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let question = text.lines().nth(1).unwrap().trim_start_matches(" * ");
+            let star = if path.with_extension("bt").is_file() {
+                "*"
+            } else {
+                ""
+            };
+            let entry = format!("\n{name}{star}\n    {question}\n");
+            assert_eq!(readme.matches(&entry).count(), 1, "{entry}");
+            let sample = format!("\n{name}\n\n    ");
+            assert_eq!(readme.matches(&sample).count(), 1, "{name} has no sample");
+        }
+        assert!(scripts > 30, "{scripts}");
+    }
 }

@@ -22,6 +22,12 @@ use std::sync::Mutex;
 
 type Raw = parking_lot::RawMutex;
 
+/// A probe, so that tracers see what is dropped here (`cargo xtask tracer`).
+#[usdt::provider(provider = "opte")]
+mod opte {
+    fn drop(port: u64, dir: u64, layer: u64, rule: u64, reason: u64, key: u64) {}
+}
+
 /// Remembers the names of what happened.
 #[derive(Default)]
 pub struct Record(pub Mutex<Vec<String>>);
@@ -32,6 +38,10 @@ impl Observer for Record {
     }
 
     fn event(&self, event: &Event<'_>) {
+        if let Event::Drop { .. } = event {
+            let [port, dir, layer, rule, reason, key] = event.raw();
+            opte::drop!(|| (port, dir, layer, rule, reason, key));
+        }
         self.0.lock().unwrap().push(format!("{event:?}"));
     }
 }

@@ -4,6 +4,8 @@
 //!           a counter and a `drop` probe that says where. Those with a golden
 //!           case are held to it by `cargo xtask tracer`
 //!           (`xtask/src/tracer/reason.rs`); the others are injected here.
+//!           That traces this test too, and compares what it prints with what
+//!           `opte-drops.d` does.
 
 use super::group::{GROUP, fleet, igmp, to_group};
 use super::group_abuse::{joins, listeners};
@@ -90,6 +92,9 @@ fn every_reason_has_its_counter_and_its_probe() {
         let counted = sled.drops(*reason);
         assert!(counted > 0, "{name} isn't counted: {events:?}");
         assert_eq!(told.len() as u64, counted, "{name}: {told:?}");
+        // PORT DIR LAYER RULE REASON COUNT, as the script has it.
+        let words = [port, Some(dir), layer].map(|word| word.unwrap_or("-").to_lowercase());
+        println!("injected {} 0 {name} {counted}", words.join(" "));
         let port = port.map_or("port: None".to_owned(), |port| {
             format!("port: Some({port} ")
         });

@@ -41,7 +41,12 @@ pub(super) fn check(root: &Path, tracer: &Path) -> Result<()> {
     for library in libraries {
         let done = compile(root, tracer, library.as_deref(), &scripts)?;
         ensure!(done.status.success(), "{library:?}: {}", text(&done));
-        let done = compile(root, tracer, library.as_deref(), &[wrong.clone()])?;
+        let done = compile(
+            root,
+            tracer,
+            library.as_deref(),
+            std::slice::from_ref(&wrong),
+        )?;
         let found = !done.status.success() && text(&done).contains("tcps_mood");
         ensure!(found, "{library:?}: nothing is checked: {}", text(&done));
     }

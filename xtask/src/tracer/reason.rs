@@ -6,14 +6,16 @@
 //! Rules     R1  the list is a match over the enumeration: a new reason has to
 //!               be given a place. Those without a case, which need a small
 //!               limit, a device or a host that is not there, are injected by
-//!               `opte-core/tests/trial/refusal.rs` in the same way.
+//!               `opte-core/tests/trial/refusal.rs`, which is traced too.
 
-use super::Told;
+use super::{Told, text};
 use crate::case::Replay;
-use anyhow::{Context, Result, ensure};
+use crate::workspace;
+use anyhow::{Context, Result, bail, ensure};
 use opte_core::DropReason;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// A golden case with a frame that is dropped for this reason.
 const fn case_of(reason: DropReason) -> Option<&'static str> {
@@ -49,6 +51,38 @@ const fn case_of(reason: DropReason) -> Option<&'static str> {
         | PortDown | UnderlayFull | LinkFull | FragmentsFull | SctpNoFlow | SctpBadTag
         | MembershipFull | MembershipRate | MulticastRate => None,
     }
+}
+
+/// The test that injects the others, and the program that it is in.
+const TEST: &str = "trial::refusal::every_reason_has_its_counter_and_its_probe";
+const TESTS: &str = "engine";
+
+/// Has `opte-drops` watch the test that injects reasons without a case.
+pub(super) fn injected(root: &Path, tracer: &Path) -> Result<()> {
+    let command = format!(
+        "{} --exact {TEST} --nocapture --test-threads=1",
+        workspace::tests(root, TESTS)?.display()
+    );
+    let done = super::opte_trace(root, tracer, &command, "opte-drops")?;
+    let told = Told::of_text(&text(&done));
+    let printed = printed(&told);
+    let all = DropReason::ALL.iter();
+    for reason in all.filter(|reason| case_of(**reason).is_none()) {
+        let name = reason.name();
+        let pattern = ["injected", "*", "*", "*", "*", name];
+        let line = told.like(&pattern).next();
+        let line = line.with_context(|| format!("{name} isn't injected:\n{}", text(&done)))?;
+        let [_, line @ .., count] = line else {
+            bail!("{line:?}");
+        };
+        let found = <&[String; 5]>::try_from(line).ok();
+        let found = found.and_then(|line| printed.get(line));
+        ensure!(
+            found == Some(&count.parse()?),
+            "{found:?} printed for {line:?}, which was counted {count} times"
+        );
+    }
+    Ok(())
 }
 
 /// The cases, each with its reasons.
@@ -140,7 +174,6 @@ fn same(counters: &Value, printed: &BTreeMap<String, u64>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace;
 
     #[test]
     fn every_case_has_its_reasons() {

@@ -1,8 +1,8 @@
 //! Examples of the network providers' manuals, with our provider's name.
 
-use super::{Ctx, PINGS, TCP_PORT, Told, connection, families, ping, watch};
+use super::{Ctx, LIMIT, PINGS, TCP_PORT, Told, connection, exactly, families, ping, watch};
 use anyhow::{Context, Result, ensure};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 /// What each example is told, and prints after its first line.
 const EXAMPLES: [&str; 8] = [
@@ -34,7 +34,9 @@ pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
         .map(|clauses| format!("-n\tdtrace:::BEGIN {{ printf(\"watching\\n\"); }} {clauses}"));
     let told = watch(ctx, lines.each_ref().map(String::as_str), |ctx| {
         for (_, b, _) in families {
-            connection(ctx, SocketAddr::new(b, TCP_PORT))?;
+            let server = SocketAddr::new(b, TCP_PORT);
+            connection(ctx, server)?;
+            refused_connection(ctx, server)?;
             ping(ctx, b)?;
         }
         Ok(())
@@ -47,7 +49,7 @@ pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
         sizes,
         latency,
         first,
-        _refused,
+        scanned,
     ] = told;
     let at = TCP_PORT.to_string();
     let number = |told: &Told, word: &str| -> Result<usize> {
@@ -76,11 +78,37 @@ pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
             );
         }
         ensure!(number(&clients, &a)? == 1, "{a} connected once");
+        exactly("scans", &scanned, &[&a, &at, "1"], 1)?;
         for told in [&latency, &first] {
             ensure!(told.values(&[&b]) == 1, "a duration for {b}");
         }
     }
-    ensure!(number(&dialled, &at)? == 2, "two connections to {at}");
+    ensure!(number(&dialled, &at)? == 4, "four connections to {at}");
     ensure!(number(&ports, &at)? >= 8, "segments to {at}");
     Ok(())
+}
+
+/// A connection from g1 where nobody listens.
+fn refused_connection(ctx: &Ctx, to: SocketAddr) -> Result<()> {
+    let connect = || Ok(TcpStream::connect_timeout(&to, LIMIT));
+    let connected = ctx.tenant("g1")?.guest.namespace.run(connect)?;
+    ensure!(connected.is_err(), "somebody listens at {to}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EXAMPLES;
+    use crate::workspace;
+
+    #[test]
+    fn the_readme_has_every_example() {
+        let readme = std::fs::read_to_string(workspace::root().join("dtrace/README")).unwrap();
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let readme = words(&readme).replace("== 80/", "== 5001/");
+        for example in EXAMPLES {
+            let command = format!("opte-trace -n '{}'", words(example));
+            assert!(readme.contains(&command), "{command}");
+        }
+    }
 }

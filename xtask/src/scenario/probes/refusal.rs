@@ -79,18 +79,7 @@ pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
     ];
     let mut counted = 0;
     let told = watch(ctx, scripts, |ctx| {
-        let before = refused(ctx)?;
-        for (family, moved) in families.iter().zip(&moved) {
-            happen(ctx, family, moved)?;
-        }
-        let nobody = ctx.opteadm("sled-a", &["delete-xde", "nobody"]);
-        ensure!(nobody.is_err(), "a port was deleted that isn't there");
-        let wanted = families.len() * (DATAGRAMS + 1);
-        counted = ctx.wait("g2 has refused everything", |ctx| {
-            let counted = refused(ctx)? - before;
-            Ok((counted >= wanted).then_some(counted))
-        })?;
-        ctx.opteadm("sled-a", &["delete-xde", "g2"])?;
+        counted = everything(ctx, &families, &moved)?;
         Ok(())
     })?;
     let [
@@ -148,6 +137,23 @@ fn all(ctx: &Ctx) -> Result<[Family; 2]> {
             other_group: "ff0e::107".parse()?,
         },
     ])
+}
+
+/// All that happens; how many frames g2's firewall has refused.
+fn everything(ctx: &mut Ctx, families: &[Family], moved: &[UdpSocket]) -> Result<usize> {
+    let before = refused(ctx)?;
+    for (family, moved) in families.iter().zip(moved) {
+        happen(ctx, family, moved)?;
+    }
+    let nobody = ctx.opteadm("sled-a", &["delete-xde", "nobody"]);
+    ensure!(nobody.is_err(), "a port was deleted that isn't there");
+    let wanted = families.len() * (DATAGRAMS + 1);
+    let counted = ctx.wait("g2 has refused everything", |ctx| {
+        let counted = refused(ctx)? - before;
+        Ok((counted >= wanted).then_some(counted))
+    })?;
+    ctx.opteadm("sled-a", &["delete-xde", "g2"])?;
+    Ok(counted)
 }
 
 /// All that happens in one family.
