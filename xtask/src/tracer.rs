@@ -158,7 +158,7 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
         Ok(tracer) => tracer,
         Err(why) => return Ok(Outcome::skip(why)),
     };
-    let driver = case::driver(root)?;
+    let (driver, tests) = (case::driver(root)?, workspace::tests(root, reason::TESTS)?);
     let mut outcome = Outcome::default();
     let mut jobs = jobs(&tracer);
     if find("bpftrace").is_none() {
@@ -171,7 +171,7 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
         let injected = "opte-drops on reasons without a case".to_owned();
         vec![
             ("dtrace/*.d".to_owned(), compile::check(root, &tracer)),
-            (injected, reason::injected(root, &tracer)),
+            (injected, reason::injected(root, &tracer, &tests)),
         ]
     };
     let results = side_by_side(&jobs, first, |job| {

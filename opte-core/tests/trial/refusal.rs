@@ -76,6 +76,8 @@ fn inject(reason: DropReason) -> Option<(Sled, Place)> {
 
 #[test]
 fn every_reason_has_its_counter_and_its_probe() {
+    // Ends the line that names the test.
+    println!();
     let mut injected = 0;
     for reason in DropReason::ALL {
         let Some((sled, (port, dir, layer))) = inject(*reason) else {
@@ -207,7 +209,7 @@ fn full_underlay() -> Sled {
 fn full_of_fragments() -> Sled {
     let sled = two_guests(ALLOW_ALL);
     for id in 0..FRAGMENTS_HELD_MAX + 1 {
-        let pieces = cut(&flow(1).udp(&[9; 2_000]), 1_400, id as u32);
+        let pieces = cut(&flow(1).udp(&[9; 2_000]), 1_400, id);
         let _ = sled.tx("g1", &pieces[1]);
     }
     sled

@@ -10,7 +10,6 @@
 
 use super::{Told, text};
 use crate::case::Replay;
-use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
 use opte_core::DropReason;
 use serde_json::Value;
@@ -55,13 +54,13 @@ const fn case_of(reason: DropReason) -> Option<&'static str> {
 
 /// The test that injects the others, and the program that it is in.
 const TEST: &str = "trial::refusal::every_reason_has_its_counter_and_its_probe";
-const TESTS: &str = "engine";
+pub(super) const TESTS: &str = "engine";
 
 /// Has `opte-drops` watch the test that injects reasons without a case.
-pub(super) fn injected(root: &Path, tracer: &Path) -> Result<()> {
+pub(super) fn injected(root: &Path, tracer: &Path, tests: &Path) -> Result<()> {
     let command = format!(
         "{} --exact {TEST} --nocapture --test-threads=1",
-        workspace::tests(root, TESTS)?.display()
+        tests.display()
     );
     let done = super::opte_trace(root, tracer, &command, "opte-drops")?;
     let told = Told::of_text(&text(&done));
@@ -174,6 +173,7 @@ fn same(counters: &Value, printed: &BTreeMap<String, u64>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace;
 
     #[test]
     fn every_case_has_its_reasons() {
