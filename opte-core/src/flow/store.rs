@@ -38,8 +38,9 @@
 //!           S3  levels and chunks come and never go, so a number that was
 //!               read can be looked at however late.
 //! Failure   [`Store::vacancy`] has none when all of these are full. The last
-//!           level brings the ways to three sixteenths more than the flows
-//!           that the table may hold, so that doesn't happen before it is full.
+//!           level brings the ways to an eighth more than the flows that the
+//!           table may hold, so that doesn't happen before it is full, but for
+//!           one flow in millions.
 
 mod level;
 mod line;
@@ -62,7 +63,7 @@ const LEVELS: usize = position(LEVELS_MAX);
 const GROWTH_BITS: u32 = 2;
 /// Lines beyond those that flows need on average, for each shard: chance gives one
 /// shard some more flows than others.
-const SPARE: u32 = 2;
+const SPARE: u32 = 3;
 
 /// What makes the hash of a key whose homes are all full another one, of the
 /// same shard and with the same tag.
@@ -86,9 +87,7 @@ impl<R: RawMutex> Store<R> {
     /// A store for `flows` flows, of so many shards, a power of two.
     pub(super) fn new(flows: u32, shards: u32) -> Self {
         let each = flows.div_ceil(shards);
-        let lines = each
-            .saturating_add((each / 16).saturating_mul(3))
-            .div_ceil(LINE);
+        let lines = each.saturating_add(each / 8).div_ceil(LINE);
         let most = lines.saturating_add(SPARE);
         let steps = most.checked_ilog2().unwrap_or(0) / GROWTH_BITS;
         let levels = LEVELS_MAX.min(steps.saturating_add(1));
@@ -171,6 +170,20 @@ impl<R: RawMutex> Store<R> {
             if let Some(line) = level.lines.get(level.home(hash).line) {
                 prefetch(line);
             }
+        }
+    }
+
+    /// Asks for the record that one more flow with this hash most probably gets.
+    pub(super) fn prefetch_vacancy(&self, hash: u64) {
+        if let Some(slot) = self.levels().next().and_then(|newest| newest.vacant(hash)) {
+            prefetch(slot);
+        }
+    }
+
+    /// Asks for the record of this number.
+    pub(super) fn prefetch_record(&self, number: u32) {
+        if let Some(slot) = self.slot(number) {
+            prefetch(slot);
         }
     }
 

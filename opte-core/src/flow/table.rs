@@ -96,6 +96,11 @@ impl<R: RawMutex> Table<R> {
             .store(flows_max.min(self.room), Ordering::Relaxed);
     }
 
+    /// Whether there may be no more flows in this table.
+    fn is_full(&self) -> bool {
+        self.len() >= self.flows_max.load(Ordering::Relaxed)
+    }
+
     /// Whether there is no flow.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -204,6 +204,7 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
     ) -> Result<Onward, Dropped> {
         let (dir, packet) = (arrival.dir, arrival.packet);
+        shard.expect(self.table.hash(&inside.key));
         let mut flow = Flow::new(inside.key, dir, env.now);
         flow.external = arrival.external;
         if let Some(by) = &inside.by {

@@ -139,6 +139,13 @@ impl<R: RawMutex> Level<R> {
         Some(self.number(home.line).wrapping_add(place))
     }
 
+    /// The record of such a way, if its memory is there.
+    pub(super) fn vacant(&self, hash: u64) -> Option<&Slot<R>> {
+        let home = self.home(hash);
+        let line = self.lines.get(home.line)?;
+        line.slot(line.vacancy(home.words())?)
+    }
+
     /// The number of the first record of a line.
     #[inline(always)]
     pub(super) fn number(&self, line: usize) -> u32 {

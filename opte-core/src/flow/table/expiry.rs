@@ -6,6 +6,7 @@ use crate::Instant;
 use crate::api::PortOptions;
 use crate::event::FlowEnd;
 use crate::flow::record::Flow;
+use crate::flow::wheel::Fate;
 use crate::flow::{Proto, position};
 use lock_api::RawMutex;
 
@@ -81,12 +82,13 @@ impl<R: RawMutex> Table<R> {
         let Some(record) = self.record(number) else {
             return;
         };
-        let (due, over) = {
+        let (due, fate, over) = {
             let flow = record.lock();
-            (deadline(&flow, options), flow.tcp.state().is_over())
+            let over = flow.tcp.state().is_over();
+            (deadline(&flow, options), fate(&flow), over)
         };
         if due > seconds(now) {
-            shard.wheel.schedule(local, due);
+            shard.wheel.schedule(local, due, fate);
         } else if let Some(mut flow) = self.take(shard, number, local) {
             let tcp = flow.inside.proto == Proto::TCP;
             ended(
@@ -98,6 +100,14 @@ impl<R: RawMutex> Table<R> {
                 },
             );
         }
+    }
+}
+
+/// What becomes of a flow when its table is full.
+pub(super) fn fate(flow: &Flow) -> Fate {
+    match flow.gives_way() {
+        true => Fate::MayGiveWay,
+        false => Fate::Stays,
     }
 }
 

@@ -1,17 +1,17 @@
 //! A shard of a table: the flows that are added and ended under one lock.
 
-use super::expiry::{deadline, due, seconds};
+use super::expiry::{deadline, due, fate, seconds};
 use super::{FlowId, Found, Table};
 use crate::api::PortOptions;
 use crate::flow::Tuple;
 use crate::flow::record::Flow;
-use crate::flow::wheel::Wheel;
+use crate::flow::wheel::{Fate, Wheel};
 use crate::{Direction, DropReason, Instant};
 use core::sync::atomic::Ordering;
 use lock_api::{MutexGuard, RawMutex};
 
 /// Flows that are looked at to find one that gives way.
-const EVICT_TRIES: usize = 16;
+const EVICT_TRIES: usize = 4;
 
 /// The part of a table that is changed under one lock: the flows whose inside
 /// keys' hashes begin alike.
@@ -59,6 +59,17 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         Some(found)
     }
 
+    /// Asks for the memory that adding a flow with this inside key's hash needs.
+    pub fn expect(&self, hash: u64) {
+        let table = self.table;
+        table.store.prefetch_vacancy(hash);
+        if table.is_full() {
+            let number = |local| table.store.number(self.at, local);
+            let expect = |local| table.store.prefetch_record(number(local));
+            self.shard.wheel.expect_soonest(expect);
+        }
+    }
+
     /// Adds a flow. In a full table a flow that is half open or finished gives
     /// way; `ended` is called with it.
     ///
@@ -74,7 +85,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         mut ended: impl FnMut(&mut Flow),
     ) -> Result<FlowId, DropReason> {
         let table = self.table;
-        if table.flows.load(Ordering::Relaxed) >= table.flows_max.load(Ordering::Relaxed) {
+        if table.is_full() {
             self.evict(options, Flow::gives_way, &mut ended)
                 .ok_or(DropReason::PortFlowsFull)?;
         }
@@ -92,7 +103,9 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             return Err(DropReason::PortFlowsFull);
         };
         let (_, local) = table.store.place(number);
-        self.shard.wheel.schedule(local, due(&flow, options));
+        self.shard
+            .wheel
+            .schedule(local, due(&flow, options), fate(&flow));
         table.flows.fetch_add(1, Ordering::Relaxed);
         Ok(FlowId(number))
     }
@@ -100,9 +113,10 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     /// Makes a flow of this shard come due by what its state allows now.
     pub fn reschedule(&mut self, id: FlowId, options: &PortOptions) {
         let (_, local) = self.table.store.place(id.0);
-        let due = self.table.get(id).map(|flow| due(&flow, options));
-        if let Some(due) = due {
-            self.shard.wheel.schedule(local, due);
+        let flow = self.table.get(id);
+        let timer = flow.map(|flow| (due(&flow, options), fate(&flow)));
+        if let Some((due, fate)) = timer {
+            self.shard.wheel.schedule(local, due, fate);
         }
     }
 
@@ -183,11 +197,13 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             }
             fits(&flow)
         };
-        let found = self.shard.wheel.soonest(EVICT_TRIES, fits);
-        // Live flows aren't moved while packets come (rule W1), so those that
-        // are seemingly due hide others; they go where they belong.
+        let expect = |local| table.store.prefetch_record(table.store.number(at, local));
+        let found = self.shard.wheel.soonest(EVICT_TRIES, expect, fits);
+        // Flows aren't moved while packets come (rule W1), so those that were
+        // answered hide others; they go where they belong, and are looked at
+        // no more.
         for (local, due) in stay.into_iter().flatten() {
-            self.shard.wheel.schedule(local, due);
+            self.shard.wheel.schedule(local, due, Fate::Stays);
         }
         let local = found?;
         let mut flow = table.take(&mut self.shard, table.store.number(at, local), local)?;
