@@ -586,6 +586,15 @@ macro_rules! each_probe {
             /// The underlay group; none when the mapping is gone.
             underlay: Option<[u8; 16]>,
         },
+        /// A packet of an SCTP association says how much its sender has room for: INIT, INIT ACK or SACK.
+        SctpWindow = sctp__rwnd__assoc__val "sctp-rwnd-assoc-val" {
+            /// The port.
+            port: &'a PortTag,
+            /// The packet as the guest sees it.
+            packet: &'a PacketView,
+            /// Bytes of the window, as observed (RFC 9260 sections 3.3.2 and 3.3.4).
+            window: u32,
+        },
         }
     };
 }

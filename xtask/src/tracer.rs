@@ -471,33 +471,4 @@ fn an_association_begins(told: &Told) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::workspace;
-
-    #[test]
-    fn the_readme_has_every_script_with_a_sample() {
-        let folder = workspace::root().join("dtrace");
-        let readme = std::fs::read_to_string(folder.join("README")).unwrap();
-        let mut scripts = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_none_or(|extension| extension != "d") {
-                continue;
-            }
-            scripts += 1;
-            let name = path.file_stem().unwrap().to_str().unwrap();
-            let text = std::fs::read_to_string(&path).unwrap();
-            let question = text.lines().nth(1).unwrap().trim_start_matches(" * ");
-            let star = if path.with_extension("bt").is_file() {
-                "*"
-            } else {
-                ""
-            };
-            let entry = format!("\n{name}{star}\n    {question}\n");
-            assert_eq!(readme.matches(&entry).count(), 1, "{entry}");
-            let sample = format!("\n{name}\n\n    ");
-            assert_eq!(readme.matches(&sample).count(), 1, "{name} has no sample");
-        }
-        assert!(scripts > 30, "{scripts}");
-    }
-}
+mod tests;

@@ -47,6 +47,7 @@ pub(crate) const TRAFFIC: &[Probe] = &[
     Probe::SctpSend,
     Probe::SctpReceive,
     Probe::SctpStateChange,
+    Probe::SctpWindow,
 ];
 
 /// Fires the event `$out` or `$in`, by the direction.
@@ -117,7 +118,17 @@ impl<R: RawMutex> Port<R> {
         match packet.key.proto {
             Proto::TCP => either!(env, dir, TcpSend, TcpReceive { port, packet }),
             Proto::UDP => either!(env, dir, UdpSend, UdpReceive { port, packet }),
-            Proto::SCTP => either!(env, dir, SctpSend, SctpReceive { port, packet }),
+            Proto::SCTP => {
+                either!(env, dir, SctpSend, SctpReceive { port, packet });
+                if let Some(window) = sctp_window(head, packet.transport) {
+                    let event = Event::SctpWindow {
+                        port,
+                        packet,
+                        window,
+                    };
+                    fire(env.observer, &event);
+                }
+            }
             proto if proto.is_icmp() => {
                 either!(env, dir, IcmpSend, IcmpReceive { port, packet });
             }
@@ -247,4 +258,14 @@ impl<R: RawMutex> Port<R> {
             ..PacketView::of_frame(dir, frame.head(), frame.frame_len())
         }
     }
+}
+
+/// What the first chunk of an SCTP packet says of its sender's window. INIT,
+/// INIT ACK and SACK have it at the same place (RFC 9260 sections 3.3.2 to
+/// 3.3.4), and come before other chunks.
+fn sctp_window(head: &[u8], transport: u16) -> Option<u32> {
+    let (_, packet) = head.split_at_checked(usize::from(transport))?;
+    let window = packet.get(20..).and_then(<[u8]>::first_chunk)?;
+    let says = matches!(packet.get(12), Some(1..=3));
+    says.then(|| u32::from_be_bytes(*window))
 }

@@ -89,3 +89,24 @@ fn a_refused_connection_and_a_dropped_packet_are_told() {
     sled.local("g1", &forbidden).unwrap_err();
     assert_eq!(count(&sled, names), [0, 0, 0, 1]);
 }
+
+#[test]
+fn an_sctp_packet_tells_its_senders_window() {
+    let sled = two_guests(r#"rules = ["dir=in priority=1 action=allow"]"#);
+    let flow = Flow::new(G1, "10.0.0.1:3000 > 10.0.0.2:3001");
+    let chunk = |kind: u8| {
+        let mut body = vec![0x0b, 0xb8, 0x0b, 0xb9, 0, 0, 0, 0, 0, 0, 0, 0];
+        body.extend([
+            kind, 0, 0, 20, 0, 0, 0, 7, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1,
+        ]);
+        flow.ip(132, body, 8)
+    };
+    sled.events("");
+    sled.local("g1", &chunk(1)).unwrap();
+    let windows = sled.events("SctpWindow {");
+    assert_eq!(windows.len(), 2, "g1 sends and g2 gets: {windows:?}");
+    assert!(windows.iter().all(|event| event.contains("window: 65536")));
+    // A heartbeat.
+    let _ = sled.local("g1", &chunk(4));
+    assert!(sled.events("SctpWindow {").is_empty());
+}
