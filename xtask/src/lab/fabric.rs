@@ -3,7 +3,7 @@
 use super::Namespace;
 use super::boundary::{Boundary, Mapping};
 use super::link::Links;
-use super::weather::{Storm, Weather};
+use super::weather::{Relay, Weather};
 use anyhow::{Context, Result};
 use opte_core::api::{PortSpec, Setup};
 use std::net::{IpAddr, Ipv6Addr};
@@ -77,13 +77,13 @@ impl Fabric {
         there.settle(device)
     }
 
-    /// Puts bad weather between the switch and what hangs on its port `port`,
-    /// which has one once.
+    /// Puts bad weather of our own between the switch and what hangs on its port
+    /// `port`, which has one once.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub(crate) fn storm(&self, port: &str, weather: Weather) -> Result<Storm> {
+    pub(crate) fn storm(&self, port: &str, weather: Weather) -> Result<Relay> {
         let mut links = Links::open(&self.namespace)?;
         let [near, far] = STORM;
         links.add_veth(near, (&self.namespace, far), self.mtu)?;
@@ -96,7 +96,7 @@ impl Fabric {
         links.unplug(port)?;
         links.plug(far, BRIDGE)?;
         links.settle(near)?;
-        Storm::start(&self.namespace, [port, near], weather)
+        Relay::start(&self.namespace, [port, near], weather)
     }
 }
 
