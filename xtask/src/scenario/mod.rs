@@ -39,7 +39,10 @@ mod lease;
 mod mtu;
 mod outside;
 mod play;
+mod protocols;
+mod routing;
 mod rules;
+mod sctp;
 mod trace;
 mod tunnel;
 
@@ -62,7 +65,10 @@ const SCENARIOS: &[Scenario] = &[
     lease::SCENARIO,
     mtu::SCENARIO,
     outside::SCENARIO,
+    protocols::SCENARIO,
+    routing::SCENARIO,
     rules::SCENARIO,
+    sctp::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,
 ];
