@@ -81,7 +81,7 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n\
 \x20 opteadm clear-uft -p g1")]
     ClearUft(flow::ClearUft),
-    /// Show TCP connections
+    /// Show TCP connections and SCTP associations
     #[command(after_help = "Example:\n\
 \x20 opteadm dump-tcp-flows -p g1 --json")]
     DumpTcpFlows(flow::DumpTcp),

@@ -94,6 +94,7 @@ impl DumpTcp {
 }
 
 const TCP: &[Column<TcpEntry>] = &[
+    Column::new("proto", |e| Cell::text(e.key.proto)),
     Column::new("local", |e| Cell::Text(local(&e.key))),
     Column::new("remote", |e| Cell::Text(remote(&e.key))),
     Column::new("opened", |e| Cell::text(e.opened)),

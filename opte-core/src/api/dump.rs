@@ -239,14 +239,14 @@ pub enum UftAction {
     },
 }
 
-/// A TCP connection.
+/// A TCP connection or an SCTP association.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpEntry {
     /// The flow inside of the port.
     pub key: FlowKey,
     /// Direction in which it was opened.
     pub opened: Direction,
-    /// State, as RFC 9293 names it, from the guest's point of view.
+    /// State, as RFC 9293 or RFC 9260 names it, from the guest's point of view.
     pub state: String,
     /// Packets from the guest.
     pub packets_out: u64,

@@ -11,6 +11,7 @@ use crate::api::page::{Page, Pager, Weight};
 use crate::api::{FwRule, Name, PortId, Response, UnderlayRoute, V2b, V2p};
 use crate::event::Observer;
 use crate::flow::record::{Flow, NatKind, Next};
+use crate::flow::tcp::State;
 use crate::flow::{Proto, Tuple};
 use crate::limits::{HOST_FLOWS_MAX, PAGE_ENTRIES_MAX};
 use crate::port::{Policy, Port};
@@ -198,7 +199,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             cursor,
             PAGE_ENTRIES_MAX,
             |flow, entries| {
-                if flow.inside.proto == Proto::TCP {
+                if matches!(flow.inside.proto, Proto::TCP | Proto::SCTP) {
                     entries.push(tcp_entry(flow, &policy, now));
                 }
             },
@@ -479,13 +480,28 @@ fn tcp_entry(flow: &Flow, policy: &Policy, now: Instant) -> TcpEntry {
     TcpEntry {
         key: FlowKey::from(&flow.inside),
         opened: flow.opened,
-        state: flow.tcp.state().name().to_string(),
+        state: state_name(flow).to_string(),
         packets_out,
         packets_in,
         bytes_out,
         bytes_in,
         idle_ms,
         expires_ms: timeout_ms.saturating_sub(idle_ms),
+    }
+}
+
+/// A connection's state by RFC 9293, or an association's by RFC 9260 section 4,
+/// for which the states of TCP stand that mean the same (`flow::sctp`). Who
+/// asked to shut an association down isn't remembered.
+const fn state_name(flow: &Flow) -> &'static str {
+    let state = flow.tcp.state();
+    match (flow.inside.proto, state) {
+        (Proto::SCTP, State::SynSent | State::Listen) => "COOKIE_WAIT",
+        (Proto::SCTP, State::SynReceived) => "COOKIE_ECHOED",
+        (Proto::SCTP, State::FinWait1) => "SHUTDOWN",
+        (Proto::SCTP, State::TimeWait) => "CLOSED",
+        (Proto::SCTP, State::Reset) => "ABORTED",
+        _ => state.name(),
     }
 }
 

@@ -10,8 +10,7 @@ use super::{Entry, Host};
 use crate::event::Observer;
 use crate::flow::record::Next;
 use crate::frame::{Frame, SliceFrame};
-use crate::limits::ENCAP_LEN;
-use crate::port::errand::Errand;
+use crate::port::errand::{self, Errand};
 use crate::port::{Dropped, Env, Left, Onward, Port, Went};
 use crate::verdict::{Output, Verdict};
 use crate::wire::packet::Packet;
@@ -121,7 +120,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return;
         };
         let end = bytes.len();
-        let mut frame = SliceFrame::new(&mut bytes, ENCAP_LEN, end);
+        let mut frame = SliceFrame::new(&mut bytes, errand::ROOM, end);
+        let Some(onward) = onward else {
+            // What becomes of copies is told and counted as they are made.
+            let _ = self.sent_to_group(env, port, &mut frame, &packet, out);
+            return;
+        };
         let verdict = match self.leave(env, port, (&mut frame, &mut packet), onward, out) {
             Ok(verdict) => verdict,
             Err(Stop::NotSent(reason)) => {

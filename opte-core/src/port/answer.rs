@@ -20,7 +20,7 @@
 //!               all that a forged source address can make of us.
 //! Failure   no answer. The packet is dropped and counted as it would be anyway.
 
-use super::errand::Errand;
+use super::errand::{Errand, ROOM};
 use super::fast::Onward;
 use super::process::Arrival;
 use super::{Env, Policy, Port};
@@ -29,7 +29,7 @@ use crate::event::{Observer, observe};
 use crate::flow::record::Forward;
 use crate::flow::{Family, Tuple};
 use crate::layer::overlay;
-use crate::limits::{ANSWERS_AT_ONCE, ANSWERS_PER_S, ENCAP_LEN};
+use crate::limits::{ANSWERS_AT_ONCE, ANSWERS_PER_S};
 use crate::port::bucket::Bucket;
 use crate::verdict::Output;
 use crate::wire::ethernet::{self, EtherType};
@@ -119,16 +119,16 @@ impl<R: RawMutex> Port<R> {
         let Some(forward) = self.way_back(env, &policy, arrival) else {
             return;
         };
-        let frame = frame((forward.mac, self.mac), key.family, &said, ENCAP_LEN);
-        let bytes = frame.get(ENCAP_LEN..).unwrap_or_default();
+        let frame = frame((forward.mac, self.mac), key.family, &said, ROOM);
+        let bytes = frame.get(ROOM..).unwrap_or_default();
         if let Ok(packet) = packet::parse(bytes, bytes.len(), Direction::Out) {
             env.errands.put(Errand {
                 port: self.id,
                 packet,
-                onward: Onward {
+                onward: Some(Onward {
                     to: forward.to,
                     source_port: forward.source_port,
-                },
+                }),
                 frame,
             });
         }

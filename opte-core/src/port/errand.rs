@@ -15,18 +15,25 @@
 
 use super::Onward;
 use crate::api::PortId;
+use crate::limits::ENCAP_LEN;
+use crate::wire::geneve::Replication;
 use crate::wire::packet::Packet;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+
+/// Bytes in front of an errand's frame: room for the outer headers, with the
+/// option that copies for a group have.
+pub(crate) const ROOM: usize = ENCAP_LEN + Replication::OPTION_LEN;
 
 /// A frame that a port sends by itself.
 #[derive(Debug)]
 pub(crate) struct Errand {
     pub(crate) port: PortId,
-    /// What it says, and where it goes.
+    /// What it says.
     pub(crate) packet: Packet,
-    pub(crate) onward: Onward,
-    /// Room for the outer headers, and the frame, edited already.
+    /// Where it goes; none when it is to the members of its group.
+    pub(crate) onward: Option<Onward>,
+    /// [`ROOM`], and the frame, edited already.
     pub(crate) frame: Vec<u8>,
 }
 

@@ -1,17 +1,21 @@
 //! Fragments through a port: see `flow::fragment` for what is remembered.
+//!
+//! Those of packets to groups are no different, but that what they follow is no
+//! flow: whatever was decided for the first holds for the others
+//! (`port::group`).
 
 use super::edit::NearEnd;
-use super::errand::Errand;
+use super::errand::{Errand, ROOM};
 use super::fast::{Onward, Taken, name_of};
-use super::process::Arrival;
+use super::process::{Arrival, Went};
 use super::{Dropped, Env, Policy, Port, closer};
 use crate::event::{Observer, Path};
 use crate::flow::fragment::{First, Key, Turn};
 use crate::flow::record::NatKind;
 use crate::frame::{Frame, SliceFrame};
 use crate::layer::gateway;
-use crate::limits::ENCAP_LEN;
 use crate::verdict::{Output, Verdict};
+use crate::wire::membership::is_membership;
 use crate::wire::packet::{self, Packet, Piece, Segment};
 use crate::{Direction, DropReason, LayerId};
 use alloc::vec::Vec;
@@ -21,6 +25,8 @@ use lock_api::RawMutex;
 pub(super) struct FirstPiece {
     key: Key,
     piece: Piece,
+    /// Whether the packet is to a group.
+    pub(super) to_group: bool,
 }
 
 impl<R: RawMutex> Port<R> {
@@ -34,20 +40,14 @@ impl<R: RawMutex> Port<R> {
         packet: &mut Packet,
         frame: &mut impl Frame,
         out: &mut impl Output,
-    ) -> Result<FirstPiece, Result<Onward, Verdict>> {
+    ) -> Result<FirstPiece, Went> {
         let len = frame.frame_len();
         let policy = self.policy();
-        let piece = match self.piece(&policy, packet, frame, dir) {
-            Ok(piece) => piece,
+        let (piece, to_group) = match self.piece(&policy, packet, frame, dir) {
+            Ok(read) => read,
             Err(dropped) => {
-                return Err(Err(self.conclude(
-                    env,
-                    dir,
-                    None,
-                    Path::None,
-                    Err(dropped),
-                    out,
-                )));
+                let ended = self.conclude(env, dir, None, Path::None, Err(dropped), out);
+                return Err(Went::Ended(ended));
             }
         };
         let key = Key {
@@ -62,58 +62,74 @@ impl<R: RawMutex> Port<R> {
         let before = Some(&packet.tuple);
         if piece.is_first() {
             return match self.fragments.check(&key, &piece, env.now) {
-                Ok(()) => Ok(FirstPiece { key, piece }),
-                Err(reason) => Err(Err(self.conclude(
-                    env,
-                    dir,
-                    before,
-                    Path::None,
-                    Err(reason.into()),
-                    out,
-                ))),
+                Ok(()) => Ok(FirstPiece {
+                    key,
+                    piece,
+                    to_group,
+                }),
+                Err(reason) => {
+                    let refused = Err(reason.into());
+                    let ended = self.conclude(env, dir, before, Path::None, refused, out);
+                    Err(Went::Ended(ended))
+                }
             };
         }
         let copy = || {
             let bytes = frame.gather().then(|| frame.head().get(..len))??;
-            let mut copy = alloc::vec![0; ENCAP_LEN];
+            let mut copy = alloc::vec![0; ROOM];
             copy.extend_from_slice(bytes);
             Some(copy)
         };
         let followed = match self.fragments.follow(&key, &piece, env.now, copy) {
-            Ok(Turn::Held) => return Err(Err(Verdict::Held)),
+            Ok(Turn::Held) => return Err(Went::Ended(Verdict::Held)),
+            Ok(Turn::Follow(first)) if to_group => {
+                self.later_piece_to_group(env, (&key, &first), packet, frame);
+                return Err(Went::ToGroup);
+            }
             Ok(Turn::Follow(first)) => {
                 self.later_piece(env, &policy, (&key, &first, &piece), packet, frame)
             }
             Err(reason) => Err(reason.into()),
         };
-        Err(followed.map_err(|dropped| {
+        Err(Went::of(followed.map_err(|dropped| {
             let before = Some(&packet.tuple);
             self.conclude(env, dir, before, Path::Hit, Err(dropped), out)
-        }))
+        })))
     }
 
-    /// Reads a fragment, which has to be from or for the guest.
+    /// Reads a fragment, which has to be from or for the guest, or for a group;
+    /// whether it is for one. What a guest says of its memberships comes in one
+    /// piece.
     fn piece(
         &self,
         policy: &Policy,
         packet: &mut Packet,
         frame: &impl Frame,
         dir: Direction,
-    ) -> Result<Piece, Dropped> {
-        let refuse = |reason| Err(Dropped::by(LayerId::Gateway, reason));
+    ) -> Result<(Piece, bool), Dropped> {
+        let refused = |reason| Dropped::by(LayerId::Gateway, reason);
         let head = frame.head();
         let piece = packet.read_piece(head, frame.frame_len(), dir)?;
         let local = packet.tuple.local_ip();
         let is_own = gateway::is_own(&policy.spec, &local, dir);
-        let is_group = packet::macs(head).is_some_and(|(dst, _)| dst.is_multicast());
+        let to = packet::macs(head).map(|(to, _)| to);
+        let to = to.filter(|to| to.is_multicast());
+        if let Some(to) = to {
+            let (spec, kind) = (&policy.spec, packet.icmp.0);
+            gateway::admit_to_group(spec, dir, &packet.tuple, kind, to).map_err(refused)?;
+            if is_membership(packet.tuple.proto, kind) {
+                return Err(refused(DropReason::BadMembership));
+            }
+        }
         match dir {
-            Direction::Out if is_group => refuse(DropReason::NoMulticast),
-            Direction::Out if !is_own => refuse(DropReason::SpoofedIp),
-            Direction::In if !is_own && !self.nat.owns(&local) => refuse(DropReason::NotForPort),
+            Direction::Out if !is_own => Err(refused(DropReason::SpoofedIp)),
+            Direction::In if to.is_none() && !is_own && !self.nat.owns(&local) => {
+                Err(refused(DropReason::NotForPort))
+            }
             _ if !piece.is_first() && packet.ip_len > policy.spec.mtu => {
                 Err(DropReason::TooBig.into())
             }
-            _ => Ok(piece),
+            _ => Ok((piece, to.is_some())),
         }
     }
 
@@ -123,7 +139,11 @@ impl<R: RawMutex> Port<R> {
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
-        FirstPiece { key, piece }: &FirstPiece,
+        FirstPiece {
+            key,
+            piece,
+            to_group,
+        }: &FirstPiece,
         went_on: bool,
         out: &mut impl Output,
     ) {
@@ -135,7 +155,7 @@ impl<R: RawMutex> Port<R> {
             header_len: piece.end.saturating_sub(payload),
         });
         for held in self.fragments.settle(key, first) {
-            self.release(env, (key, first.as_ref()), held, out);
+            self.release(env, (key, first.as_ref(), *to_group), held, out);
         }
     }
 
@@ -144,20 +164,26 @@ impl<R: RawMutex> Port<R> {
     fn release<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
-        (key, first): (&Key, Option<&First>),
+        (key, first, to_group): (&Key, Option<&First>, bool),
         mut held: Vec<u8>,
         out: &mut impl Output,
     ) {
         let dir = key.dir;
         let end = held.len();
-        let mut frame = SliceFrame::new(&mut held, ENCAP_LEN, end);
+        let mut frame = SliceFrame::new(&mut held, ROOM, end);
         let mut packet = Packet::EMPTY;
         let len = frame.frame_len();
         let piece = packet.read_piece(frame.head(), len, dir);
         let followed = match (first, piece) {
+            (Some(first), Ok(_)) if to_group => {
+                self.later_piece_to_group(env, (key, first), &mut packet, &mut frame);
+                Ok(None)
+            }
             (Some(first), Ok(piece)) => {
                 let policy = self.policy();
-                self.later_piece(env, &policy, (key, first, &piece), &mut packet, &mut frame)
+                let piece = (key, first, &piece);
+                let onward = self.later_piece(env, &policy, piece, &mut packet, &mut frame);
+                onward.map(Some)
             }
             _ => Err(DropReason::Fragment.into()),
         };
@@ -222,6 +248,24 @@ impl<R: RawMutex> Port<R> {
         }
         self.stats.lane(env.lane).dir(dir).hits.add(1);
         Ok(Onward::of(&flow))
+    }
+
+    /// A later fragment of a packet to a group.
+    fn later_piece_to_group<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        (key, first): (&Key, &First),
+        packet: &mut Packet,
+        frame: &mut impl Frame,
+    ) {
+        packet.tuple = first.tuple;
+        let arrival = Arrival {
+            dir: key.dir,
+            packet,
+            external: key.external,
+            len: frame.frame_len(),
+        };
+        self.passed_to_group(env, &arrival, frame, Path::Hit);
     }
 
     /// Counts a fragment for its flow.

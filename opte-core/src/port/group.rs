@@ -9,9 +9,13 @@
 //!               flows of their own.
 //!           M2  where it goes is the host's to know
 //!               (`Host::sent_to_group`).
-//!           M3  nobody is told why one is dropped (RFC 1122 section 3.2.2).
+//!           M3  a fragment goes the way of its packet's first one, here as for
+//!               any packet (`port::fragment`). Of a fragmented packet, a rule
+//!               counts the first.
+//!           M4  nobody is told why one is dropped (RFC 1122 section 3.2.2).
 
-use super::process::Arrival;
+use super::fragment::FirstPiece;
+use super::process::{Arrival, Went};
 use super::{Dropped, Env, Port};
 use crate::event::{Observer, Path};
 use crate::flow::Flow;
@@ -31,30 +35,57 @@ impl<R: RawMutex> Port<R> {
         self.copies.take_many(copies, now)
     }
 
-    /// Takes a member's copy of a frame for a group through the port.
+    /// Takes a member's copy of a frame for a group through the port. Of what
+    /// isn't whole, `packet` becomes what is known.
     #[inline(never)]
     pub(crate) fn process_copy<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         external: bool,
-        packet: &Packet,
+        (packet, is_whole): (&mut Packet, bool),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
         let dir = Direction::In;
+        let (len, _) = self.enter(env, dir, frame);
+        let first = match is_whole {
+            true => None,
+            false => match self.fragment(env, (dir, external), packet, frame, out) {
+                Ok(first) => Some(first),
+                Err(Went::Ended(verdict)) => return verdict,
+                Err(Went::On(_) | Went::ToGroup) => return Verdict::Port(self.id),
+            },
+        };
         let arrival = Arrival {
             dir,
             packet,
             external,
-            len: self.enter(env, dir, frame).0,
+            len,
         };
-        let went = self.group(env, &arrival, frame, out);
+        let went = self.group(env, &arrival, first.as_ref(), frame, out);
         went.map_or_else(|verdict| verdict, |()| Verdict::Port(self.id))
     }
 
-    /// Takes a frame for a group through the port, unless it ends here.
+    /// Takes a frame for a group through the port, unless it ends here; what
+    /// waited for it follows, if it is the `first` fragment of a packet.
     #[inline(never)]
     pub(super) fn group<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        first: Option<&FirstPiece>,
+        frame: &mut impl Frame,
+        out: &mut impl Output,
+    ) -> Result<(), Verdict> {
+        let went = self.judge_to_group(env, arrival, frame, out);
+        if let Some(first) = first {
+            self.follow_first(env, arrival, first, went.is_ok(), out);
+        }
+        went
+    }
+
+    #[inline(never)]
+    fn judge_to_group<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
@@ -70,21 +101,41 @@ impl<R: RawMutex> Port<R> {
                 return Err(self.conclude(env, dir, key, Path::None, result, out));
             }
         }
-        self.stats.lane(env.lane).dir(dir).misses.add(1);
         if let Err(dropped) = self.admit_to_group(env, arrival, frame) {
+            self.stats.lane(env.lane).dir(dir).misses.add(1);
             return Err(self.conclude(env, dir, key, Path::Miss, Err(dropped), out));
         }
-        self.went_on(env, arrival, frame, Path::Miss);
+        self.passed_to_group(env, arrival, frame, Path::Miss);
         Ok(())
     }
 
-    /// Decides about a frame for a group, and makes it look as the guest
-    /// expects when it goes there.
-    fn admit_to_group<O: Observer>(
+    /// A frame for a group goes on; to the guest, it comes from the gateway.
+    pub(super) fn passed_to_group<O: Observer>(
         &self,
         env: &Env<'_, R, O>,
         arrival: &Arrival<'_>,
         frame: &mut impl Frame,
+        path: Path,
+    ) {
+        let counters = self.stats.lane(env.lane).dir(arrival.dir);
+        match path {
+            Path::Hit => counters.hits.add(1),
+            Path::Miss | Path::None => counters.misses.add(1),
+        }
+        if arrival.dir == Direction::In
+            && let Some(source) = frame.head_mut().get_mut(6..12)
+        {
+            source.copy_from_slice(&self.gateway_mac.0);
+        }
+        self.went_on(env, arrival, frame, path);
+    }
+
+    /// Decides about a frame for a group.
+    fn admit_to_group<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
     ) -> Result<(), Dropped> {
         let policy = self.policy();
         let (dir, packet) = (arrival.dir, arrival.packet);
@@ -114,11 +165,6 @@ impl<R: RawMutex> Port<R> {
             return Err(dropped);
         }
         policy.count(dir, flow.fw_rule, 0, 1, bytes, env.now);
-        if dir == Direction::In
-            && let Some(source) = frame.head_mut().get_mut(6..12)
-        {
-            source.copy_from_slice(&self.gateway_mac.0);
-        }
         Ok(())
     }
 }

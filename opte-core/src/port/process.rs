@@ -83,7 +83,7 @@ pub(crate) enum Went {
 }
 
 impl Went {
-    fn of(result: Result<Onward, Verdict>) -> Self {
+    pub(super) fn of(result: Result<Onward, Verdict>) -> Self {
         result.map_or_else(Self::Ended, Self::On)
     }
 }
@@ -145,7 +145,7 @@ impl<R: RawMutex> Port<R> {
             Left::Keyless(Keyless::Headers(Reject::Fragment)) => {
                 match self.fragment(env, (dir, external), packet, frame, out) {
                     Ok(piece) => Some(piece),
-                    Err(went) => return Went::of(went),
+                    Err(went) => return went,
                 }
             }
             _ => None,
@@ -160,12 +160,12 @@ impl<R: RawMutex> Port<R> {
             (Left::Miss(why), _) => return Went::of(self.missed(env, &arrival, frame, out, why)),
             (Left::Closer(hash), _) => *hash,
             // The first fragment goes the way of every packet.
-            (Left::Keyless(_), Some(_)) => self.table.hash(&packet.tuple),
+            (Left::Keyless(_), Some(first)) if !first.to_group => self.table.hash(&packet.tuple),
             (Left::Keyless(keyless), None) => {
                 return Went::Ended(self.keyless(env, dir, frame, out, keyless));
             }
-            (Left::Group, _) => {
-                return match self.group(env, &arrival, frame, out) {
+            (Left::Group, _) | (Left::Keyless(_), Some(_)) => {
+                return match self.group(env, &arrival, first.as_ref(), frame, out) {
                     Ok(()) => Went::ToGroup,
                     Err(verdict) => Went::Ended(verdict),
                 };

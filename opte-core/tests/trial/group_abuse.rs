@@ -78,7 +78,7 @@ fn igmp_that_is_malformed_or_not_from_the_link_joins_nothing() {
             ("sources", message(11, 1), bad),
             ("all sources", message(10, 255), bad),
             ("auxiliary data", message(9, 1), bad),
-            ("a fragment", byte(20, 0x20), DropReason::NoMulticast),
+            ("a fragment", byte(20, 0x20), DropReason::BadMembership),
         ],
         &good,
     );

@@ -9,6 +9,7 @@ mod change;
 mod firewall;
 mod group;
 mod group_abuse;
+mod group_fragment;
 mod group_report;
 mod model;
 mod option;

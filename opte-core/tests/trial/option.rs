@@ -6,7 +6,8 @@ use crate::sim::frame::Flow;
 use crate::sim::{Sled, carry};
 use crate::{ALLOW_ALL, G1, G2, Verdict, port, two_sleds, underlay, v2p};
 use opte_core::DropReason;
-use opte_core::api::{Command, ConfigError, Response, Setting};
+use opte_core::api::{Command, ConfigError, ErrorCode, Prefix, Response, Setting, TransitPrefix};
+use opte_core::limits::{PORT_PREFIXES_MAX, SETTINGS_MAX};
 
 fn guests(more: &str) -> Sled {
     let more = format!("{ALLOW_ALL}\n{more}");
@@ -235,6 +236,23 @@ fn a_setup_with_other_timeouts_or_fewer_flows_keeps_the_port_and_its_flows() {
 }
 
 #[test]
+fn a_setup_with_more_flows_than_a_port_has_room_for_makes_it_anew() {
+    let more = |flows| format!("{ALLOW_ALL}\noptions = {{ flows_max = {flows} }}");
+    let setup = |flows| port("g1", 1, &more(flows)) + &port("g2", 2, ALLOW_ALL);
+    let sled = Sled::with(1, &setup(64));
+    let flow = |n: u16| Flow::new(G1, &format!("10.0.0.1:{n} > 10.0.0.2:53"));
+    sled.local("g1", &flow(1).udp(b"")).unwrap();
+    sled.apply(&setup(100_000)).unwrap();
+    assert_eq!(stats(&sled, Some("g1")).flows, 0, "another port");
+    assert_eq!(stats(&sled, Some("g2")).flows, 1, "the same one");
+    // The limit isn't only said.
+    for n in 1..=1_000 {
+        sled.local("g1", &flow(n).udp(b"")).unwrap();
+    }
+    assert_eq!(stats(&sled, Some("g1")).flows, 1_000);
+}
+
+#[test]
 fn a_port_s_budget_keeps_established_flows_and_refuses_others() {
     let sled = world("options = { flows_max = 256 }");
     let flow = |n: u16| Flow::new(G1, &format!("10.0.0.1:{n} > 10.0.0.2:53"));
@@ -446,4 +464,56 @@ fn a_port_promises_no_more_than_the_underlay_carries() {
         .apply(&(links(9_000) + &port("g1", 1, "mtu = 65000")))
         .unwrap_err();
     assert!(error.to_string().contains("8930 at most"), "{error}");
+}
+
+#[test]
+fn one_prefix_or_setting_too_many_is_refused_and_changes_nothing() {
+    let sled = guests("");
+    let prefix = |n: usize| -> Prefix {
+        format!("10.{}.{}.0/24", 1 + n / 256, n % 256)
+            .parse()
+            .unwrap()
+    };
+    let transit = |n| {
+        let (inbound, outbound) = (true, true);
+        let prefix = prefix(n);
+        Command::AllowCidr(
+            name("g1"),
+            TransitPrefix {
+                prefix,
+                inbound,
+                outbound,
+            },
+        )
+    };
+    let attached = |n| Command::AttachSubnet(name("g1"), prefix(n + PORT_PREFIXES_MAX + 1));
+    let settings =
+        |n| Command::SetPortOptions(name("g1"), vec![Setting::of_port("udp_s=99").unwrap(); n]);
+    for n in 0..PORT_PREFIXES_MAX {
+        sled.command(transit(n)).unwrap();
+        sled.command(attached(n)).unwrap();
+    }
+    sled.command(settings(SETTINGS_MAX)).unwrap();
+    let before = stats(&sled, Some("g1")).generation;
+    for (command, text) in [
+        (
+            transit(PORT_PREFIXES_MAX),
+            "port g1: transit 257 would be more than there may be (256 at most)",
+        ),
+        (
+            attached(PORT_PREFIXES_MAX),
+            "port g1: attached_subnets 257 would be more than there may be (256 at most)",
+        ),
+        (
+            settings(SETTINGS_MAX + 1),
+            "port g1: settings 65 would be more than there may be (64 at most)",
+        ),
+    ] {
+        let error = sled.command(command).unwrap_err();
+        assert_eq!(
+            (error.code, error.to_string().as_str()),
+            (ErrorCode::LimitReached, text)
+        );
+    }
+    assert_eq!(stats(&sled, Some("g1")).generation, before);
 }

@@ -63,7 +63,7 @@ mod tests {
                 address(IpAddr::V6(port.ipv6.unwrap().address));
                 for mapping in mappings(port, Ipv6Addr::LOCALHOST) {
                     for port in mapping.ports {
-                        assert!(seen.insert((mapping.external, port)), "{port} twice");
+                        assert!(seen.insert((mapping.external.addr(), port)), "{port} twice");
                     }
                 }
             }

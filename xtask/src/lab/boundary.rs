@@ -24,6 +24,7 @@ use super::tun;
 use anyhow::{Context, Result};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use opte_core::api::Prefix;
 use piece::Pieces;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -47,11 +48,11 @@ const BOUNDARY_MAC: [u8; 6] = opte_core::wire::MacAddr::BOUNDARY.0;
 /// How often the thread looks whether it shall end, in milliseconds.
 const STOP_POLL_MS: u16 = 50;
 
-/// Who has an external address, or a part of its ports.
+/// Who has external addresses, or a part of one's ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mapping {
-    /// The external address.
-    pub(crate) external: IpAddr,
+    /// The external addresses.
+    pub(crate) external: Prefix,
     /// TCP and UDP ports and ICMP echo identifiers that are the guest's.
     pub(crate) ports: RangeInclusive<u16>,
     /// The guest's virtual network.
@@ -210,13 +211,15 @@ fn decapsulate<'a>(datagram: &'a [u8], table: &[Mapping]) -> Option<&'a [u8]> {
         && !geneve.external
         && ethernet[..6] == BOUNDARY_MAC
         && ethernet[12..] == ethertype(source).to_be_bytes()
-        && table.iter().any(|mapping| mapping.external == source);
+        && table
+            .iter()
+            .any(|mapping| mapping.external.contains(&source));
     allowed.then_some(packet)
 }
 
 /// The payload of a datagram to the guest's sled, by rule B2.
 fn encapsulate(packet: &[u8], mapping: &Mapping) -> Vec<u8> {
-    let ethertype = ethertype(mapping.external).to_be_bytes();
+    let ethertype = ethertype(mapping.external.addr()).to_be_bytes();
     let inner = [&mapping.mac[..], &BOUNDARY_MAC, &ethertype, packet].concat();
     Geneve {
         vni: mapping.vni,
@@ -233,17 +236,22 @@ fn mapping<'a>(packet: &[u8], table: &'a [Mapping]) -> Option<&'a Mapping> {
     table.iter().find(|mapping| {
         // An address that is one guest's alone takes packets without ports too.
         let whole = mapping.ports == (0..=u16::MAX);
-        mapping.external == destination
+        mapping.external.contains(&destination)
             && (whole || port.is_some_and(|port| mapping.ports.contains(&port)))
     })
 }
 
 /// Whether a packet is the chatter of a stack with its link, as router
-/// solicitations are, which no router forwards.
+/// solicitations and redirects are, which no router forwards.
 fn is_link_scope(packet: &[u8]) -> bool {
-    addresses(packet).is_some_and(|(_, destination)| match destination {
-        IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
+    addresses(packet).is_some_and(|ends| match ends {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            to.is_multicast() || to.is_broadcast() || to.is_link_local() || from.is_link_local()
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            to.is_multicast() || to.is_unicast_link_local() || from.is_unicast_link_local()
+        }
+        _ => false,
     })
 }
 

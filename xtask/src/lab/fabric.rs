@@ -3,9 +3,9 @@
 use super::Namespace;
 use super::boundary::{Boundary, Mapping};
 use super::link::Links;
-use super::weather::{Storm, Weather};
+use super::weather::{Relay, Weather};
 use anyhow::{Context, Result};
-use opte_core::api::{PortSpec, Setup};
+use opte_core::api::{PortSpec, Prefix, Setup};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The bridge's device.
@@ -77,13 +77,13 @@ impl Fabric {
         there.settle(device)
     }
 
-    /// Puts bad weather between the switch and what hangs on its port `port`,
-    /// which has one once.
+    /// Puts bad weather of our own between the switch and what hangs on its port
+    /// `port`, which has one once.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub(crate) fn storm(&self, port: &str, weather: Weather) -> Result<Storm> {
+    pub(crate) fn storm(&self, port: &str, weather: Weather) -> Result<Relay> {
         let mut links = Links::open(&self.namespace)?;
         let [near, far] = STORM;
         links.add_veth(near, (&self.namespace, far), self.mtu)?;
@@ -96,7 +96,7 @@ impl Fabric {
         links.unplug(port)?;
         links.plug(far, BRIDGE)?;
         links.settle(near)?;
-        Storm::start(&self.namespace, [port, near], weather)
+        Relay::start(&self.namespace, [port, near], weather)
     }
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn outside(
             table.extend(mappings(port, underlay.address));
         }
     }
-    let mut routed: Vec<IpAddr> = table.iter().map(|mapping| mapping.external).collect();
+    let mut routed: Vec<Prefix> = table.iter().map(|mapping| mapping.external).collect();
     routed.sort();
     routed.dedup();
     let boundary = Boundary::start((edge, endpoint), (internet, INTERNET), table)?;
@@ -137,8 +137,8 @@ pub(crate) fn outside(
     for address in addresses {
         links.add_address(INTERNET, *address, whole(address))?;
     }
-    for address in routed {
-        links.add_route((address, whole(&address)), None, INTERNET)?;
+    for prefix in routed {
+        links.add_route((prefix.addr(), prefix.bits()), None, INTERNET)?;
     }
     Ok(boundary)
 }
@@ -161,10 +161,12 @@ pub(crate) fn mappings(port: &PortSpec, sled: Ipv6Addr) -> Vec<Mapping> {
     let shared = external
         .snat
         .iter()
-        .map(|snat| mapping(snat.address, snat.first_port..=snat.last_port));
+        .map(|snat| mapping(Prefix::host(snat.address), snat.first_port..=snat.last_port));
     let floating = external.floating.iter().map(|floating| floating.address);
     let whole = floating
         .chain(external.ephemeral.iter().copied())
-        .map(|address| mapping(address, 0..=u16::MAX));
+        .map(Prefix::host)
+        .chain(port.attached_subnets.iter().copied())
+        .map(|prefix| mapping(prefix, 0..=u16::MAX));
     shared.chain(whole).collect()
 }

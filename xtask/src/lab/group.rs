@@ -57,7 +57,7 @@ impl Member {
     /// When the socket fails.
     pub(crate) fn hear(&self, limit: Duration) -> Result<Option<(String, IpAddr)>> {
         self.socket.set_read_timeout(Some(limit))?;
-        let mut buffer = [0; 2_048];
+        let mut buffer = vec![0; 65_536];
         match self.socket.recv_from(&mut buffer) {
             Ok((len, from)) => {
                 let bytes = buffer.get(..len).unwrap_or_default();

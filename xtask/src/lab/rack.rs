@@ -203,14 +203,29 @@ impl Rack {
         Ok(())
     }
 
-    /// Has bad weather between a sled's first link and the fabric.
+    /// Has bad weather between a sled's first link and the fabric: the kernel's,
+    /// if it has any.
     ///
     /// # Errors
     ///
     /// When there is none of this name, or the kernel refuses.
     pub(crate) fn storm(&self, sled: &str, weather: Weather) -> Result<Storm> {
-        let port = self.sled(sled)?.ports.first();
-        self.fabric.storm(port.context("no link")?, weather)
+        let sled = self.sled(sled)?;
+        let links = sled
+            .setup
+            .underlay
+            .iter()
+            .flat_map(|underlay| &underlay.links);
+        let device = links.map(|link| link.name.to_string()).next();
+        let port = sled.ports.first().context("no link")?;
+        let ends = [
+            (self.fabric.namespace().clone(), port.clone()),
+            (sled.namespace.clone(), device.context("no link")?),
+        ];
+        Storm::of_kernel(ends, weather).or_else(|why| {
+            println!("the weather is our own, for the kernel makes none: {why}");
+            self.fabric.storm(port, weather).map(Storm::Relay)
+        })
     }
 
     /// The guest of this name.

@@ -19,6 +19,7 @@ use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use opte_core::api::Prefix;
 use pcap_file::pcapng::{Block, PcapNgReader};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -348,7 +349,7 @@ fn edge(external: Ipv4Addr) -> Result<Edge> {
         unreachable!()
     };
     let mapping = Mapping {
-        external: IpAddr::V4(external),
+        external: Prefix::host(IpAddr::V4(external)),
         ports: 7..=7,
         vni: 5,
         mac: [2; 6],

@@ -1,14 +1,18 @@
 //! A stretch of cable that loses, copies and delays frames.
 //!
-//! Not every kernel has `netem`, so this is two threads with packet sockets,
-//! one for each way, between two devices of a switch's namespace.
+//! Where the kernel has `netem`, it does this at both ends of a cable. Not
+//! every kernel has; elsewhere this is two threads with packet sockets, one for
+//! each way, between two devices of a switch's namespace.
 //!
 //! Failure   a thread that can't go on ends, after which nothing passes; who
 //!           ends the weather is told why.
 
+mod netem;
+
 use super::Namespace;
 use super::packet::PacketSocket;
 use anyhow::{Result, anyhow};
+use netem::Netem;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -41,20 +45,70 @@ pub(crate) struct Damage {
     pub(crate) frames: u64,
     /// Those that went no further.
     pub(crate) lost: u64,
-    /// Those that arrived twice.
-    pub(crate) copied: u64,
-    /// Those that arrived after one that came later.
-    pub(crate) overtaken: u64,
+    /// Those that arrived twice, where that is counted.
+    pub(crate) copied: Option<u64>,
+    /// Those that arrived after one that came later, where that is counted.
+    pub(crate) overtaken: Option<u64>,
 }
 
-/// Weather, until it is dropped.
+impl Damage {
+    /// Whether of what is counted there were so many each, or more: lost ones,
+    /// copies, and overtaken ones.
+    pub(crate) fn reaches(&self, [lost, copied, overtaken]: [u64; 3]) -> bool {
+        let enough = |count: Option<u64>, of| count.is_none_or(|count| count >= of);
+        self.lost >= lost && enough(self.copied, copied) && enough(self.overtaken, overtaken)
+    }
+}
+
+/// Weather, until it ends.
 #[derive(Debug)]
-pub(crate) struct Storm {
-    stop: Arc<AtomicBool>,
-    ways: Vec<JoinHandle<Result<Damage>>>,
+pub(crate) enum Storm {
+    /// The kernel's.
+    Netem(Netem),
+    /// Ours.
+    Relay(Relay),
 }
 
 impl Storm {
+    /// Has the kernel make the weather at both ends of a cable.
+    ///
+    /// # Errors
+    ///
+    /// When it can't; nothing is changed then.
+    pub(crate) fn of_kernel(ends: [(Namespace, String); 2], weather: Weather) -> Result<Self> {
+        Netem::start(ends, weather).map(Self::Netem)
+    }
+
+    /// Ends it; what it did to frames, both ways together.
+    ///
+    /// # Errors
+    ///
+    /// When it ended before.
+    pub(crate) fn end(self) -> Result<Damage> {
+        match self {
+            Self::Netem(netem) => netem.end(),
+            Self::Relay(relay) => relay.end(),
+        }
+    }
+}
+
+/// Threads that carry frames, until they are dropped.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    stop: Arc<AtomicBool>,
+    ways: Vec<JoinHandle<Result<Done>>>,
+}
+
+/// What one way did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    frames: u64,
+    lost: u64,
+    copied: u64,
+    overtaken: u64,
+}
+
+impl Relay {
     /// Carries frames between two devices of `namespace`, which nothing else does.
     ///
     /// # Errors
@@ -77,7 +131,7 @@ impl Storm {
                 chance: seed,
                 waiting: BinaryHeap::new(),
                 last: 0,
-                damage: Damage::default(),
+                done: Done::default(),
             };
             let stopped = Arc::clone(&stop);
             ways.push(thread::spawn(move || way.carry(&stopped)));
@@ -85,26 +139,22 @@ impl Storm {
         Ok(Self { stop, ways })
     }
 
-    /// Ends it; what it did to frames, both ways together.
-    ///
-    /// # Errors
-    ///
-    /// When it ended before.
-    pub(crate) fn end(mut self) -> Result<Damage> {
+    fn end(mut self) -> Result<Damage> {
         self.stop.store(true, Ordering::Relaxed);
-        let mut all = Damage::default();
+        let (mut all, mut copied, mut overtaken) = (Damage::default(), 0, 0);
         for way in self.ways.drain(..) {
-            let damage = way.join().map_err(|_| anyhow!("the weather panicked"))??;
-            all.frames += damage.frames;
-            all.lost += damage.lost;
-            all.copied += damage.copied;
-            all.overtaken += damage.overtaken;
+            let done = way.join().map_err(|_| anyhow!("the weather panicked"))??;
+            all.frames += done.frames;
+            all.lost += done.lost;
+            copied += done.copied;
+            overtaken += done.overtaken;
         }
+        (all.copied, all.overtaken) = (Some(copied), Some(overtaken));
         Ok(all)
     }
 }
 
-impl Drop for Storm {
+impl Drop for Relay {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for way in self.ways.drain(..) {
@@ -126,11 +176,11 @@ struct Way {
     waiting: BinaryHeap<Waiting>,
     /// The latest frame that has arrived.
     last: u64,
-    damage: Damage,
+    done: Done,
 }
 
 impl Way {
-    fn carry(&mut self, stop: &AtomicBool) -> Result<Damage> {
+    fn carry(&mut self, stop: &AtomicBool) -> Result<Done> {
         let mut buffer = vec![0; FRAME_LEN_MAX];
         while !stop.load(Ordering::Relaxed) {
             let next = self.waiting.peek().map(|Reverse((due, ..))| *due);
@@ -144,18 +194,18 @@ impl Way {
             }
             self.deliver()?;
         }
-        Ok(self.damage)
+        Ok(self.done)
     }
 
     fn take(&mut self, frame: &[u8]) {
-        self.damage.frames += 1;
+        self.done.frames += 1;
         if self.below(1_000) < self.weather.loss {
-            self.damage.lost += 1;
+            self.done.lost += 1;
             return;
         }
         let twice = self.below(1_000) < self.weather.copies;
-        self.damage.copied += u64::from(twice);
-        let number = self.damage.frames;
+        self.done.copied += u64::from(twice);
+        let number = self.done.frames;
         let delay_max_us = u64::try_from(self.weather.delay_max.as_micros()).unwrap_or(u64::MAX);
         for _ in 0..=u8::from(twice) {
             let delay = Duration::from_micros(self.below(delay_max_us.max(1)));
@@ -170,7 +220,7 @@ impl Way {
             && *due <= now
             && let Some(Reverse((_, number, frame))) = self.waiting.pop()
         {
-            self.damage.overtaken += u64::from(number < self.last);
+            self.done.overtaken += u64::from(number < self.last);
             self.last = self.last.max(number);
             self.to.send(&frame)?;
         }

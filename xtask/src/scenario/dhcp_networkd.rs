@@ -78,6 +78,10 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     ] {
         daemon.wait_for_line(renewal, Duration::from_secs(25))?;
     }
-    // It keeps its leases when it ends: nothing is released.
-    Ok(())
+    // Of its leases it gives back that of IPv4 when it ends.
+    daemon.stop();
+    ctx.wait("the engine has heard of a release", |ctx| {
+        let stats = ctx.opteadm("sled-a", &["stats"])?;
+        Ok(stats.contains("dhcp_released").then_some(()))
+    })
 }

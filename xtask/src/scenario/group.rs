@@ -34,8 +34,10 @@ forward = [
 
 const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 1, 1, 1));
 const PORT: u16 = 6_000;
-/// Frames that are sent, each of which is on the underlay once.
-const SENT: usize = 11;
+/// Frames that are sent, each of which is on the underlay once: short texts,
+/// and by each family one that takes three fragments.
+const SENT: usize = 11 + 2 * 3;
+const LONG_LEN: usize = 4_000;
 /// How long something may take to arrive, and what nobody sends is waited for.
 const ARRIVAL: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(300);
@@ -117,6 +119,17 @@ fn everybody_hears(ctx: &mut Ctx, ipv6: bool) -> Result<()> {
     }
     for sled in ["sled-a", "sled-b"] {
         switch_hears(ctx, sled, ipv6, true)?;
+    }
+    let (tenant, long) = (ctx.tenant("g1")?, "long ".repeat(LONG_LEN / 5));
+    let from = tenant.address(ipv6)?;
+    println!("g1 sends fragments to {group}");
+    send(&tenant.guest.namespace, from, group, &long)?;
+    for (name, member) in ["g2", "g3"].into_iter().zip(&members) {
+        let heard = member.hear(ARRIVAL)?;
+        ensure!(
+            heard == Some((long.clone(), from)),
+            "{name} doesn't hear it all"
+        );
     }
     drop(members);
     for (guest, sled) in [("g2", "sled-a"), ("g3", "sled-b")] {

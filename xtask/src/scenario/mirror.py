@@ -1,7 +1,8 @@
 """Tells whoever calls how it is seen.
 
 serve PORT         TCP and UDP, both families
-ask ADDRESS PORT   by TCP and by UDP, and prints both answers
+ask ADDRESS PORT [FROM]
+                   by TCP and by UDP, and prints both answers
 """
 import socket
 import sys
@@ -17,12 +18,14 @@ def serve(port):
     tcp = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
     udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    # Who has several addresses answers by the one that was asked.
+    udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
     udp.bind(("::", port))
 
     def datagrams():
         while True:
-            _, peer = udp.recvfrom(100)
-            udp.sendto(text(peer), peer)
+            _, asked, _, peer = udp.recvmsg(100, socket.CMSG_SPACE(20))
+            udp.sendmsg([text(peer)], asked, 0, peer)
 
     threading.Thread(target=datagrams, daemon=True).start()
     print("mirror: ready", flush=True)
@@ -32,15 +35,18 @@ def serve(port):
             connection.sendall(text(peer))
 
 
-def ask(address, port):
-    with socket.create_connection((address, port), timeout=5) as tcp:
+def ask(address, port, here=""):
+    with socket.create_connection((address, port), 5, (here, 0)) as tcp:
         print("tcp", tcp.recv(100).decode(), flush=True)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as udp:
         udp.settimeout(5)
+        udp.bind((here, 0))
+        # Nobody else may answer.
+        udp.connect((address, port))
         # A datagram may be lost.
         for _ in range(3):
-            udp.sendto(b"?", (address, port))
+            udp.send(b"?")
             try:
                 print("udp", udp.recv(100).decode(), flush=True)
                 return
@@ -52,4 +58,4 @@ def ask(address, port):
 if sys.argv[1] == "serve":
     serve(int(sys.argv[2]))
 else:
-    ask(sys.argv[2], int(sys.argv[3]))
+    ask(sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

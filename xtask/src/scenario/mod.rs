@@ -40,7 +40,10 @@ mod mtu;
 mod outside;
 mod play;
 mod probes;
+mod protocols;
+mod routing;
 mod rules;
+mod sctp;
 mod trace;
 mod tunnel;
 
@@ -64,7 +67,10 @@ const SCENARIOS: &[Scenario] = &[
     mtu::SCENARIO,
     outside::SCENARIO,
     probes::SCENARIO,
+    protocols::SCENARIO,
+    routing::SCENARIO,
     rules::SCENARIO,
+    sctp::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,
 ];

@@ -18,7 +18,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// Tells callers how it sees them.
-const MIRROR: &str = include_str!("mirror.py");
+pub(super) const MIRROR: &str = include_str!("mirror.py");
 /// How long what may fail may take.
 const BRIEF: Duration = Duration::from_secs(20);
 /// Where it listens.
@@ -42,16 +42,7 @@ pub(super) const PLANS: [Plan<'_>; 2] = [
 fn run(ctx: &mut Ctx) -> Result<()> {
     ctx.build(&PLANS)?;
     ctx.give_addresses()?;
-    // The internet's host is a router, too, so that what is for another
-    // guest's external address comes back to the boundary.
-    for setting in [
-        "net.ipv4.conf.all.send_redirects=0",
-        "net.ipv4.conf.internet.send_redirects=0",
-        "net.ipv4.ip_forward=1",
-        "net.ipv6.conf.all.forwarding=1",
-    ] {
-        ctx.attempt("internet", &format!("sysctl -w {setting}"), BRIEF)?;
-    }
+    turn_back(ctx)?;
     let mut mirrors = Vec::new();
     for place in ["internet", "g2", "g3"] {
         ctx.run(place, &format!("cat > mirror.py <<'END'\n{MIRROR}END"))?;
@@ -85,6 +76,20 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     }
     ctx.opteadm("sled-a", &["show-nat", "-p", "g1"])?;
     next_door_is_not_on_the_underlay(ctx)
+}
+
+/// Makes the internet's host a router, too, so that what is for another guest's
+/// external address comes back to the boundary.
+pub(super) fn turn_back(ctx: &mut Ctx) -> Result<()> {
+    for setting in [
+        "net.ipv4.conf.all.send_redirects=0",
+        "net.ipv4.conf.internet.send_redirects=0",
+        "net.ipv4.ip_forward=1",
+        "net.ipv6.conf.all.forwarding=1",
+    ] {
+        ctx.attempt("internet", &format!("sysctl -w {setting}"), BRIEF)?;
+    }
+    Ok(())
 }
 
 /// Has a place ping and call an address, and looks as whom it is seen.

@@ -110,10 +110,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         };
         let asked = Replication::Both;
         let links = self.copy_to_links(env, &original, asked, frame, out, lost);
-        // As its members see it.
-        let packet = packet::parse(frame.head(), frame.frame_len(), Direction::In);
-        let members =
-            packet.is_ok_and(|packet| self.copy_to_members(env, &original, &packet, frame, out));
+        let mut inbound = Packet::EMPTY;
+        let members = read_inbound(&mut inbound, frame).is_ok_and(|is_whole| {
+            self.copy_to_members(env, &original, (&mut inbound, is_whole), frame, out)
+        });
         match links || members {
             true => Ok(Verdict::Consumed),
             false => Err(refused(DropReason::NoMulticast)),
@@ -132,13 +132,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Verdict {
         let replication = outer::replication(frame.head());
         frame.pop(outer.len);
-        let read = packet::parse(frame.head(), frame.frame_len(), Direction::In);
-        let result = match read {
-            Ok(packet) => self.copy_arrived(env, link, (outer, replication), frame, &packet, out),
-            Err(Reject::Bad(reason)) => Err(reason),
-            Err(Reject::Fragment) => Err(DropReason::Fragment),
-            Err(Reject::Arp) => Err(DropReason::ArpNotAnswered),
-        };
+        let mut packet = Packet::EMPTY;
+        let result = read_inbound(&mut packet, frame).and_then(|is_whole| {
+            let inbound = (&mut packet, is_whole);
+            self.copy_arrived(env, link, (outer, replication), frame, inbound, out)
+        });
         match result {
             Ok(()) => Verdict::Consumed,
             Err(reason) => self.refuse(env, Direction::In, reason),
@@ -151,10 +149,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         link: LinkId,
         (outer, replication): (&Outer, Option<Replication>),
         frame: &mut impl Frame,
-        packet: &Packet,
+        (packet, is_whole): (&mut Packet, bool),
         out: &mut impl Output,
     ) -> Result<(), DropReason> {
-        let key = &packet.tuple;
+        let key = &{ packet.tuple };
         let (to, source) = (key.local_ip(), key.remote_ip());
         let (mac, sender) = packet::macs(frame.head()).ok_or(DropReason::Truncated)?;
         if !to.is_multicast() || mac != MacAddr::of_group(to) {
@@ -194,7 +192,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let is_asked = !is_copy && replication.is_some_and(Replication::has_hosts);
         let lost = |reason| self.refused(env, Direction::Out, reason);
         let links = is_asked && self.copy_to_links(env, &original, mode, frame, out, lost);
-        let members = self.copy_to_members(env, &original, packet, frame, out);
+        let members = self.copy_to_members(env, &original, (packet, is_whole), frame, out);
         match links || members {
             true => Ok(()),
             false => Err(DropReason::NoMulticast),
@@ -294,7 +292,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         &self,
         env: &Env<'_, R, O>,
         original: &Original<'_>,
-        packet: &Packet,
+        (packet, is_whole): (&mut Packet, bool),
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> bool {
@@ -319,7 +317,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             );
             // In the fleet's network the sender's VPC isn't known.
             let external = original.external || port.vni != original.group.vni;
-            let verdict = port.process_copy(env, external, packet, frame, out);
+            let verdict = port.process_copy(env, external, (packet, is_whole), frame, out);
             if let Verdict::Port(id) = verdict {
                 if O::CAN_WATCH && env.watched {
                     port.tell_frame(env, Direction::In, frame);
@@ -328,6 +326,18 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             }
         }
         is_any
+    }
+}
+
+/// Reads a frame as its members see it; whether it is whole. Of a later
+/// fragment there are only addresses.
+fn read_inbound(packet: &mut Packet, frame: &impl Frame) -> Result<bool, DropReason> {
+    let (head, len) = (frame.head(), frame.frame_len());
+    match packet.read(head, len, Direction::In) {
+        Ok(()) => Ok(true),
+        Err(Reject::Fragment) => packet.read_piece(head, len, Direction::In).map(|_| false),
+        Err(Reject::Bad(reason)) => Err(reason),
+        Err(Reject::Arp) => Err(DropReason::ArpNotAnswered),
     }
 }
 

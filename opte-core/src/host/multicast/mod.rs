@@ -41,8 +41,8 @@
 //! Failure   a copy that can't be made is a drop of its own, with a reason; a
 //!           frame of which none is made is dropped.
 //!
-//! Left out  fragments of packets to groups; large segments, which nobody
-//!           would cut (a guest's device isn't told to leave them whole).
+//! Left out  large segments, which nobody would cut (a guest's device isn't
+//!           told to leave them whole).
 #![cfg_attr(
     not(test),
     deny(

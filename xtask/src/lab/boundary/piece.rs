@@ -66,7 +66,7 @@ mod tests {
     /// A packet of 198.51.100.9 to 192.0.2.1, whose ports 100 to 199 are `sled` 1's.
     fn table() -> Vec<Mapping> {
         let line = |ports, sled: u16| Mapping {
-            external: "192.0.2.1".parse().unwrap(),
+            external: opte_core::api::Prefix::host("192.0.2.1".parse().unwrap()),
             ports,
             vni: 7,
             mac: [2; 6],

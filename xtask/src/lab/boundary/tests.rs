@@ -7,7 +7,7 @@ const OUTSIDE: [u8; 4] = [203, 0, 113, 10];
 
 fn table() -> Vec<Mapping> {
     let mapping = |external: &str, ports, last: u8| Mapping {
-        external: external.parse().unwrap(),
+        external: Prefix::host(external.parse().unwrap()),
         ports,
         vni: 7,
         mac: [0xa8, 0x40, 0x25, 0xf0, 0, last],
@@ -116,5 +116,23 @@ fn what_goes_out_keeps_to_the_rules() {
     }
     for len in 0..good.len() - packet.len() + 20 {
         assert_eq!(decapsulate(&good[..len], &table), None, "{len} bytes");
+    }
+}
+
+#[test]
+fn what_is_of_the_link_stays_there() {
+    let from = |source: &str, destination: &str| {
+        let mut packet = v6(destination, &[]);
+        packet[8..24].copy_from_slice(&source.parse::<Ipv6Addr>().unwrap().octets());
+        is_link_scope(&packet)
+    };
+    assert!(!from("2001:db8::10", "2001:db8::3"));
+    for (source, destination) in [
+        ("2001:db8::10", "ff02::2"),
+        ("2001:db8::10", "fe80::1"),
+        // A redirect about another's packet.
+        ("fe80::1", "2001:db8::3"),
+    ] {
+        assert!(from(source, destination), "{source} {destination}");
     }
 }
