@@ -36,6 +36,10 @@ pub(crate) struct Registry {
 struct Made {
     name: Name,
     mac: MacAddr,
+    mtu: u16,
+    /// Whether the TAP has this address and MTU. One that was taken over gets
+    /// them when its former port goes: until then the command may be refused.
+    dressed: bool,
     device: Arc<Device>,
 }
 
@@ -127,29 +131,30 @@ impl Registry {
             );
         }
         let old = self.made.values().find(|made| made.name == spec.name);
-        let open = || match old {
-            Some(old) => old.device.as_fd().try_clone_to_owned(),
-            None => retry_busy(|| sys::tap::open(name)),
-        };
-        let fd = open().map_err(|error| refuse(&error))?;
+        if let Some(old) = old {
+            let fd = old.device.as_fd().try_clone_to_owned();
+            let fd = fd.map_err(|error| refuse(&error))?;
+            return Ok(Device::new(Kind::Tap, fd, name));
+        }
+        let fd = retry_busy(|| sys::tap::open(name)).map_err(|error| refuse(&error))?;
         sys::tap::set_mac(fd.as_fd(), spec.mac.0)
             .map_err(|error| system(ObjectKind::Port, name, "mac", &error))?;
         set_mtu(name, fd.as_fd(), spec.mtu);
         Ok(Device::new(Kind::Tap, fd, name))
     }
-}
 
-impl Registry {
-    /// A TAP is closed. When another port has it too, it has that one's
-    /// address from now on: the new port's, or the old one's again when the
-    /// new one came to nothing.
-    fn forget(&self, gone: &Made) {
-        let heir = self.made.values().find(|made| made.name == gone.name);
-        if let Some(heir) = heir
-            && let Err(error) = sys::tap::set_mac(heir.device.as_fd(), heir.mac.0)
-        {
+    /// A port's TAP is closed. The port that took it over, if one did, has it
+    /// to itself from now on.
+    fn hand_on(&mut self, name: Name) {
+        let mut heirs = self.made.values_mut();
+        let Some(heir) = heirs.find(|made| made.name == name && !made.dressed) else {
+            return;
+        };
+        heir.dressed = true;
+        if let Err(error) = sys::tap::set_mac(heir.device.as_fd(), heir.mac.0) {
             tracing::warn!(device = %heir.device, %error, "cannot set the MAC address of the TAP");
         }
+        set_mtu(name.as_str(), heir.device.as_fd(), heir.mtu);
     }
 }
 
@@ -157,17 +162,16 @@ impl Devices for Registry {
     fn open_port(&mut self, id: PortId, spec: &PortSpec) -> Result<(), ConfigError> {
         let name = spec.name.as_str();
         let device = Arc::new(self.tap(spec)?);
-        let opened = self.open(Source::Port(id), Arc::clone(&device));
-        let made = Made {
-            name: spec.name,
-            mac: spec.mac,
-            device,
-        };
-        if let Err(error) = opened {
-            self.forget(&made);
-            return Err(system(ObjectKind::Port, name, "device", &error));
-        }
+        self.open(Source::Port(id), Arc::clone(&device))
+            .map_err(|error| system(ObjectKind::Port, name, "device", &error))?;
         if !self.handed.contains_key(&spec.name) {
+            let made = Made {
+                name: spec.name,
+                mac: spec.mac,
+                mtu: spec.mtu,
+                dressed: !self.made.values().any(|made| made.name == spec.name),
+                device,
+            };
             self.made.insert(id, made);
         }
         tracing::info!(port = name, %id, "opened");
@@ -177,13 +181,14 @@ impl Devices for Registry {
     fn close_port(&mut self, id: PortId) {
         self.close(Source::Port(id));
         if let Some(made) = self.made.remove(&id) {
-            self.forget(&made);
+            self.hand_on(made.name);
         }
     }
 
     fn set_port_mtu(&mut self, id: PortId, mtu: u16) {
         // A TAP that was handed over is its owner's to change.
-        if let Some(made) = self.made.get(&id) {
+        if let Some(made) = self.made.get_mut(&id) {
+            made.mtu = mtu;
             set_mtu(made.name.as_str(), made.device.as_fd(), mtu);
         }
     }
@@ -256,71 +261,4 @@ fn system(kind: ObjectKind, object: &str, field: &str, error: &io::Error) -> Con
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::tests::inside;
-    use opte_core::api::Setup;
-
-    fn spec(mac: &str) -> PortSpec {
-        let text = format!("[[port]]\nname = \"guest0\"\nmac = \"{mac}\"\nvni = 1\nmtu = 1300\n");
-        let setup: Setup = toml::from_str(&text).unwrap();
-        setup.ports.into_iter().next().unwrap()
-    }
-
-    fn mac() -> MacAddr {
-        MacAddr(netdev::attributes("guest0").unwrap().mac)
-    }
-
-    #[test]
-    fn a_port_that_is_replaced_hands_its_tap_on() {
-        if !inside("device::registry::tests::a_port_that_is_replaced_hands_its_tap_on") {
-            return;
-        }
-        let shared = Arc::new(Shared::default());
-        let polls = vec![Arc::new(Poll::new().unwrap())];
-        let mut registry = Registry::new(shared, polls, BTreeMap::new());
-        let (one, two) = (spec("A8:40:25:F0:00:01"), spec("A8:40:25:F0:00:02"));
-        registry.open_port(PortId(0), &one).unwrap();
-        let index = netdev::attributes("guest0").unwrap().index;
-        assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_300);
-        registry.set_port_mtu(PortId(0), 1_400);
-        assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_400);
-        // Refused by the system, or a port that isn't there: no harm.
-        registry.set_port_mtu(PortId(0), 1);
-        registry.set_port_mtu(PortId(9), 1_400);
-        assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_400);
-        // A replacement that comes to nothing leaves the TAP as it was.
-        registry.open_port(PortId(1), &two).unwrap();
-        assert_eq!(mac(), two.mac);
-        registry.close_port(PortId(1));
-        assert_eq!(mac(), one.mac);
-        // One that succeeds keeps the device.
-        registry.open_port(PortId(1), &two).unwrap();
-        registry.close_port(PortId(0));
-        assert_eq!(mac(), two.mac);
-        assert_eq!(netdev::attributes("guest0").unwrap().index, index);
-        registry.close_port(PortId(1));
-        assert!(netdev::attributes("guest0").is_err());
-        // And again, at once.
-        registry.open_port(PortId(0), &one).unwrap();
-        assert_eq!(mac(), one.mac);
-    }
-
-    #[test]
-    fn what_the_system_refuses_names_the_object() {
-        let shared = Arc::new(Shared::default());
-        let mut registry = Registry::new(shared, Vec::new(), BTreeMap::new());
-        let link = LinkSpec {
-            name: "no-such-device".into(),
-            mtu: 1_500,
-        };
-        let error = registry.open_link(LinkId(0), &link).unwrap_err();
-        let text = error.to_string();
-        assert!(text.starts_with("link no-such-device: device "), "{text}");
-        assert_eq!(error.code, ErrorCode::NotFound);
-        let mut port = spec("A8:40:25:F0:00:01");
-        port.name = "a_name_of_16_chr".parse().unwrap();
-        let error = registry.open_port(PortId(0), &port).unwrap_err();
-        assert!(error.to_string().contains("15 characters"), "{error}");
-    }
-}
+mod tests;
