@@ -97,8 +97,10 @@ impl Control {
         let result = self
             .engine
             .command(command, now, &mut parts.registry, &mut parts.output);
-        for lost in parts.output.sender.take_failed() {
-            self.engine.undelivered(&mut parts.lane, lost);
+        for (lost, count) in parts.output.sender.take_failed() {
+            for _ in 0..count {
+                self.engine.undelivered(&mut parts.lane, lost);
+            }
         }
         self.engine.refresh(&mut parts.lane);
         result

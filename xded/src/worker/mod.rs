@@ -15,7 +15,7 @@
 //!                  -> Sender::flush
 //!
 //! Rules     W1  nothing is allocated for a frame: the buffer, the list of
-//!               events and the list of failures are as long as they get when
+//!               events and the sums of failures are as long as they get when
 //!               the worker starts.
 //!           W2  a worker waits for nobody but its `Poll`; every call on a
 //!               device is non-blocking.
@@ -174,8 +174,10 @@ impl Worker {
 
     /// Tells the engine what could not be sent.
     fn count_failures(&mut self) {
-        for lost in self.sender.take_failed() {
-            self.engine.undelivered(&mut self.lane, lost);
+        for (lost, count) in self.sender.take_failed() {
+            for _ in 0..count {
+                self.engine.undelivered(&mut self.lane, lost);
+            }
         }
     }
 
