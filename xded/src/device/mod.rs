@@ -80,6 +80,16 @@ impl Device {
         }
     }
 
+    /// Frames that came in and were lost since the last call, because nobody
+    /// took them in time. A TAP tells its writer instead.
+    pub(crate) fn overflow(&self) -> u32 {
+        match self.kind {
+            Kind::Tap => 0,
+            // It fails for a device that is retired, and then nothing comes in.
+            Kind::Packet => sys::packet::overflow(self.fd.as_fd()).unwrap_or_default(),
+        }
+    }
+
     /// Reads frames one by one.
     fn read_each(&self, batch: &mut Batch) -> io::Result<()> {
         loop {

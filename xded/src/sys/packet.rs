@@ -100,6 +100,23 @@ pub(crate) fn send<'b>(
     Ok(usize::try_from(sent).unwrap_or_default())
 }
 
+/// Frames that came while the socket's queue was full, since the last call.
+pub(crate) fn overflow(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    // The kernel's counters start again with each call (packet(7)). Version 1
+    // of the ring, which is what a socket without one has.
+    let mut statistics = libc::tpacket_stats {
+        tp_packets: 0,
+        tp_drops: 0,
+    };
+    let place = (&raw mut statistics).cast();
+    let mut len = libc::socklen_t::try_from(size_of::<libc::tpacket_stats>()).unwrap_or_default();
+    let (level, name) = (libc::SOL_PACKET, libc::PACKET_STATISTICS);
+    // SAFETY: `place` has room for `len` bytes and both are written during the
+    // call only; the structure is the one that the option has.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, place, &raw mut len) })?;
+    Ok(statistics.tp_drops)
+}
+
 /// Arguments of `recvmmsg` and `sendmmsg`: one piece of memory per message.
 struct Messages {
     headers: [libc::mmsghdr; MESSAGES_MAX],

@@ -95,6 +95,41 @@ fn received(device: &Device) -> Vec<Vec<u8>> {
     frames
 }
 
+/// A network device whose far end is a TAP's descriptor.
+pub(crate) struct Cable {
+    end: Device,
+    name: String,
+}
+
+impl Cable {
+    /// The device `name` with the hardware address `MAC`, up.
+    pub(crate) fn new(name: &str) -> Self {
+        let end = Device::new(Kind::Tap, tap::open(name).unwrap(), name);
+        tap::set_mac(end.as_fd(), MAC).unwrap();
+        set_up(name);
+        Self {
+            end,
+            name: name.into(),
+        }
+    }
+
+    /// The driver's side.
+    pub(crate) fn open_link(&self) -> Device {
+        let attributes = netdev::attributes(&self.name).unwrap();
+        Device::new(Kind::Packet, packet::open(&attributes).unwrap(), "cable")
+    }
+
+    /// A frame that a link takes comes in.
+    pub(crate) fn send(&self) {
+        self.end.send(&frame([0x86, 0xdd], &[0x60; 1_400])).unwrap();
+    }
+}
+
+/// How many frames are there now.
+pub(crate) fn taken(device: &Device) -> u64 {
+    u64::try_from(received(device).len()).unwrap()
+}
+
 #[test]
 fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
     if !inside("sys::tests::a_tap_has_the_guests_address_and_goes_with_its_descriptor") {

@@ -23,7 +23,8 @@
 //!               reach the engine in their order.
 //!
 //! Failure   a frame that a guest can't take is counted by the engine
-//!           (`DeviceFull`). A device that went away under the driver is
+//!           (`DeviceFull`), and one that a link can't take or had no room for
+//!           until it was read (`LinkFull`). A device that went away under the driver is
 //!           reported once and read no more; its port stays until it is
 //!           deleted. Only a broken `epoll` ends a worker, and with it the
 //!           driver.
@@ -37,7 +38,8 @@ use crate::device::{BURST_FRAMES, Batch, Device, Poll, Source, View, Wake};
 use crate::engine::{Engine, Lane, TICK_MS};
 use opte_core::Instant;
 use opte_core::frame::SliceFrame;
-use opte_core::verdict::Verdict;
+use opte_core::limits::LINKS_MAX;
+use opte_core::verdict::{LinkId, Lost, Verdict};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,6 +131,7 @@ impl Worker {
         let mut output = self.sender.with(self.view.table());
         self.engine.tick(&mut self.lane, now, &mut output);
         self.count_failures();
+        self.count_overflows();
     }
 
     /// Takes up to a burst of frames from one device.
@@ -177,6 +180,22 @@ impl Worker {
         for (lost, count) in self.sender.take_failed() {
             for _ in 0..count {
                 self.engine.undelivered(&mut self.lane, lost);
+            }
+        }
+    }
+
+    /// Tells the engine, and the log, what links lost before it was read.
+    fn count_overflows(&mut self) {
+        for id in (0..LINKS_MAX).filter_map(|id| u16::try_from(id).ok()) {
+            let Some(device) = self.view.table().get(Source::Link(LinkId(id))) else {
+                continue;
+            };
+            let frames = device.overflow();
+            if frames > 0 {
+                tracing::warn!(%device, frames, "frames came faster than they were taken, and were lost");
+            }
+            for _ in 0..frames {
+                self.engine.undelivered(&mut self.lane, Lost::ToLink);
             }
         }
     }
