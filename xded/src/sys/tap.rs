@@ -21,13 +21,18 @@ const SHAPE: libc::c_int = libc::IFF_TUN | libc::IFF_TAP | libc::IFF_NO_PI | lib
 
 /// Makes the TAP device `name`, or attaches to a persistent one of that name.
 pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
+    attach(name, FLAGS)
+}
+
+/// The device `name` with these flags.
+pub(super) fn attach(name: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
     let fd = rustix::fs::open(
         "/dev/net/tun",
         OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
     let mut attach = request(name)?;
-    attach.ifr_ifru.ifru_flags = short(FLAGS);
+    attach.ifr_ifru.ifru_flags = short(flags);
     // SAFETY: TUNSETIFF reads the name and the flags of an `ifreq` and writes
     // the name.
     unsafe { ioctl(fd.as_fd(), libc::TUNSETIFF, &mut attach) }?;
@@ -37,14 +42,11 @@ pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
 /// Checks that a descriptor from somebody else is a TAP of the shape that the
 /// driver reads, and makes it non-blocking.
 pub(crate) fn adopt(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: an all-zero `ifreq` is a value (see `request`).
-    let mut answer: libc::ifreq = unsafe { std::mem::zeroed() };
-    // SAFETY: TUNGETIFF writes the name and the flags of an `ifreq`; a
-    // descriptor that is no TUN/TAP refuses it.
-    unsafe { ioctl(fd, libc::TUNGETIFF, &mut answer) }
-        .map_err(|_| io::Error::other("it is not an attached TAP device"))?;
-    // SAFETY: TUNGETIFF has written the flags.
-    let flags = libc::c_int::from(unsafe { answer.ifr_ifru.ifru_flags });
+    let no_tap = |_| io::Error::other("it is not an attached TAP device");
+    let mut flags = flags(fd).map_err(no_tap)?;
+    if flags & libc::IFF_TAP != 0 {
+        flags = flags_with_filter(fd).map_err(no_tap)?;
+    }
     if flags & SHAPE != FLAGS {
         return Err(io::Error::other(
             "it must be a TAP device with IFF_NO_PI and without IFF_VNET_HDR",
@@ -53,6 +55,44 @@ pub(crate) fn adopt(fd: BorrowedFd<'_>) -> io::Result<()> {
     let status = rustix::fs::fcntl_getfl(fd)?;
     rustix::fs::fcntl_setfl(fd, status | OFlags::NONBLOCK)?;
     Ok(())
+}
+
+/// What TUNGETIFF says of the device behind `fd`.
+pub(super) fn flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    // SAFETY: an all-zero `ifreq` is a value (see `request`).
+    let mut answer: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes the name and the flags of an `ifreq`; a
+    // descriptor that is no TUN/TAP refuses it.
+    unsafe { ioctl(fd, libc::TUNGETIFF, &mut answer) }?;
+    // SAFETY: TUNGETIFF has written the flags.
+    Ok(libc::c_int::from(unsafe { answer.ifr_ifru.ifru_flags }))
+}
+
+/// The flags that the device behind `fd` has while a filter is attached.
+///
+/// Without one the kernel sets `IFF_NOFILTER` in the answer, which is the same
+/// bit as `IFF_NO_PI`, so every TAP would seem to have that. The filter takes
+/// every frame, and a filter that was there before is gone afterwards.
+fn flags_with_filter(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    let mut accept = [libc::sock_filter {
+        code: u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap_or_default(),
+        jt: 0,
+        jf: 0,
+        k: u32::MAX,
+    }];
+    let mut filter = libc::sock_fprog {
+        len: 1,
+        filter: accept.as_mut_ptr(),
+    };
+    let raw = fd.as_raw_fd();
+    // SAFETY: TUNATTACHFILTER reads a `sock_fprog` and copies its program
+    // during the call; both outlive it.
+    check(unsafe { libc::ioctl(raw, libc::TUNATTACHFILTER, &raw mut filter) })?;
+    let flags = flags(fd);
+    // SAFETY: TUNDETACHFILTER is declared to take a `sock_fprog` and reads
+    // none.
+    check(unsafe { libc::ioctl(raw, libc::TUNDETACHFILTER, &raw mut filter) })?;
+    flags
 }
 
 /// Gives the device behind `fd` the hardware address `mac`, whichever network

@@ -158,6 +158,31 @@ fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
 }
 
 #[test]
+fn a_tap_of_another_shape_is_not_adopted() {
+    if !inside("sys::tests::a_tap_of_another_shape_is_not_adopted") {
+        return;
+    }
+    let (tun, tap, no_pi) = (libc::IFF_TUN, libc::IFF_TAP, libc::IFF_NO_PI);
+    for (name, flags) in [
+        ("packets0", tap),
+        ("header0", tap | no_pi | libc::IFF_VNET_HDR),
+        ("tunnel0", tun | no_pi),
+        ("tunnel1", tun),
+    ] {
+        let fd = tap::attach(name, flags).unwrap();
+        let why = tap::adopt(fd.as_fd()).unwrap_err().to_string();
+        assert!(why.contains("with IFF_NO_PI and without"), "{name}: {why}");
+    }
+    let fd = tap::attach("guest0", tap | no_pi).unwrap();
+    // The question can be asked again and leaves no filter behind: the
+    // bit is IFF_NOFILTER, too.
+    for _ in 0..2 {
+        tap::adopt(fd.as_fd()).unwrap();
+        assert_ne!(tap::flags(fd.as_fd()).unwrap() & libc::IFF_NO_PI, 0);
+    }
+}
+
+#[test]
 fn a_packet_socket_takes_what_comes_in_and_only_ipv6_without_a_tag() {
     if !inside("sys::tests::a_packet_socket_takes_what_comes_in_and_only_ipv6_without_a_tag") {
         return;
