@@ -101,7 +101,8 @@ impl Parts {
 
     /// What carries out commands.
     fn control(&self, taps: BTreeMap<Name, OwnedFd>) -> anyhow::Result<Control> {
-        let registry = Registry::new(Arc::clone(&self.shared), self.polls.clone(), taps);
+        let mut registry = Registry::new(Arc::clone(&self.shared), self.polls.clone(), taps);
+        registry.wait_for_taps(control::PREDECESSOR_PATIENCE);
         Ok(Control::new(
             Arc::clone(&self.engine),
             self.lane(self.polls.len())?,

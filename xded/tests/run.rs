@@ -175,3 +175,39 @@ fn what_stops_the_start_is_one_sentence() {
         assert!(!socket.exists());
     }
 }
+
+#[test]
+fn a_driver_starts_while_its_predecessor_is_being_taken_apart() {
+    if !allowed("a_driver_starts_while_its_predecessor_is_being_taken_apart") {
+        return;
+    }
+    let folder = Folder::new("killed");
+    let port = |number: u8| {
+        format!(
+            "[[port]]\nname = \"g{number}\"\nmac = \"A8:40:25:F0:00:{number:02X}\"\nvni = 7\n\
+             ipv4 = {{ address = \"10.0.0.{number}\", gateway = \"10.0.0.254\" }}\n"
+        )
+    };
+    let ports: String = (1..=128).map(port).collect();
+    std::fs::write(folder.0.join("setup.toml"), ports).unwrap();
+    // Reading the line that says it is ready is all the waiting there is.
+    let script = r#"
+        set -e
+        cd "$2" && mkfifo out
+        start() {
+            "$1" run --socket s --setup setup.toml >out &
+            read -r line <out
+            test "$line" = "xded: ready on s"
+        }
+        start "$1"
+        kill -KILL $!
+        start "$1"
+        kill -TERM $!
+        wait $!
+    "#;
+    let path = folder.0.to_str().unwrap();
+    let output = namespaced(true, &["sh", "-c", script, "sh", XDED, path]).output();
+    let output = output.unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+}

@@ -21,7 +21,7 @@
 mod listener;
 mod patient;
 
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Listener, PREDECESSOR_PATIENCE};
 
 use crate::clock::Clock;
 use crate::device::{Registry, Source, View};

@@ -12,11 +12,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often and how far apart a TAP name that is still in use is tried: a
+/// How long and how far apart a TAP name that is still in use is tried: a
 /// retired TAP is there until a call on it that is under way returns.
-const BUSY_TRIES: u32 = 20;
+const BUSY_PATIENCE: Duration = Duration::from_millis(100);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// The driver's devices: the only writer of the shared table.
@@ -29,6 +29,9 @@ pub(crate) struct Registry {
     handed: BTreeMap<Name, OwnedFd>,
     /// TAPs that the driver made and has open.
     made: BTreeMap<PortId, Made>,
+    /// Until when a TAP in use may be one of a predecessor that was killed and
+    /// is being taken apart.
+    predecessor_until: Instant,
 }
 
 /// A TAP that the driver made.
@@ -55,7 +58,13 @@ impl Registry {
             polls,
             handed,
             made: BTreeMap::new(),
+            predecessor_until: Instant::now(),
         }
+    }
+
+    /// From now on and that long, a TAP that is in use is waited for.
+    pub(crate) fn wait_for_taps(&mut self, patience: Duration) {
+        self.predecessor_until = Instant::now() + patience;
     }
 
     /// Publishes a device and has its worker read it.
@@ -136,7 +145,8 @@ impl Registry {
             let fd = fd.map_err(|error| refuse(&error))?;
             return Ok(Device::new(Kind::Tap, fd, name));
         }
-        let fd = retry_busy(|| sys::tap::open(name)).map_err(|error| refuse(&error))?;
+        let until = self.predecessor_until.max(Instant::now() + BUSY_PATIENCE);
+        let fd = retry_busy(until, || sys::tap::open(name)).map_err(|error| refuse(&error))?;
         sys::tap::set_mac(fd.as_fd(), spec.mac.0)
             .map_err(|error| system(ObjectKind::Port, name, "mac", &error))?;
         set_mtu(name, fd.as_fd(), spec.mtu);
@@ -236,15 +246,16 @@ pub(crate) fn adopt(handed: &BTreeMap<Name, OwnedFd>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tries again for a short while when the name is still in use.
-fn retry_busy<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 1..BUSY_TRIES {
+/// Tries again for a while when the name is still in use.
+fn retry_busy<T>(until: Instant, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
         match attempt() {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => thread::sleep(BUSY_PAUSE),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
+                thread::sleep(BUSY_PAUSE);
+            }
             done => return done,
         }
     }
-    attempt()
 }
 
 /// What the operating system said about a device, as a refusal.

@@ -71,3 +71,26 @@ fn what_the_system_refuses_names_the_object() {
     let error = registry.open_port(PortId(0), &port).unwrap_err();
     assert!(error.to_string().contains("15 characters"), "{error}");
 }
+
+#[test]
+fn a_tap_that_somebody_else_has_is_waited_for_and_then_named() {
+    if !inside("device::registry::tests::a_tap_that_somebody_else_has_is_waited_for_and_then_named")
+    {
+        return;
+    }
+    let shared = Arc::new(Shared::default());
+    let polls = vec![Arc::new(Poll::new().unwrap())];
+    let mut registry = Registry::new(shared, polls, BTreeMap::new());
+    let port = spec("A8:40:25:F0:00:01");
+    let other = sys::tap::open("guest0").unwrap();
+    let error = registry.open_port(PortId(0), &port).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InUse);
+    // It is given back by one who takes longer than a call on a TAP does.
+    registry.wait_for_taps(Duration::from_secs(60));
+    let dying = thread::spawn(move || {
+        thread::sleep(BUSY_PATIENCE * 3);
+        drop(other);
+    });
+    registry.open_port(PortId(0), &port).unwrap();
+    dying.join().unwrap();
+}
