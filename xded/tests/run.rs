@@ -211,3 +211,30 @@ fn a_driver_starts_while_its_predecessor_is_being_taken_apart() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
 }
+
+#[test]
+fn without_the_device_that_makes_taps_it_is_named() {
+    if !allowed("without_the_device_that_makes_taps_it_is_named") {
+        return;
+    }
+    let folder = Folder::new("maker");
+    let (socket, setup) = (folder.socket(), folder.0.join("setup.toml"));
+    let port = r#"
+        [[port]]
+        name = "guest0"
+        mac = "A8:40:25:F0:00:01"
+        vni = 7
+        ipv4 = { address = "10.0.0.1", gateway = "10.0.0.254" }
+    "#;
+    std::fs::write(&setup, port).unwrap();
+    let (socket, setup) = (socket.to_str().unwrap(), setup.to_str().unwrap());
+    let script = "mount -t tmpfs none /dev/net && exec \"$0\" run --socket \"$1\" --setup \"$2\"";
+    let arguments = [
+        "unshare", "--mount", "sh", "-c", script, XDED, socket, setup,
+    ];
+    let text = error(&namespaced(true, &arguments).output().unwrap());
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("xded: "), "{text}");
+    let words = "port guest0: device /dev/net/tun does not exist";
+    assert!(last.contains(words), "{text}");
+}

@@ -3,6 +3,7 @@
 use super::{Device, Kind, Poll, Shared, Source};
 use crate::sys;
 use crate::sys::netdev::{self, NAME_SIZE};
+use crate::sys::tap::OpenError;
 use opte_core::api::{ConfigError, ErrorCode, LinkSpec, Name, ObjectKind, PortId, PortSpec};
 use opte_core::host::{Devices, LinkDevice};
 use opte_core::verdict::LinkId;
@@ -146,7 +147,7 @@ impl Registry {
             return Ok(Device::new(Kind::Tap, fd, name));
         }
         let until = self.predecessor_until.max(Instant::now() + BUSY_PATIENCE);
-        let fd = retry_busy(until, || sys::tap::open(name)).map_err(|error| refuse(&error))?;
+        let fd = open_tap(name, until).map_err(|error| no_tap(name, &error))?;
         sys::tap::set_mac(fd.as_fd(), spec.mac.0)
             .map_err(|error| system(ObjectKind::Port, name, "mac", &error))?;
         set_mtu(name, fd.as_fd(), spec.mtu);
@@ -246,15 +247,45 @@ pub(crate) fn adopt(handed: &BTreeMap<Name, OwnedFd>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tries again for a while when the name is still in use.
-fn retry_busy<T>(until: Instant, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+/// Opens a TAP, and tries again for a while when its name is still in use.
+fn open_tap(name: &str, until: Instant) -> Result<OwnedFd, OpenError> {
+    let mut quiet_until = Instant::now() + BUSY_PATIENCE;
     loop {
-        match attempt() {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
+        match sys::tap::open(name) {
+            Err(OpenError::Refused(error))
+                if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until =>
+            {
                 thread::sleep(BUSY_PAUSE);
+                if Instant::now() > quiet_until {
+                    tracing::info!(port = name, "somebody else has the TAP; waiting for it");
+                    quiet_until = until;
+                }
             }
             done => return done,
         }
+    }
+}
+
+/// Why there is no TAP, as a refusal.
+fn no_tap(name: &str, error: &OpenError) -> ConfigError {
+    let new = |code| ConfigError::new(code, ObjectKind::Port, name);
+    match error {
+        OpenError::Maker(error) => {
+            let code = match error.kind() {
+                io::ErrorKind::PermissionDenied => ErrorCode::NotPermitted,
+                io::ErrorKind::NotFound => ErrorCode::NotFound,
+                _ => ErrorCode::System,
+            };
+            new(code)
+                .field("device", sys::tap::MAKER)
+                .hint(format_args!(
+                    "{error}; TAPs are made there, by the kernel's module tun"
+                ))
+        }
+        OpenError::Other => new(ErrorCode::Exists).field("device", name).hint(
+            "a network device of this name is there already, and it is no TAP with one queue",
+        ),
+        OpenError::Refused(error) => system(ObjectKind::Port, name, "device", error),
     }
 }
 

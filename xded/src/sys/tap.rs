@@ -19,18 +19,42 @@ const FLAGS: libc::c_int = libc::IFF_TAP | libc::IFF_NO_PI;
 /// Flags that say what a read from the descriptor looks like.
 const SHAPE: libc::c_int = libc::IFF_TUN | libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
 
-/// Makes the TAP device `name`, or attaches to a persistent one of that name.
-pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
-    attach(name, FLAGS)
+/// Where TAP devices are made.
+pub(crate) const MAKER: &str = "/dev/net/tun";
+
+/// Why there is no TAP.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// [`MAKER`] can't be opened.
+    Maker(io::Error),
+    /// There is a device of this name, and it is no TAP that could be taken:
+    /// it is of another kind, or has several queues.
+    Other,
+    /// The kernel won't make it.
+    Refused(io::Error),
 }
 
-/// The device `name` with these flags.
-pub(super) fn attach(name: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
-    let fd = rustix::fs::open(
-        "/dev/net/tun",
-        OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+/// Makes the TAP device `name`, or attaches to a persistent one of that name.
+pub(crate) fn open(name: &str) -> Result<OwnedFd, OpenError> {
+    let maker = maker().map_err(OpenError::Maker)?;
+    match attach(maker, name, FLAGS) {
+        Err(error)
+            if error.raw_os_error() == Some(libc::EINVAL) && netdev::attributes(name).is_ok() =>
+        {
+            Err(OpenError::Other)
+        }
+        done => done.map_err(OpenError::Refused),
+    }
+}
+
+/// A descriptor that can become a TAP.
+pub(super) fn maker() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(MAKER, flags, Mode::empty())?)
+}
+
+/// The device `name` with these flags, behind `fd`.
+pub(super) fn attach(fd: OwnedFd, name: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
     let mut attach = request(name)?;
     attach.ifr_ifru.ifru_flags = short(flags);
     // SAFETY: TUNSETIFF reads the name and the flags of an `ifreq` and writes

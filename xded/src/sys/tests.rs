@@ -3,6 +3,7 @@
 //! A test of this file starts the test program again, in new user and network
 //! namespaces, with the name of the test that is to run there.
 
+use super::tap::OpenError;
 use super::{netdev, packet, retire, tap};
 use crate::device::{Batch, Device, Kind};
 use std::io::ErrorKind;
@@ -143,7 +144,10 @@ fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
     assert_eq!(attributes.mtu, 1_400);
     assert_eq!(attributes.hardware, libc::ARPHRD_ETHER);
     let busy = tap::open("guest0").unwrap_err();
-    assert_eq!(busy.raw_os_error(), Some(libc::EBUSY));
+    assert!(
+        matches!(&busy, OpenError::Refused(why) if why.raw_os_error() == Some(libc::EBUSY)),
+        "{busy:?}"
+    );
     // It is down: the guest can't take a frame.
     let device = Device::new(Kind::Tap, fd.try_clone().unwrap(), "guest0");
     let down = device.send(&frame([8, 0], &[0; 46])).unwrap_err();
@@ -169,11 +173,11 @@ fn a_tap_of_another_shape_is_not_adopted() {
         ("tunnel0", tun | no_pi),
         ("tunnel1", tun),
     ] {
-        let fd = tap::attach(name, flags).unwrap();
+        let fd = tap::attach(tap::maker().unwrap(), name, flags).unwrap();
         let why = tap::adopt(fd.as_fd()).unwrap_err().to_string();
         assert!(why.contains("with IFF_NO_PI and without"), "{name}: {why}");
     }
-    let fd = tap::attach("guest0", tap | no_pi).unwrap();
+    let fd = tap::attach(tap::maker().unwrap(), "guest0", tap | no_pi).unwrap();
     // The question can be asked again and leaves no filter behind: the
     // bit is IFF_NOFILTER, too.
     for _ in 0..2 {

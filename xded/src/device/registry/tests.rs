@@ -94,3 +94,21 @@ fn a_tap_that_somebody_else_has_is_waited_for_and_then_named() {
     registry.open_port(PortId(0), &port).unwrap();
     dying.join().unwrap();
 }
+
+#[test]
+fn a_device_that_is_no_tap_is_not_taken_for_one() {
+    if !inside("device::registry::tests::a_device_that_is_no_tap_is_not_taken_for_one") {
+        return;
+    }
+    let mut registry = Registry::new(Arc::default(), Vec::new(), BTreeMap::new());
+    let mut port = spec("A8:40:25:F0:00:01");
+    port.name = "lo".parse().unwrap();
+    let error = registry.open_port(PortId(0), &port).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Exists);
+    let text = error.to_string();
+    assert!(
+        text.starts_with("port lo: device lo exists already"),
+        "{text}"
+    );
+    assert!(text.contains("no TAP"), "{text}");
+}
