@@ -46,7 +46,9 @@ pub(crate) fn run(args: Run) -> anyhow::Result<()> {
         apply(&control, path, setup)?;
     }
     let workers = parts.start(&end)?;
-    control::serve(Arc::clone(&listener), Arc::new(control))?;
+    let control = Arc::new(control);
+    control::look_after(Arc::clone(&control))?;
+    control::serve(Arc::clone(&listener), control)?;
     announce(&args);
 
     let result = match ended.recv() {

@@ -248,3 +248,56 @@ fn without_the_device_that_makes_taps_it_is_named() {
     let words = "port guest0: device /dev/net/tun does not exist";
     assert!(last.contains(words), "{text}");
 }
+
+#[test]
+fn devices_that_come_back_are_opened_again_and_the_log_says_so() {
+    if !allowed("devices_that_come_back_are_opened_again_and_the_log_says_so") {
+        return;
+    }
+    let folder = Folder::new("lost");
+    let setup = r#"
+        [underlay]
+        address = "fd00::1"
+        link = [{ name = "net0", mtu = 1500 }]
+
+        [[port]]
+        name = "guest0"
+        mac = "A8:40:25:F0:00:01"
+        vni = 7
+        ipv4 = { address = "10.0.0.1", gateway = "10.0.0.254" }
+    "#;
+    std::fs::write(folder.0.join("setup.toml"), setup).unwrap();
+    // Reads the log until a line has the words; `timeout` ends a driver that
+    // never says them.
+    let script = r#"
+        set -e
+        cd "$2" && mkfifo log
+        until_log() {
+            while read -r line <&3; do
+                echo "$line" >&2
+                case "$line" in *"$1"*) return 0 ;; esac
+            done
+            return 1
+        }
+        ip tuntap add net0 mode tap && ip link set net0 mtu 1500 up
+        timeout 60 "$1" run --socket s --setup setup.toml >/dev/null 2>log &
+        exec 3<log
+        until_log "ready"
+        ip link del net0
+        until_log "the device is gone"
+        ip tuntap add net0 mode tap && ip link set net0 up
+        until_log "the link is back"
+        ip link del guest0
+        until_log "the device is gone"
+        until_log "the TAP is back"
+        ip link show guest0 >&2
+        kill -TERM $!
+        wait $!
+    "#;
+    let path = folder.0.to_str().unwrap();
+    let output = namespaced(true, &["sh", "-c", script, "sh", XDED, path]).output();
+    let output = output.unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(log.matches("the device is gone").count(), 2, "{log}");
+}

@@ -1,6 +1,7 @@
 //! Control: commands from `opteadm` over a Unix socket.
 //!
-//! Purpose   carries out the same messages as the kernel driver's ioctls.
+//! Purpose   carries out the same messages as the kernel driver's ioctls, and
+//!           looks after devices that went away (`lost`).
 //!
 //! Flow      Listener -> one thread per client: request -> Control::command
 //!           -> Host::command (with the Registry as its `Devices`) -> response
@@ -19,15 +20,18 @@
 //!           connection, nobody else notices.
 
 mod listener;
+mod lost;
 mod patient;
 
 pub(crate) use listener::{Listener, PREDECESSOR_PATIENCE};
+pub(crate) use lost::look_after;
 
 use crate::clock::Clock;
 use crate::device::{Registry, Source, View};
 use crate::engine::{Engine, Lane};
 use crate::worker::Sender;
 use anyhow::Context;
+use lost::Unfinished;
 use opte_core::api::{Command, ConfigError, ErrorCode, ObjectKind, PortId, Response};
 use opte_core::limits::REQUEST_BYTES_MAX;
 use opte_core::verdict::{LinkId, Output};
@@ -68,6 +72,8 @@ struct Parts {
     lane: Lane,
     registry: Registry,
     output: ControlOutput,
+    /// The underlay that a link was taken out of and not put into again.
+    unfinished: Option<Unfinished>,
 }
 
 impl Control {
@@ -90,13 +96,17 @@ impl Control {
                 lane,
                 registry,
                 output,
+                unfinished: None,
             }),
         }
     }
 
     /// Carries out a command.
     pub(crate) fn command(&self, command: Command) -> Result<Response, ConfigError> {
-        let parts = &mut *self.parts.lock();
+        self.carry_out(&mut self.parts.lock(), command)
+    }
+
+    fn carry_out(&self, parts: &mut Parts, command: Command) -> Result<Response, ConfigError> {
         let now = self.clock.now();
         let result = self
             .engine

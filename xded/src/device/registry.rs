@@ -1,5 +1,7 @@
 //! Opens and closes devices as the engine asks.
 
+mod lost;
+
 use super::{Device, Kind, Poll, Shared, Source};
 use crate::sys;
 use crate::sys::netdev::{self, NAME_SIZE};
@@ -30,6 +32,8 @@ pub(crate) struct Registry {
     handed: BTreeMap<Name, OwnedFd>,
     /// TAPs that the driver made and has open.
     made: BTreeMap<PortId, Made>,
+    /// Links that are open.
+    links: BTreeMap<LinkId, OpenLink>,
     /// Until when a TAP in use may be one of a predecessor that was killed and
     /// is being taken apart.
     predecessor_until: Instant,
@@ -47,6 +51,15 @@ struct Made {
     device: Arc<Device>,
 }
 
+/// A link that is open.
+#[derive(Debug)]
+struct OpenLink {
+    spec: LinkSpec,
+    device: Arc<Device>,
+    /// Whether the log says already that its device is gone.
+    gone: bool,
+}
+
 impl Registry {
     /// No devices yet. `handed` are checked to be TAPs already.
     pub(crate) fn new(
@@ -59,6 +72,7 @@ impl Registry {
             polls,
             handed,
             made: BTreeMap::new(),
+            links: BTreeMap::new(),
             predecessor_until: Instant::now(),
         }
     }
@@ -216,9 +230,15 @@ impl Devices for Registry {
             );
         }
         let fd = sys::packet::open(&attributes).map_err(refuse)?;
-        let device = Device::new(Kind::Packet, fd, name);
-        self.open(Source::Link(id), Arc::new(device))
+        let device = Arc::new(Device::new(Kind::Packet, fd, name));
+        self.open(Source::Link(id), Arc::clone(&device))
             .map_err(refuse)?;
+        let link = OpenLink {
+            spec: spec.clone(),
+            device,
+            gone: false,
+        };
+        self.links.insert(id, link);
         tracing::info!(link = name, id = id.0, "opened");
         Ok(LinkDevice {
             mac: MacAddr(attributes.mac),
@@ -228,6 +248,7 @@ impl Devices for Registry {
 
     fn close_link(&mut self, id: LinkId) {
         self.close(Source::Link(id));
+        self.links.remove(&id);
     }
 }
 

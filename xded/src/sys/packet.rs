@@ -100,6 +100,19 @@ pub(crate) fn send<'b>(
     Ok(usize::try_from(sent).unwrap_or_default())
 }
 
+/// Whether the socket still has its device. It has none from the moment that
+/// the device goes or leaves the network namespace, and never gets one again.
+pub(crate) fn is_bound(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: a `sockaddr_ll` is made of integers; all zeroes is a value of it.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    let mut len = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default();
+    let place = (&raw mut address).cast();
+    // SAFETY: `place` has room for `len` bytes, and both are written during
+    // the call only.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), place, &raw mut len) })?;
+    Ok(address.sll_ifindex > 0)
+}
+
 /// Frames that came while the socket's queue was full, since the last call.
 pub(crate) fn overflow(fd: BorrowedFd<'_>) -> io::Result<u32> {
     // The kernel's counters start again with each call (packet(7)). Version 1

@@ -7,7 +7,7 @@
 use super::check;
 use super::netdev::{self, ioctl, request};
 use rustix::fs::{Mode, OFlags};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// What every descriptor must be: Ethernet frames, nothing in front of them.
@@ -32,6 +32,15 @@ pub(crate) enum OpenError {
     Other,
     /// The kernel won't make it.
     Refused(io::Error),
+}
+
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Maker(error) | OpenError::Refused(error) => error,
+            OpenError::Other => ErrorKind::AlreadyExists.into(),
+        }
+    }
 }
 
 /// Makes the TAP device `name`, or attaches to a persistent one of that name.

@@ -122,17 +122,24 @@ fn received(device: &Device) -> Vec<Vec<u8>> {
 pub(crate) struct Cable {
     end: Device,
     name: String,
+    mac: [u8; 6],
 }
 
 impl Cable {
     /// The device `name` with the hardware address `MAC`, up.
     pub(crate) fn new(name: &str) -> Self {
+        Self::with_mac(name, MAC)
+    }
+
+    /// One with another address.
+    pub(crate) fn with_mac(name: &str, mac: [u8; 6]) -> Self {
         let end = Device::new(Kind::Tap, tap::open(name).unwrap(), name);
-        tap::set_mac(end.as_fd(), MAC).unwrap();
+        tap::set_mac(end.as_fd(), mac).unwrap();
         set_up(name);
         Self {
             end,
             name: name.into(),
+            mac,
         }
     }
 
@@ -144,7 +151,9 @@ impl Cable {
 
     /// A frame that a link takes comes in.
     pub(crate) fn send(&self) {
-        self.end.send(&frame([0x86, 0xdd], &[0x60; 1_400])).unwrap();
+        let mut frame = frame([0x86, 0xdd], &[0x60; 1_400]);
+        frame[..6].copy_from_slice(&self.mac);
+        self.end.send(&frame).unwrap();
     }
 }
 

@@ -24,9 +24,9 @@
 //!
 //! Failure   a frame that a guest can't take is counted by the engine
 //!           (`DeviceFull`), and one that a link can't take or had no room for
-//!           until it was read (`LinkFull`). A device that went away under the driver is
-//!           reported once and read no more; its port stays until it is
-//!           deleted. Only a broken `epoll` ends a worker, and with it the
+//!           until it was read (`LinkFull`). A device that went away under the
+//!           driver is reported once and read no more; `control::lost` opens it
+//!           again when it can. Only a broken `epoll` ends a worker, and with it the
 //!           driver.
 
 mod sender;
@@ -204,7 +204,8 @@ impl Worker {
     fn receive_failed(&self, device: &Device, error: &io::Error) {
         match error.raw_os_error() {
             // Empty; interrupted; an underlay device that was set down, which
-            // is said once and reported again when it has frames.
+            // is said once and reported again when it has frames, or that is
+            // gone, which `control::lost` looks after.
             Some(libc::EAGAIN | libc::EINTR | libc::ENETDOWN) => {}
             // Somebody deleted the device, or the network namespace it was in.
             // It would be reported for ever.

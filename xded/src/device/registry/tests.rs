@@ -112,3 +112,36 @@ fn a_device_that_is_no_tap_is_not_taken_for_one() {
     );
     assert!(text.contains("no TAP"), "{text}");
 }
+
+/// Deletes a device, as an operator does.
+fn delete(name: &str) {
+    let mut ip = std::process::Command::new("ip");
+    assert!(ip.args(["link", "del", name]).status().unwrap().success());
+}
+
+#[test]
+fn a_tap_that_somebody_deleted_is_made_again() {
+    if !inside("device::registry::tests::a_tap_that_somebody_deleted_is_made_again") {
+        return;
+    }
+    let shared = Arc::new(Shared::default());
+    let polls = vec![Arc::new(Poll::new().unwrap())];
+    let mut registry = Registry::new(Arc::clone(&shared), polls, BTreeMap::new());
+    let port = spec("A8:40:25:F0:00:01");
+    registry.open_port(PortId(0), &port).unwrap();
+    let index = || netdev::attributes("guest0").unwrap().index;
+    let device = || shared.view().table().get(Source::Port(PortId(0))).cloned();
+    let (before, first) = (index(), device().unwrap());
+    // One that is there is left alone.
+    registry.make_lost_taps();
+    assert_eq!(index(), before);
+    assert!(Arc::ptr_eq(&device().unwrap(), &first));
+    registry.set_port_mtu(PortId(0), 1_250);
+    delete("guest0");
+    assert!(first.is_gone());
+    registry.make_lost_taps();
+    assert_ne!(index(), before);
+    assert_eq!(mac(), port.mac);
+    assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_250);
+    assert!(!device().unwrap().is_gone());
+}
