@@ -46,7 +46,9 @@ pub(crate) fn run(args: Run) -> anyhow::Result<()> {
         apply(&control, path, setup)?;
     }
     let workers = parts.start(&end)?;
-    control::serve(Arc::clone(&listener), Arc::new(control))?;
+    let control = Arc::new(control);
+    control::look_after(Arc::clone(&control))?;
+    control::serve(Arc::clone(&listener), control)?;
     announce(&args);
 
     let result = match ended.recv() {
@@ -101,7 +103,8 @@ impl Parts {
 
     /// What carries out commands.
     fn control(&self, taps: BTreeMap<Name, OwnedFd>) -> anyhow::Result<Control> {
-        let registry = Registry::new(Arc::clone(&self.shared), self.polls.clone(), taps);
+        let mut registry = Registry::new(Arc::clone(&self.shared), self.polls.clone(), taps);
+        registry.wait_for_taps(control::PREDECESSOR_PATIENCE);
         Ok(Control::new(
             Arc::clone(&self.engine),
             self.lane(self.polls.len())?,

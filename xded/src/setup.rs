@@ -2,10 +2,13 @@
 
 use anyhow::anyhow;
 use opte_core::api::Setup;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
-/// Bytes of the largest setup file: what a request on the control socket may have.
-const FILE_MAX: u64 = opte_core::limits::REQUEST_BYTES_MAX as u64;
+/// Bytes of the largest setup file. Text takes more of them than an encoded
+/// request, and what is in it has limits of its own.
+const FILE_MAX: u64 = 64 << 20;
 
 /// Reads a setup file.
 ///
@@ -15,12 +18,20 @@ const FILE_MAX: u64 = opte_core::limits::REQUEST_BYTES_MAX as u64;
 pub(crate) fn load(path: &Path) -> anyhow::Result<Setup> {
     let shown = path.display();
     let say = |error| anyhow!("{shown}: {error}");
-    let len = std::fs::metadata(path).map_err(say)?.len();
-    if len > FILE_MAX {
-        return Err(anyhow!("{shown}: it has {len} bytes, more than {FILE_MAX}"));
-    }
-    let text = std::fs::read_to_string(path).map_err(say)?;
+    let text = File::open(path).and_then(read).map_err(say)?;
     parse(&text).map_err(|why| anyhow!("{shown}: {why}"))
+}
+
+/// All of a file, a pipe or a device: how long those are shows when they end.
+fn read(file: impl Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > FILE_MAX) {
+        let why = format!("it has more than {} MiB", FILE_MAX >> 20);
+        return Err(io::Error::other(why));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text in UTF-8"))
 }
 
 /// Parses the text of a setup file.
@@ -72,6 +83,19 @@ fn place(text: &str, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_read_as_far_as_it_may_be_long() {
+        let most = usize::try_from(FILE_MAX).unwrap();
+        assert_eq!(read(&vec![b' '; most][..]).unwrap().len(), most);
+        // Ends never, and says that it has no bytes.
+        let zero = Path::new("/dev/zero");
+        assert_eq!(std::fs::metadata(zero).unwrap().len(), 0);
+        let why = load(zero).unwrap_err().to_string();
+        assert_eq!(why, "/dev/zero: it has more than 64 MiB");
+        let why = read(&b"\xff"[..]).unwrap_err().to_string();
+        assert_eq!(why, "it is no text in UTF-8");
+    }
 
     #[test]
     fn a_setup_is_read() {

@@ -1,7 +1,8 @@
 //! `xded run` as a program: start, second start, kill, stop.
 //!
 //! The driver runs in user and network namespaces of its own, which
-//! `unshare(1)` makes; where that isn't allowed, the tests say so and pass.
+//! `unshare(1)` makes; where that isn't allowed, the tests say so and pass,
+//! except in CI.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
@@ -25,10 +26,19 @@ fn namespaced(root: bool, arguments: &[&str]) -> Command {
 fn allowed(test: &str) -> bool {
     let probe = namespaced(true, &["true"]).output();
     let done = probe.is_ok_and(|output| output.status.success());
-    if !done {
-        eprintln!("SKIPPED {test}: this system allows no user namespaces");
-    }
-    done
+    let tun = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun");
+    let why = match tun {
+        Ok(_) if done => return true,
+        Ok(_) => "this system allows no user namespaces".into(),
+        Err(error) => format!("/dev/net/tun: {error}"),
+    };
+    eprintln!("SKIPPED {test}: {why}");
+    let must_run = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(!must_run, "a skip is a failure in CI");
+    false
 }
 
 /// A folder for one test.
@@ -174,4 +184,120 @@ fn what_stops_the_start_is_one_sentence() {
         }
         assert!(!socket.exists());
     }
+}
+
+#[test]
+fn a_driver_starts_while_its_predecessor_is_being_taken_apart() {
+    if !allowed("a_driver_starts_while_its_predecessor_is_being_taken_apart") {
+        return;
+    }
+    let folder = Folder::new("killed");
+    let port = |number: u8| {
+        format!(
+            "[[port]]\nname = \"g{number}\"\nmac = \"A8:40:25:F0:00:{number:02X}\"\nvni = 7\n\
+             ipv4 = {{ address = \"10.0.0.{number}\", gateway = \"10.0.0.254\" }}\n"
+        )
+    };
+    let ports: String = (1..=128).map(port).collect();
+    std::fs::write(folder.0.join("setup.toml"), ports).unwrap();
+    // Reading the line that says it is ready is all the waiting there is.
+    let script = r#"
+        set -e
+        cd "$2" && mkfifo out
+        start() {
+            "$1" run --socket s --setup setup.toml >out &
+            read -r line <out
+            test "$line" = "xded: ready on s"
+        }
+        start "$1"
+        kill -KILL $!
+        start "$1"
+        kill -TERM $!
+        wait $!
+    "#;
+    let path = folder.0.to_str().unwrap();
+    let output = namespaced(true, &["sh", "-c", script, "sh", XDED, path]).output();
+    let output = output.unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+}
+
+#[test]
+fn without_the_device_that_makes_taps_it_is_named() {
+    if !allowed("without_the_device_that_makes_taps_it_is_named") {
+        return;
+    }
+    let folder = Folder::new("maker");
+    let (socket, setup) = (folder.socket(), folder.0.join("setup.toml"));
+    let port = r#"
+        [[port]]
+        name = "guest0"
+        mac = "A8:40:25:F0:00:01"
+        vni = 7
+        ipv4 = { address = "10.0.0.1", gateway = "10.0.0.254" }
+    "#;
+    std::fs::write(&setup, port).unwrap();
+    let (socket, setup) = (socket.to_str().unwrap(), setup.to_str().unwrap());
+    let script = "mount -t tmpfs none /dev/net && exec \"$0\" run --socket \"$1\" --setup \"$2\"";
+    let arguments = [
+        "unshare", "--mount", "sh", "-c", script, XDED, socket, setup,
+    ];
+    let text = error(&namespaced(true, &arguments).output().unwrap());
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("xded: "), "{text}");
+    let words = "port guest0: device /dev/net/tun does not exist";
+    assert!(last.contains(words), "{text}");
+}
+
+#[test]
+fn devices_that_come_back_are_opened_again_and_the_log_says_so() {
+    if !allowed("devices_that_come_back_are_opened_again_and_the_log_says_so") {
+        return;
+    }
+    let folder = Folder::new("lost");
+    let setup = r#"
+        [underlay]
+        address = "fd00::1"
+        link = [{ name = "net0", mtu = 1500 }]
+
+        [[port]]
+        name = "guest0"
+        mac = "A8:40:25:F0:00:01"
+        vni = 7
+        ipv4 = { address = "10.0.0.1", gateway = "10.0.0.254" }
+    "#;
+    std::fs::write(folder.0.join("setup.toml"), setup).unwrap();
+    // Reads the log until a line has the words; `timeout` ends a driver that
+    // never says them.
+    let script = r#"
+        set -e
+        cd "$2" && mkfifo log
+        until_log() {
+            while read -r line <&3; do
+                echo "$line" >&2
+                case "$line" in *"$1"*) return 0 ;; esac
+            done
+            return 1
+        }
+        ip tuntap add net0 mode tap && ip link set net0 mtu 1500 up
+        timeout 60 "$1" run --socket s --setup setup.toml >/dev/null 2>log &
+        exec 3<log
+        until_log "ready"
+        ip link del net0
+        until_log "the device is gone"
+        ip tuntap add net0 mode tap && ip link set net0 up
+        until_log "the link is back"
+        ip link del guest0
+        until_log "the device is gone"
+        until_log "the TAP is back"
+        ip link show guest0 >&2
+        kill -TERM $!
+        wait $!
+    "#;
+    let path = folder.0.to_str().unwrap();
+    let output = namespaced(true, &["sh", "-c", script, "sh", XDED, path]).output();
+    let output = output.unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(log.matches("the device is gone").count(), 2, "{log}");
 }

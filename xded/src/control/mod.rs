@@ -1,6 +1,7 @@
 //! Control: commands from `opteadm` over a Unix socket.
 //!
-//! Purpose   carries out the same messages as the kernel driver's ioctls.
+//! Purpose   carries out the same messages as the kernel driver's ioctls, and
+//!           looks after devices that went away (`lost`).
 //!
 //! Flow      Listener -> one thread per client: request -> Control::command
 //!           -> Host::command (with the Registry as its `Devices`) -> response
@@ -9,29 +10,36 @@
 //!               writes this socket, and no lock is held while one does.
 //!           C2  commands are carried out one at a time; between two, nothing
 //!               is locked.
-//!           C3  a client gets [`CLIENT_PATIENCE`] for each read and write, a
-//!               request has at most `REQUEST_BYTES_MAX`, and there are at most
-//!               [`CLIENTS_MAX`] clients.
+//!           C3  a client gets [`CLIENT_PATIENCE`] for each request, from the
+//!               answer before it to its last byte, and for taking the answer;
+//!               a request has at most `REQUEST_BYTES_MAX`, and there are at
+//!               most [`CLIENTS_MAX`] clients.
 //!
-//! Failure   a refused command is an answer. A client that breaks the framing
-//!           or is too slow loses its connection, nobody else notices.
+//! Failure   a refused command is an answer, and so is that there are too many
+//!           clients. A client that breaks the framing or is too slow loses its
+//!           connection, nobody else notices.
 
 mod listener;
+mod lost;
+mod patient;
 
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Listener, PREDECESSOR_PATIENCE};
+pub(crate) use lost::look_after;
 
 use crate::clock::Clock;
 use crate::device::{Registry, Source, View};
 use crate::engine::{Engine, Lane};
 use crate::worker::Sender;
 use anyhow::Context;
-use opte_core::api::{Command, ConfigError, PortId, Response};
+use lost::Unfinished;
+use opte_core::api::{Command, ConfigError, ErrorCode, ObjectKind, PortId, Response};
 use opte_core::limits::REQUEST_BYTES_MAX;
 use opte_core::verdict::{LinkId, Output};
 use opte_ioctl::frame::{self, FrameReader};
 use opte_ioctl::{Driver, serve_observed};
 use parking_lot::Mutex;
-use std::io::{self, Read, Write};
+use patient::Patient;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +55,7 @@ const DRIVER: Driver = Driver {
 const READ_BYTES: usize = 64 << 10;
 /// Clients at one time.
 const CLIENTS_MAX: usize = 16;
-/// How long a client may keep a read or a write waiting.
+/// How long a client may take for a request, and for taking its answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause after a failed accept; out of descriptors, for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -64,6 +72,8 @@ struct Parts {
     lane: Lane,
     registry: Registry,
     output: ControlOutput,
+    /// The underlay that a link was taken out of and not put into again.
+    unfinished: Option<Unfinished>,
 }
 
 impl Control {
@@ -86,19 +96,25 @@ impl Control {
                 lane,
                 registry,
                 output,
+                unfinished: None,
             }),
         }
     }
 
     /// Carries out a command.
     pub(crate) fn command(&self, command: Command) -> Result<Response, ConfigError> {
-        let parts = &mut *self.parts.lock();
+        self.carry_out(&mut self.parts.lock(), command)
+    }
+
+    fn carry_out(&self, parts: &mut Parts, command: Command) -> Result<Response, ConfigError> {
         let now = self.clock.now();
         let result = self
             .engine
             .command(command, now, &mut parts.registry, &mut parts.output);
-        for lost in parts.output.sender.take_failed() {
-            self.engine.undelivered(&mut parts.lane, lost);
+        for (lost, count) in parts.output.sender.take_failed() {
+            for _ in 0..count {
+                self.engine.undelivered(&mut parts.lane, lost);
+            }
         }
         self.engine.refresh(&mut parts.lane);
         result
@@ -161,12 +177,15 @@ fn admit(stream: UnixStream, control: &Arc<Control>, clients: &Arc<AtomicUsize>)
     let place = Place(Arc::clone(clients));
     if taken >= CLIENTS_MAX {
         tracing::warn!(limit = CLIENTS_MAX, "too many clients; one was turned away");
+        if let Err(error) = turn_away(&stream) {
+            tracing::debug!(%error, "a client was turned away without a word");
+        }
         return;
     }
     let control = Arc::clone(control);
     let started = thread::Builder::new().name("client".into()).spawn(move || {
         let _place = place;
-        if let Err(error) = client(&stream, &control) {
+        if let Err(error) = client(&stream, &control, CLIENT_PATIENCE) {
             tracing::debug!(%error, "a client is gone");
         }
     });
@@ -175,10 +194,18 @@ fn admit(stream: UnixStream, control: &Arc<Control>, clients: &Arc<AtomicUsize>)
     }
 }
 
+/// Says why there is no place for a client. Its connection is new, so there is
+/// room for the answer and nobody is waited for.
+fn turn_away(stream: &UnixStream) -> io::Result<()> {
+    let full = ConfigError::new(ErrorCode::LimitReached, ObjectKind::Request, "")
+        .hint(format_args!("too many clients, {CLIENTS_MAX} at most"));
+    let refusal = frame::emit(&opte_ioctl::refuse(&full)).map_err(io::Error::other)?;
+    Patient::new(stream, ACCEPT_PAUSE).write_all(&refusal)
+}
+
 /// Answers one client's requests, one after the other, until it hangs up.
-fn client(mut stream: &UnixStream, control: &Control) -> io::Result<()> {
-    stream.set_read_timeout(Some(CLIENT_PATIENCE))?;
-    stream.set_write_timeout(Some(CLIENT_PATIENCE))?;
+fn client(stream: &UnixStream, control: &Control, patience: Duration) -> io::Result<()> {
+    let mut stream = Patient::new(stream, patience);
     let mut reader = FrameReader::new(REQUEST_BYTES_MAX);
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -196,12 +223,16 @@ fn client(mut stream: &UnixStream, control: &Control) -> io::Result<()> {
                 }
                 Err(too_large) => {
                     let refusal = frame::emit(&too_large.refusal()).map_err(io::Error::other)?;
+                    stream.start();
                     stream.write_all(&refusal)?;
                     return Err(io::Error::other(too_large));
                 }
             };
             let response = frame::emit(&response).map_err(io::Error::other)?;
+            // However long the command took, the client gets its time.
+            stream.start();
             stream.write_all(&response)?;
+            stream.start();
         }
     }
 }

@@ -7,9 +7,20 @@ use crate::testing::Folder;
 use opte_core::host::HostConfig;
 use opte_ioctl::client::{Client, ClientError, UnixClient};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
-/// An engine without devices behind a socket.
+/// An engine without devices.
+fn control() -> Control {
+    let config = HostConfig { seed: 1, lanes: 1 };
+    let engine = Arc::new(Engine::new(config, Probes));
+    let shared = Arc::new(Shared::default());
+    let registry = Registry::new(Arc::clone(&shared), Vec::new(), BTreeMap::new());
+    let lane = engine.lane(0).unwrap();
+    Control::new(engine, lane, registry, shared.view(), Clock::start())
+}
+
+/// One behind a socket.
 struct Bench {
     folder: Folder,
 }
@@ -18,13 +29,7 @@ impl Bench {
     fn start() -> Self {
         let folder = Folder::new("control");
         let listener = Listener::bind(&folder.path().join("s")).unwrap();
-        let config = HostConfig { seed: 1, lanes: 1 };
-        let engine = Arc::new(Engine::new(config, Probes));
-        let shared = Arc::new(Shared::default());
-        let registry = Registry::new(Arc::clone(&shared), Vec::new(), BTreeMap::new());
-        let lane = engine.lane(0).unwrap();
-        let control = Control::new(engine, lane, registry, shared.view(), Clock::start());
-        serve(Arc::new(listener), Arc::new(control)).unwrap();
+        serve(Arc::new(listener), Arc::new(control())).unwrap();
         Self { folder }
     }
 
@@ -108,9 +113,29 @@ fn one_client_too_many_is_turned_away_until_there_is_room() {
     let mut clients: Vec<_> = (0..CLIENTS_MAX).map(|_| bench.client()).collect();
     // An answer shows that the client has its place.
     assert!(clients.iter_mut().all(|client| client.hello().is_ok()));
-    assert!(rest(&bench.stream()).is_empty());
+    let refused = bench.client().hello().unwrap_err();
+    let ClientError::Refused(error) = &refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(error.code, ErrorCode::LimitReached);
+    let text = error.to_string();
+    assert!(text.contains("too many clients, 16 at most"), "{text}");
     clients.pop();
     // The place is given back when the client's thread sees the end; until
     // then new clients are turned away, which they can tell.
     while bench.client().hello().is_err() {}
+}
+
+#[test]
+fn a_request_that_never_ends_is_given_up() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let drip = thread::spawn(move || {
+        let len = u32::try_from(REQUEST_BYTES_MAX).unwrap();
+        let begun = far.write_all(&len.to_le_bytes());
+        while begun.is_ok() && far.write_all(b".").is_ok() {}
+    });
+    let ended = client(&near, &control(), Duration::from_millis(50));
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    drop(near);
+    drip.join().unwrap();
 }

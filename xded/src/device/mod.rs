@@ -17,6 +17,8 @@
 //!               so a worker that has an event finds its device.
 //!           D2  closing waits for no worker: the descriptor is retired (see
 //!               `sys::retire`) and the last table that has it frees the rest.
+//!               A device that goes away by itself is opened again when there
+//!               is one of its name (`registry::lost`).
 //!           D3  a worker takes `Shared`'s lock only when the generation moved.
 
 mod batch;
@@ -31,6 +33,7 @@ pub(crate) use registry::{Registry, adopt};
 pub(crate) use table::{Shared, Table, View};
 
 use crate::sys;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -77,6 +80,34 @@ impl Device {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Frames that came in and were lost since the last call, because nobody
+    /// took them in time. A TAP tells its writer instead.
+    pub(crate) fn overflow(&self) -> u32 {
+        match self.kind {
+            Kind::Tap => 0,
+            // It fails for a device that is retired, and then nothing comes in.
+            Kind::Packet => sys::packet::overflow(self.fd.as_fd()).unwrap_or_default(),
+        }
+    }
+
+    /// Whether the device went away under the descriptor: somebody deleted it,
+    /// or the network namespace that it was in. Nothing brings it back.
+    fn is_gone(&self) -> bool {
+        match self.kind {
+            Kind::Tap => {
+                let mut state = [PollFd::new(&self.fd, PollFlags::empty())];
+                let now = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                };
+                let polled = rustix::event::poll(&mut state, Some(&now));
+                let error = |state: &PollFd<'_>| state.revents().contains(PollFlags::ERR);
+                polled.is_ok() && state.iter().any(error)
+            }
+            Kind::Packet => !sys::packet::is_bound(self.fd.as_fd()).unwrap_or(true),
         }
     }
 

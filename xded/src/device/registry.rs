@@ -1,8 +1,11 @@
 //! Opens and closes devices as the engine asks.
 
+mod lost;
+
 use super::{Device, Kind, Poll, Shared, Source};
 use crate::sys;
 use crate::sys::netdev::{self, NAME_SIZE};
+use crate::sys::tap::OpenError;
 use opte_core::api::{ConfigError, ErrorCode, LinkSpec, Name, ObjectKind, PortId, PortSpec};
 use opte_core::host::{Devices, LinkDevice};
 use opte_core::verdict::LinkId;
@@ -12,11 +15,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How often and how far apart a TAP name that is still in use is tried: a
+/// How long and how far apart a TAP name that is still in use is tried: a
 /// retired TAP is there until a call on it that is under way returns.
-const BUSY_TRIES: u32 = 20;
+const BUSY_PATIENCE: Duration = Duration::from_millis(100);
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// The driver's devices: the only writer of the shared table.
@@ -29,6 +32,11 @@ pub(crate) struct Registry {
     handed: BTreeMap<Name, OwnedFd>,
     /// TAPs that the driver made and has open.
     made: BTreeMap<PortId, Made>,
+    /// Links that are open.
+    links: BTreeMap<LinkId, OpenLink>,
+    /// Until when a TAP in use may be one of a predecessor that was killed and
+    /// is being taken apart.
+    predecessor_until: Instant,
 }
 
 /// A TAP that the driver made.
@@ -36,7 +44,20 @@ pub(crate) struct Registry {
 struct Made {
     name: Name,
     mac: MacAddr,
+    mtu: u16,
+    /// Whether the TAP has this address and MTU. One that was taken over gets
+    /// them when its former port goes: until then the command may be refused.
+    dressed: bool,
     device: Arc<Device>,
+}
+
+/// A link that is open.
+#[derive(Debug)]
+struct OpenLink {
+    spec: LinkSpec,
+    device: Arc<Device>,
+    /// Whether the log says already that its device is gone.
+    gone: bool,
 }
 
 impl Registry {
@@ -51,7 +72,14 @@ impl Registry {
             polls,
             handed,
             made: BTreeMap::new(),
+            links: BTreeMap::new(),
+            predecessor_until: Instant::now(),
         }
+    }
+
+    /// From now on and that long, a TAP that is in use is waited for.
+    pub(crate) fn wait_for_taps(&mut self, patience: Duration) {
+        self.predecessor_until = Instant::now() + patience;
     }
 
     /// Publishes a device and has its worker read it.
@@ -127,29 +155,31 @@ impl Registry {
             );
         }
         let old = self.made.values().find(|made| made.name == spec.name);
-        let open = || match old {
-            Some(old) => old.device.as_fd().try_clone_to_owned(),
-            None => retry_busy(|| sys::tap::open(name)),
-        };
-        let fd = open().map_err(|error| refuse(&error))?;
+        if let Some(old) = old {
+            let fd = old.device.as_fd().try_clone_to_owned();
+            let fd = fd.map_err(|error| refuse(&error))?;
+            return Ok(Device::new(Kind::Tap, fd, name));
+        }
+        let until = self.predecessor_until.max(Instant::now() + BUSY_PATIENCE);
+        let fd = open_tap(name, until).map_err(|error| no_tap(name, &error))?;
         sys::tap::set_mac(fd.as_fd(), spec.mac.0)
             .map_err(|error| system(ObjectKind::Port, name, "mac", &error))?;
         set_mtu(name, fd.as_fd(), spec.mtu);
         Ok(Device::new(Kind::Tap, fd, name))
     }
-}
 
-impl Registry {
-    /// A TAP is closed. When another port has it too, it has that one's
-    /// address from now on: the new port's, or the old one's again when the
-    /// new one came to nothing.
-    fn forget(&self, gone: &Made) {
-        let heir = self.made.values().find(|made| made.name == gone.name);
-        if let Some(heir) = heir
-            && let Err(error) = sys::tap::set_mac(heir.device.as_fd(), heir.mac.0)
-        {
+    /// A port's TAP is closed. The port that took it over, if one did, has it
+    /// to itself from now on.
+    fn hand_on(&mut self, name: Name) {
+        let mut heirs = self.made.values_mut();
+        let Some(heir) = heirs.find(|made| made.name == name && !made.dressed) else {
+            return;
+        };
+        heir.dressed = true;
+        if let Err(error) = sys::tap::set_mac(heir.device.as_fd(), heir.mac.0) {
             tracing::warn!(device = %heir.device, %error, "cannot set the MAC address of the TAP");
         }
+        set_mtu(name.as_str(), heir.device.as_fd(), heir.mtu);
     }
 }
 
@@ -157,17 +187,16 @@ impl Devices for Registry {
     fn open_port(&mut self, id: PortId, spec: &PortSpec) -> Result<(), ConfigError> {
         let name = spec.name.as_str();
         let device = Arc::new(self.tap(spec)?);
-        let opened = self.open(Source::Port(id), Arc::clone(&device));
-        let made = Made {
-            name: spec.name,
-            mac: spec.mac,
-            device,
-        };
-        if let Err(error) = opened {
-            self.forget(&made);
-            return Err(system(ObjectKind::Port, name, "device", &error));
-        }
+        self.open(Source::Port(id), Arc::clone(&device))
+            .map_err(|error| system(ObjectKind::Port, name, "device", &error))?;
         if !self.handed.contains_key(&spec.name) {
+            let made = Made {
+                name: spec.name,
+                mac: spec.mac,
+                mtu: spec.mtu,
+                dressed: !self.made.values().any(|made| made.name == spec.name),
+                device,
+            };
             self.made.insert(id, made);
         }
         tracing::info!(port = name, %id, "opened");
@@ -177,13 +206,14 @@ impl Devices for Registry {
     fn close_port(&mut self, id: PortId) {
         self.close(Source::Port(id));
         if let Some(made) = self.made.remove(&id) {
-            self.forget(&made);
+            self.hand_on(made.name);
         }
     }
 
     fn set_port_mtu(&mut self, id: PortId, mtu: u16) {
         // A TAP that was handed over is its owner's to change.
-        if let Some(made) = self.made.get(&id) {
+        if let Some(made) = self.made.get_mut(&id) {
+            made.mtu = mtu;
             set_mtu(made.name.as_str(), made.device.as_fd(), mtu);
         }
     }
@@ -200,9 +230,15 @@ impl Devices for Registry {
             );
         }
         let fd = sys::packet::open(&attributes).map_err(refuse)?;
-        let device = Device::new(Kind::Packet, fd, name);
-        self.open(Source::Link(id), Arc::new(device))
+        let device = Arc::new(Device::new(Kind::Packet, fd, name));
+        self.open(Source::Link(id), Arc::clone(&device))
             .map_err(refuse)?;
+        let link = OpenLink {
+            spec: spec.clone(),
+            device,
+            gone: false,
+        };
+        self.links.insert(id, link);
         tracing::info!(link = name, id = id.0, "opened");
         Ok(LinkDevice {
             mac: MacAddr(attributes.mac),
@@ -212,6 +248,7 @@ impl Devices for Registry {
 
     fn close_link(&mut self, id: LinkId) {
         self.close(Source::Link(id));
+        self.links.remove(&id);
     }
 }
 
@@ -231,15 +268,46 @@ pub(crate) fn adopt(handed: &BTreeMap<Name, OwnedFd>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tries again for a short while when the name is still in use.
-fn retry_busy<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    for _ in 1..BUSY_TRIES {
-        match attempt() {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => thread::sleep(BUSY_PAUSE),
+/// Opens a TAP, and tries again for a while when its name is still in use.
+fn open_tap(name: &str, until: Instant) -> Result<OwnedFd, OpenError> {
+    let mut quiet_until = Instant::now() + BUSY_PATIENCE;
+    loop {
+        match sys::tap::open(name) {
+            Err(OpenError::Refused(error))
+                if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until =>
+            {
+                thread::sleep(BUSY_PAUSE);
+                if Instant::now() > quiet_until {
+                    tracing::info!(port = name, "somebody else has the TAP; waiting for it");
+                    quiet_until = until;
+                }
+            }
             done => return done,
         }
     }
-    attempt()
+}
+
+/// Why there is no TAP, as a refusal.
+fn no_tap(name: &str, error: &OpenError) -> ConfigError {
+    let new = |code| ConfigError::new(code, ObjectKind::Port, name);
+    match error {
+        OpenError::Maker(error) => {
+            let code = match error.kind() {
+                io::ErrorKind::PermissionDenied => ErrorCode::NotPermitted,
+                io::ErrorKind::NotFound => ErrorCode::NotFound,
+                _ => ErrorCode::System,
+            };
+            new(code)
+                .field("device", sys::tap::MAKER)
+                .hint(format_args!(
+                    "{error}; TAPs are made there, by the kernel's module tun"
+                ))
+        }
+        OpenError::Other => new(ErrorCode::Exists).field("device", name).hint(
+            "a network device of this name is there already, and it is no TAP with one queue",
+        ),
+        OpenError::Refused(error) => system(ObjectKind::Port, name, "device", error),
+    }
 }
 
 /// What the operating system said about a device, as a refusal.
@@ -256,71 +324,4 @@ fn system(kind: ObjectKind, object: &str, field: &str, error: &io::Error) -> Con
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::tests::inside;
-    use opte_core::api::Setup;
-
-    fn spec(mac: &str) -> PortSpec {
-        let text = format!("[[port]]\nname = \"guest0\"\nmac = \"{mac}\"\nvni = 1\nmtu = 1300\n");
-        let setup: Setup = toml::from_str(&text).unwrap();
-        setup.ports.into_iter().next().unwrap()
-    }
-
-    fn mac() -> MacAddr {
-        MacAddr(netdev::attributes("guest0").unwrap().mac)
-    }
-
-    #[test]
-    fn a_port_that_is_replaced_hands_its_tap_on() {
-        if !inside("device::registry::tests::a_port_that_is_replaced_hands_its_tap_on") {
-            return;
-        }
-        let shared = Arc::new(Shared::default());
-        let polls = vec![Arc::new(Poll::new().unwrap())];
-        let mut registry = Registry::new(shared, polls, BTreeMap::new());
-        let (one, two) = (spec("A8:40:25:F0:00:01"), spec("A8:40:25:F0:00:02"));
-        registry.open_port(PortId(0), &one).unwrap();
-        let index = netdev::attributes("guest0").unwrap().index;
-        assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_300);
-        registry.set_port_mtu(PortId(0), 1_400);
-        assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_400);
-        // Refused by the system, or a port that isn't there: no harm.
-        registry.set_port_mtu(PortId(0), 1);
-        registry.set_port_mtu(PortId(9), 1_400);
-        assert_eq!(netdev::attributes("guest0").unwrap().mtu, 1_400);
-        // A replacement that comes to nothing leaves the TAP as it was.
-        registry.open_port(PortId(1), &two).unwrap();
-        assert_eq!(mac(), two.mac);
-        registry.close_port(PortId(1));
-        assert_eq!(mac(), one.mac);
-        // One that succeeds keeps the device.
-        registry.open_port(PortId(1), &two).unwrap();
-        registry.close_port(PortId(0));
-        assert_eq!(mac(), two.mac);
-        assert_eq!(netdev::attributes("guest0").unwrap().index, index);
-        registry.close_port(PortId(1));
-        assert!(netdev::attributes("guest0").is_err());
-        // And again, at once.
-        registry.open_port(PortId(0), &one).unwrap();
-        assert_eq!(mac(), one.mac);
-    }
-
-    #[test]
-    fn what_the_system_refuses_names_the_object() {
-        let shared = Arc::new(Shared::default());
-        let mut registry = Registry::new(shared, Vec::new(), BTreeMap::new());
-        let link = LinkSpec {
-            name: "no-such-device".into(),
-            mtu: 1_500,
-        };
-        let error = registry.open_link(LinkId(0), &link).unwrap_err();
-        let text = error.to_string();
-        assert!(text.starts_with("link no-such-device: device "), "{text}");
-        assert_eq!(error.code, ErrorCode::NotFound);
-        let mut port = spec("A8:40:25:F0:00:01");
-        port.name = "a_name_of_16_chr".parse().unwrap();
-        let error = registry.open_port(PortId(0), &port).unwrap_err();
-        assert!(error.to_string().contains("15 characters"), "{error}");
-    }
-}
+mod tests;

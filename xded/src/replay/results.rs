@@ -2,7 +2,7 @@
 //! replay that fails leaves no results.
 
 use super::file::PcapngFile;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,7 @@ impl Folder {
 
     /// Starts a file.
     pub(super) fn create(&mut self, name: &str) -> anyhow::Result<BufWriter<File>> {
+        self.check(name)?;
         let path = self.part(name);
         let file = File::create(&path).with_context(|| format!("--out {}", path.display()))?;
         self.names.push(name.into());
@@ -53,14 +54,25 @@ impl Folder {
         PcapngFile::new(file, interface).with_context(|| format!("--out: {name}"))
     }
 
-    /// Gives every file its name. The files are flushed before.
+    /// Gives every file its name, or none. The files are flushed before.
     pub(super) fn commit(mut self) -> anyhow::Result<()> {
+        // Again: a replay takes its time.
+        self.names.iter().try_for_each(|name| self.check(name))?;
         for name in &self.names {
             let path = self.path.join(name);
             fs::rename(self.part(name), &path)
                 .with_context(|| format!("--out {}", path.display()))?;
         }
         self.committed = true;
+        Ok(())
+    }
+
+    /// Whether a file can take this name: a folder that has it doesn't give way.
+    fn check(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.path.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir()) {
+            bail!("--out {}: it is a folder", path.display());
+        }
         Ok(())
     }
 
@@ -116,6 +128,29 @@ mod tests {
         folder.commit().unwrap();
         assert_eq!(fs::read(base.path().join("a")).unwrap(), b"new");
         assert_eq!(fs::read(base.path().join("other")).unwrap(), b"stays");
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_leaves_everything_as_it_was() {
+        let base = testing::Folder::new("results");
+        base.file("a", "old");
+        fs::create_dir(base.path().join("b")).unwrap();
+        let sentence = format!("--out {}: it is a folder", base.path().join("b").display());
+        // There from the start.
+        let mut folder = Folder::open(base.path()).unwrap();
+        folder.create("a").unwrap().write_all(b"new").unwrap();
+        assert_eq!(folder.create("b").unwrap_err().to_string(), sentence);
+        drop(folder);
+        // Made while the replay runs.
+        fs::remove_dir(base.path().join("b")).unwrap();
+        let mut folder = Folder::open(base.path()).unwrap();
+        for name in ["a", "b"] {
+            folder.create(name).unwrap().write_all(b"new").unwrap();
+        }
+        fs::create_dir(base.path().join("b")).unwrap();
+        assert_eq!(folder.commit().unwrap_err().to_string(), sentence);
+        assert_eq!(fs::read(base.path().join("a")).unwrap(), b"old");
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 2);
     }
 

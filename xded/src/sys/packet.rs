@@ -100,6 +100,36 @@ pub(crate) fn send<'b>(
     Ok(usize::try_from(sent).unwrap_or_default())
 }
 
+/// Whether the socket still has its device. It has none from the moment that
+/// the device goes or leaves the network namespace, and never gets one again.
+pub(crate) fn is_bound(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: a `sockaddr_ll` is made of integers; all zeroes is a value of it.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    let mut len = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap_or_default();
+    let place = (&raw mut address).cast();
+    // SAFETY: `place` has room for `len` bytes, and both are written during
+    // the call only.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), place, &raw mut len) })?;
+    Ok(address.sll_ifindex > 0)
+}
+
+/// Frames that came while the socket's queue was full, since the last call.
+pub(crate) fn overflow(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    // The kernel's counters start again with each call (packet(7)). Version 1
+    // of the ring, which is what a socket without one has.
+    let mut statistics = libc::tpacket_stats {
+        tp_packets: 0,
+        tp_drops: 0,
+    };
+    let place = (&raw mut statistics).cast();
+    let mut len = libc::socklen_t::try_from(size_of::<libc::tpacket_stats>()).unwrap_or_default();
+    let (level, name) = (libc::SOL_PACKET, libc::PACKET_STATISTICS);
+    // SAFETY: `place` has room for `len` bytes and both are written during the
+    // call only; the structure is the one that the option has.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, place, &raw mut len) })?;
+    Ok(statistics.tp_drops)
+}
+
 /// Arguments of `recvmmsg` and `sendmmsg`: one piece of memory per message.
 struct Messages {
     headers: [libc::mmsghdr; MESSAGES_MAX],

@@ -7,7 +7,7 @@
 use super::check;
 use super::netdev::{self, ioctl, request};
 use rustix::fs::{Mode, OFlags};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// What every descriptor must be: Ethernet frames, nothing in front of them.
@@ -19,15 +19,53 @@ const FLAGS: libc::c_int = libc::IFF_TAP | libc::IFF_NO_PI;
 /// Flags that say what a read from the descriptor looks like.
 const SHAPE: libc::c_int = libc::IFF_TUN | libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
 
+/// Where TAP devices are made.
+pub(crate) const MAKER: &str = "/dev/net/tun";
+
+/// Why there is no TAP.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// [`MAKER`] can't be opened.
+    Maker(io::Error),
+    /// There is a device of this name, and it is no TAP that could be taken:
+    /// it is of another kind, or has several queues.
+    Other,
+    /// The kernel won't make it.
+    Refused(io::Error),
+}
+
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Maker(error) | OpenError::Refused(error) => error,
+            OpenError::Other => ErrorKind::AlreadyExists.into(),
+        }
+    }
+}
+
 /// Makes the TAP device `name`, or attaches to a persistent one of that name.
-pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
-    let fd = rustix::fs::open(
-        "/dev/net/tun",
-        OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+pub(crate) fn open(name: &str) -> Result<OwnedFd, OpenError> {
+    let maker = maker().map_err(OpenError::Maker)?;
+    match attach(maker, name, FLAGS) {
+        Err(error)
+            if error.raw_os_error() == Some(libc::EINVAL) && netdev::attributes(name).is_ok() =>
+        {
+            Err(OpenError::Other)
+        }
+        done => done.map_err(OpenError::Refused),
+    }
+}
+
+/// A descriptor that can become a TAP.
+pub(super) fn maker() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(MAKER, flags, Mode::empty())?)
+}
+
+/// The device `name` with these flags, behind `fd`.
+pub(super) fn attach(fd: OwnedFd, name: &str, flags: libc::c_int) -> io::Result<OwnedFd> {
     let mut attach = request(name)?;
-    attach.ifr_ifru.ifru_flags = short(FLAGS);
+    attach.ifr_ifru.ifru_flags = short(flags);
     // SAFETY: TUNSETIFF reads the name and the flags of an `ifreq` and writes
     // the name.
     unsafe { ioctl(fd.as_fd(), libc::TUNSETIFF, &mut attach) }?;
@@ -37,14 +75,11 @@ pub(crate) fn open(name: &str) -> io::Result<OwnedFd> {
 /// Checks that a descriptor from somebody else is a TAP of the shape that the
 /// driver reads, and makes it non-blocking.
 pub(crate) fn adopt(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: an all-zero `ifreq` is a value (see `request`).
-    let mut answer: libc::ifreq = unsafe { std::mem::zeroed() };
-    // SAFETY: TUNGETIFF writes the name and the flags of an `ifreq`; a
-    // descriptor that is no TUN/TAP refuses it.
-    unsafe { ioctl(fd, libc::TUNGETIFF, &mut answer) }
-        .map_err(|_| io::Error::other("it is not an attached TAP device"))?;
-    // SAFETY: TUNGETIFF has written the flags.
-    let flags = libc::c_int::from(unsafe { answer.ifr_ifru.ifru_flags });
+    let no_tap = |_| io::Error::other("it is not an attached TAP device");
+    let mut flags = flags(fd).map_err(no_tap)?;
+    if flags & libc::IFF_TAP != 0 {
+        flags = flags_with_filter(fd).map_err(no_tap)?;
+    }
     if flags & SHAPE != FLAGS {
         return Err(io::Error::other(
             "it must be a TAP device with IFF_NO_PI and without IFF_VNET_HDR",
@@ -53,6 +88,44 @@ pub(crate) fn adopt(fd: BorrowedFd<'_>) -> io::Result<()> {
     let status = rustix::fs::fcntl_getfl(fd)?;
     rustix::fs::fcntl_setfl(fd, status | OFlags::NONBLOCK)?;
     Ok(())
+}
+
+/// What TUNGETIFF says of the device behind `fd`.
+pub(super) fn flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    // SAFETY: an all-zero `ifreq` is a value (see `request`).
+    let mut answer: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes the name and the flags of an `ifreq`; a
+    // descriptor that is no TUN/TAP refuses it.
+    unsafe { ioctl(fd, libc::TUNGETIFF, &mut answer) }?;
+    // SAFETY: TUNGETIFF has written the flags.
+    Ok(libc::c_int::from(unsafe { answer.ifr_ifru.ifru_flags }))
+}
+
+/// The flags that the device behind `fd` has while a filter is attached.
+///
+/// Without one the kernel sets `IFF_NOFILTER` in the answer, which is the same
+/// bit as `IFF_NO_PI`, so every TAP would seem to have that. The filter takes
+/// every frame, and a filter that was there before is gone afterwards.
+fn flags_with_filter(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    let mut accept = [libc::sock_filter {
+        code: u16::try_from(libc::BPF_RET | libc::BPF_K).unwrap_or_default(),
+        jt: 0,
+        jf: 0,
+        k: u32::MAX,
+    }];
+    let mut filter = libc::sock_fprog {
+        len: 1,
+        filter: accept.as_mut_ptr(),
+    };
+    let raw = fd.as_raw_fd();
+    // SAFETY: TUNATTACHFILTER reads a `sock_fprog` and copies its program
+    // during the call; both outlive it.
+    check(unsafe { libc::ioctl(raw, libc::TUNATTACHFILTER, &raw mut filter) })?;
+    let flags = flags(fd);
+    // SAFETY: TUNDETACHFILTER is declared to take a `sock_fprog` and reads
+    // none.
+    check(unsafe { libc::ioctl(raw, libc::TUNDETACHFILTER, &raw mut filter) })?;
+    flags
 }
 
 /// Gives the device behind `fd` the hardware address `mac`, whichever network

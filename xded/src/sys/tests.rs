@@ -3,8 +3,10 @@
 //! A test of this file starts the test program again, in new user and network
 //! namespaces, with the name of the test that is to run there.
 
+use super::tap::OpenError;
 use super::{netdev, packet, retire, tap};
 use crate::device::{Batch, Device, Kind};
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
@@ -24,7 +26,7 @@ pub(crate) fn inside(test: &str) -> bool {
         .write(true)
         .open("/dev/net/tun");
     if let Err(error) = tun {
-        eprintln!("SKIPPED {test}: /dev/net/tun: {error}");
+        skip(test, &format!("/dev/net/tun: {error}"));
         return false;
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
@@ -47,11 +49,32 @@ pub(crate) fn inside(test: &str) -> bool {
             assert!(out.contains("1 passed"), "{test} is no test: {out}");
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            eprintln!("SKIPPED {test}: this system allows no user namespaces ({error})");
+            skip(test, &format!("no user namespaces: {error}"));
         }
         Err(error) => panic!("{error}"),
     }
     false
+}
+
+/// Says that a test can't run here. Where it must, that is a failure.
+fn skip(test: &str, why: &str) {
+    eprintln!("SKIPPED {test}: {why}");
+    assert!(
+        !must_run(std::env::var_os("CI")),
+        "a skip is a failure in CI"
+    );
+}
+
+/// Whether a skip is a failure, by the value of `CI`.
+fn must_run(ci: Option<OsString>) -> bool {
+    ci.is_some_and(|ci| ci == "true")
+}
+
+#[test]
+fn a_skip_is_a_failure_in_ci_only() {
+    assert!(must_run(Some("true".into())));
+    assert!(!must_run(Some("false".into())));
+    assert!(!must_run(None));
 }
 
 /// Enters a new user namespace, as its root, and a new network namespace. The
@@ -95,6 +118,50 @@ fn received(device: &Device) -> Vec<Vec<u8>> {
     frames
 }
 
+/// A network device whose far end is a TAP's descriptor.
+pub(crate) struct Cable {
+    end: Device,
+    name: String,
+    mac: [u8; 6],
+}
+
+impl Cable {
+    /// The device `name` with the hardware address `MAC`, up.
+    pub(crate) fn new(name: &str) -> Self {
+        Self::with_mac(name, MAC)
+    }
+
+    /// One with another address.
+    pub(crate) fn with_mac(name: &str, mac: [u8; 6]) -> Self {
+        let end = Device::new(Kind::Tap, tap::open(name).unwrap(), name);
+        tap::set_mac(end.as_fd(), mac).unwrap();
+        set_up(name);
+        Self {
+            end,
+            name: name.into(),
+            mac,
+        }
+    }
+
+    /// The driver's side.
+    pub(crate) fn open_link(&self) -> Device {
+        let attributes = netdev::attributes(&self.name).unwrap();
+        Device::new(Kind::Packet, packet::open(&attributes).unwrap(), "cable")
+    }
+
+    /// A frame that a link takes comes in.
+    pub(crate) fn send(&self) {
+        let mut frame = frame([0x86, 0xdd], &[0x60; 1_400]);
+        frame[..6].copy_from_slice(&self.mac);
+        self.end.send(&frame).unwrap();
+    }
+}
+
+/// How many frames are there now.
+pub(crate) fn taken(device: &Device) -> u64 {
+    u64::try_from(received(device).len()).unwrap()
+}
+
 #[test]
 fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
     if !inside("sys::tests::a_tap_has_the_guests_address_and_goes_with_its_descriptor") {
@@ -108,7 +175,10 @@ fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
     assert_eq!(attributes.mtu, 1_400);
     assert_eq!(attributes.hardware, libc::ARPHRD_ETHER);
     let busy = tap::open("guest0").unwrap_err();
-    assert_eq!(busy.raw_os_error(), Some(libc::EBUSY));
+    assert!(
+        matches!(&busy, OpenError::Refused(why) if why.raw_os_error() == Some(libc::EBUSY)),
+        "{busy:?}"
+    );
     // It is down: the guest can't take a frame.
     let device = Device::new(Kind::Tap, fd.try_clone().unwrap(), "guest0");
     let down = device.send(&frame([8, 0], &[0; 46])).unwrap_err();
@@ -120,6 +190,31 @@ fn a_tap_has_the_guests_address_and_goes_with_its_descriptor() {
     assert_eq!(gone.raw_os_error(), Some(libc::ENODEV));
     assert!(tap::adopt(fd.as_fd()).is_err());
     tap::open("guest0").unwrap();
+}
+
+#[test]
+fn a_tap_of_another_shape_is_not_adopted() {
+    if !inside("sys::tests::a_tap_of_another_shape_is_not_adopted") {
+        return;
+    }
+    let (tun, tap, no_pi) = (libc::IFF_TUN, libc::IFF_TAP, libc::IFF_NO_PI);
+    for (name, flags) in [
+        ("packets0", tap),
+        ("header0", tap | no_pi | libc::IFF_VNET_HDR),
+        ("tunnel0", tun | no_pi),
+        ("tunnel1", tun),
+    ] {
+        let fd = tap::attach(tap::maker().unwrap(), name, flags).unwrap();
+        let why = tap::adopt(fd.as_fd()).unwrap_err().to_string();
+        assert!(why.contains("with IFF_NO_PI and without"), "{name}: {why}");
+    }
+    let fd = tap::attach(tap::maker().unwrap(), "guest0", tap | no_pi).unwrap();
+    // The question can be asked again and leaves no filter behind: the
+    // bit is IFF_NOFILTER, too.
+    for _ in 0..2 {
+        tap::adopt(fd.as_fd()).unwrap();
+        assert_ne!(tap::flags(fd.as_fd()).unwrap() & libc::IFF_NO_PI, 0);
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@
 //!                  -> Sender::flush
 //!
 //! Rules     W1  nothing is allocated for a frame: the buffer, the list of
-//!               events and the list of failures are as long as they get when
+//!               events and the sums of failures are as long as they get when
 //!               the worker starts.
 //!           W2  a worker waits for nobody but its `Poll`; every call on a
 //!               device is non-blocking.
@@ -23,9 +23,10 @@
 //!               reach the engine in their order.
 //!
 //! Failure   a frame that a guest can't take is counted by the engine
-//!           (`DeviceFull`). A device that went away under the driver is
-//!           reported once and read no more; its port stays until it is
-//!           deleted. Only a broken `epoll` ends a worker, and with it the
+//!           (`DeviceFull`), and one that a link can't take or had no room for
+//!           until it was read (`LinkFull`). A device that went away under the
+//!           driver is reported once and read no more; `control::lost` opens it
+//!           again when it can. Only a broken `epoll` ends a worker, and with it the
 //!           driver.
 
 mod sender;
@@ -37,7 +38,8 @@ use crate::device::{BURST_FRAMES, Batch, Device, Poll, Source, View, Wake};
 use crate::engine::{Engine, Lane, TICK_MS};
 use opte_core::Instant;
 use opte_core::frame::SliceFrame;
-use opte_core::verdict::Verdict;
+use opte_core::limits::LINKS_MAX;
+use opte_core::verdict::{LinkId, Lost, Verdict};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,6 +131,7 @@ impl Worker {
         let mut output = self.sender.with(self.view.table());
         self.engine.tick(&mut self.lane, now, &mut output);
         self.count_failures();
+        self.count_overflows();
     }
 
     /// Takes up to a burst of frames from one device.
@@ -174,8 +177,26 @@ impl Worker {
 
     /// Tells the engine what could not be sent.
     fn count_failures(&mut self) {
-        for lost in self.sender.take_failed() {
-            self.engine.undelivered(&mut self.lane, lost);
+        for (lost, count) in self.sender.take_failed() {
+            for _ in 0..count {
+                self.engine.undelivered(&mut self.lane, lost);
+            }
+        }
+    }
+
+    /// Tells the engine, and the log, what links lost before it was read.
+    fn count_overflows(&mut self) {
+        for id in (0..LINKS_MAX).filter_map(|id| u16::try_from(id).ok()) {
+            let Some(device) = self.view.table().get(Source::Link(LinkId(id))) else {
+                continue;
+            };
+            let frames = device.overflow();
+            if frames > 0 {
+                tracing::warn!(%device, frames, "frames came faster than they were taken, and were lost");
+            }
+            for _ in 0..frames {
+                self.engine.undelivered(&mut self.lane, Lost::ToLink);
+            }
         }
     }
 
@@ -183,7 +204,8 @@ impl Worker {
     fn receive_failed(&self, device: &Device, error: &io::Error) {
         match error.raw_os_error() {
             // Empty; interrupted; an underlay device that was set down, which
-            // is said once and reported again when it has frames.
+            // is said once and reported again when it has frames, or that is
+            // gone, which `control::lost` looks after.
             Some(libc::EAGAIN | libc::EINTR | libc::ENETDOWN) => {}
             // Somebody deleted the device, or the network namespace it was in.
             // It would be reported for ever.

@@ -7,15 +7,24 @@ use opte_core::verdict::{LinkId, Lost, Output};
 use std::io;
 use std::ops::Range;
 
-/// Failures of one burst that are remembered: as many as when one frame goes
-/// to every port and nobody takes it.
-const FAILED_MAX: usize = PORTS_MAX;
-
 /// A worker's sending side; lives as long as the worker.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    failed: Vec<Lost>,
+    failed: Failures,
     parked: Vec<Parked>,
+}
+
+/// Frames that weren't taken, as sums: however many fail in one burst, each is
+/// counted, and nothing is allocated.
+#[derive(Debug)]
+struct Failures {
+    /// By the number of the port that they were for.
+    to_port: Box<[u64]>,
+    /// By the number of the port that they came from.
+    from_port: Box<[u64]>,
+    to_link: u64,
+    /// What has a sum other than zero.
+    kinds: Vec<Lost>,
 }
 
 /// A frame of the batch that waits for its burst to end.
@@ -31,7 +40,7 @@ struct Parked {
 #[derive(Debug)]
 pub(crate) struct Sending<'a> {
     table: &'a Table,
-    failed: &'a mut Vec<Lost>,
+    failed: &'a mut Failures,
     parked: &'a mut Vec<Parked>,
 }
 
@@ -39,7 +48,7 @@ impl Sender {
     /// Nothing sent, nothing failed.
     pub(crate) fn new() -> Self {
         Self {
-            failed: Vec::with_capacity(FAILED_MAX),
+            failed: Failures::new(),
             parked: Vec::with_capacity(BURST_FRAMES),
         }
     }
@@ -73,9 +82,51 @@ impl Sender {
         self.parked = parked;
     }
 
-    /// The frames that failed since the last call.
-    pub(crate) fn take_failed(&mut self) -> impl Iterator<Item = Lost> {
-        self.failed.drain(..)
+    /// The frames that failed since the last call, and how many of each kind.
+    pub(crate) fn take_failed(&mut self) -> impl Iterator<Item = (Lost, u64)> {
+        self.failed.take()
+    }
+}
+
+impl Failures {
+    fn new() -> Self {
+        let none = || vec![0; PORTS_MAX].into_boxed_slice();
+        Self {
+            to_port: none(),
+            from_port: none(),
+            to_link: 0,
+            kinds: Vec::with_capacity(PORTS_MAX.saturating_mul(2).saturating_add(1)),
+        }
+    }
+
+    /// One more of this kind.
+    fn add(&mut self, lost: Lost) {
+        if let Some(sum) = self.sum(lost) {
+            *sum = sum.saturating_add(1);
+            if *sum == 1 {
+                // There are as many places as kinds: it doesn't grow.
+                self.kinds.push(lost);
+            }
+        }
+    }
+
+    /// Each kind and its sum, which starts again.
+    fn take(&mut self) -> impl Iterator<Item = (Lost, u64)> {
+        std::iter::from_fn(|| {
+            let lost = self.kinds.pop()?;
+            let sum = self.sum(lost).map(std::mem::take);
+            Some((lost, sum.unwrap_or_default()))
+        })
+    }
+
+    /// `None` for a port that there can't be.
+    fn sum(&mut self, lost: Lost) -> Option<&mut u64> {
+        let place = |PortId(id)| usize::try_from(id).ok();
+        match lost {
+            Lost::ToPort(port) => self.to_port.get_mut(place(port)?),
+            Lost::FromPort(port) => self.from_port.get_mut(place(port)?),
+            Lost::ToLink => Some(&mut self.to_link),
+        }
     }
 }
 
@@ -107,9 +158,7 @@ impl Sending<'_> {
             // EIO is a TAP that is down, EAGAIN and ENOBUFS are full queues;
             // no device at all is a port or link that is being deleted.
             tracing::trace!(?to, ?why, "not delivered");
-            if self.failed.len() < FAILED_MAX {
-                self.failed.push(frame);
-            }
+            self.failed.add(frame);
         };
         match self.table.get(to) {
             Some(device) => device.send_all(frames, |error| lost(Some(error))),
@@ -142,13 +191,34 @@ mod tests {
         output.to_link(LinkId(0), b"frame");
         output.send(Source::Link(LinkId(0)), b"frame", Some(Source::Port(two)));
         output.send(Source::Port(one), b"frame", Some(Source::Port(two)));
-        let lost = [
-            Lost::ToPort(one),
-            Lost::ToLink,
-            Lost::FromPort(two),
-            Lost::ToPort(one),
-        ];
-        assert_eq!(sender.take_failed().collect::<Vec<_>>(), lost);
+        let mut lost: Vec<_> = sender.take_failed().collect();
+        lost.sort_by_key(|(_, sum)| *sum);
+        assert_eq!(lost.pop(), Some((Lost::ToPort(one), 2)));
+        assert!(lost.contains(&(Lost::ToLink, 1)), "{lost:?}");
+        assert!(lost.contains(&(Lost::FromPort(two), 1)), "{lost:?}");
+        assert_eq!(lost.len(), 2);
+        assert_eq!(sender.take_failed().count(), 0);
+    }
+
+    #[test]
+    fn every_failure_is_counted_however_many_there_are() {
+        let table = Table::default();
+        let mut sender = Sender::new();
+        let room = sender.failed.kinds.capacity();
+        let ports = u32::try_from(PORTS_MAX).unwrap();
+        for _ in 0..3 {
+            let mut output = sender.with(&table);
+            for port in (0..ports).map(PortId) {
+                output.to_port(port, b"frame");
+                output.send(Source::Link(LinkId(0)), b"frame", Some(Source::Port(port)));
+                output.to_link(LinkId(0), b"frame");
+            }
+        }
+        let lost: Vec<_> = sender.take_failed().collect();
+        let total: u64 = lost.iter().map(|(_, sum)| sum).sum();
+        assert_eq!(total, u64::from(ports) * 3 * 3);
+        assert_eq!(lost.len(), PORTS_MAX * 2 + 1);
+        assert_eq!(sender.failed.kinds.capacity(), room);
         assert_eq!(sender.take_failed().count(), 0);
     }
 }

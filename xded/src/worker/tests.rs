@@ -1,15 +1,16 @@
 //! A worker whose devices are socket pairs.
 
 use super::*;
-use crate::device::{Kind, Shared};
+use crate::device::{Kind, Registry, Shared};
 use crate::replay::neighbour;
 use crate::sys::probe::Probes;
 use crate::testing::{SETUP, udp};
 use opte_core::DropReason;
 use opte_core::api::{Command, ConfigError, LinkSpec, PortId, PortSpec, Response, Setup};
 use opte_core::host::{Devices, HostConfig, LinkDevice};
-use opte_core::verdict::{Discard, LinkId};
+use opte_core::verdict::Discard;
 use opte_core::wire::MacAddr;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::thread::JoinHandle;
@@ -193,4 +194,54 @@ fn a_guest_that_does_not_read_loses_its_frames_and_nobody_elses() {
     assert_eq!(bench.receive(0)[12..14], [8, 6]);
     let lost = bench.drops("guest1", DropReason::DeviceFull);
     assert!(lost > 0 && lost < 2_000, "{lost}");
+}
+
+#[test]
+fn what_a_link_had_no_room_for_is_counted() {
+    use crate::sys::tests::{Cable, inside, taken};
+    if !inside("worker::tests::what_a_link_had_no_room_for_is_counted") {
+        return;
+    }
+    let config = HostConfig { seed: 1, lanes: 1 };
+    let engine = Arc::new(Engine::new(config, Probes));
+    let shared = Arc::new(Shared::default());
+    let cable = Cable::new("net0");
+    let link = Arc::new(cable.open_link());
+    let placed = shared.update(|table| table.set(Source::Link(LinkId(3)), Some(Arc::clone(&link))));
+    placed.unwrap();
+    let parts = Parts {
+        engine: Arc::clone(&engine),
+        poll: Arc::new(Poll::new().unwrap()),
+        view: shared.view(),
+        clock: Clock::start(),
+        stop: Arc::default(),
+        ticks: true,
+    };
+    let mut worker = Worker::new(engine.lane(0).unwrap(), parts);
+    let mut devices = Registry::new(shared, Vec::new(), BTreeMap::new());
+    let mut counted = || {
+        let stats = Command::Stats(None);
+        let response = engine.command(stats, Instant::ZERO, &mut devices, &mut Discard);
+        let Ok(Response::Stats(stats)) = response else {
+            panic!("{response:?}")
+        };
+        let mut drops = stats.drops.iter();
+        drops
+            .find(|counter| counter.name == DropReason::LinkFull.name())
+            .map_or(0, |counter| counter.value)
+    };
+    worker.count_overflows();
+    assert_eq!(counted(), 0);
+    // Nobody reads: what doesn't fit in the queue is lost.
+    let sent = 20_000;
+    for _ in 0..sent {
+        cable.send();
+    }
+    worker.count_overflows();
+    let lost = counted();
+    let taken = taken(&link);
+    assert!(lost > 0);
+    assert_eq!(taken + lost, sent);
+    worker.count_overflows();
+    assert_eq!(counted(), lost);
 }
