@@ -57,7 +57,7 @@
 
 extern crate alloc;
 
-#[cfg(any(feature = "client", test))]
+#[cfg(any(feature = "client", feature = "setup-file", test))]
 extern crate std;
 
 #[cfg(feature = "client")]
@@ -70,6 +70,8 @@ pub mod hello;
 mod meter;
 pub mod response;
 mod serve;
+#[cfg(feature = "setup-file")]
+pub mod setup_file;
 mod table;
 
 pub use envelope::{VERSION_MAX, VERSION_MIN};

@@ -2,7 +2,7 @@
 //! `dump-address-set`.
 
 use crate::cell::Cell;
-use crate::failure::Failure;
+use crate::failure::{Failure, at_most};
 use crate::listing::{Column, PlainFormat, print_pages};
 use crate::session::Session;
 use crate::setup::read_input;
@@ -33,6 +33,7 @@ impl Set {
             let more = parse(file, &read_input(file)?).map_err(Failure::Usage)?;
             prefixes.extend(more);
         }
+        at_most(ADDRESS_SET_PREFIXES_MAX, prefixes.len(), "prefixes")?;
         session.perform(Command::SetAddressSet(self.name, prefixes))
     }
 }

@@ -41,6 +41,14 @@ impl Failure {
     }
 }
 
+/// Refuses a list that is longer than a request may have.
+pub(crate) fn at_most(max: usize, len: usize, what: &str) -> Result<(), Failure> {
+    match len > max {
+        true => Err(Failure::Usage(format!("{len} {what} are more than {max}"))),
+        false => Ok(()),
+    }
+}
+
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         Self::Client(error)

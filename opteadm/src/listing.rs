@@ -292,12 +292,14 @@ impl<T: Serialize> Printer<T> {
     }
 
     fn parsable_rows(&self, out: &mut impl Write, rows: &[T]) -> Result<(), Failure> {
+        // Where there is nothing to tell apart, a line is the field as it is.
+        let field: fn(&str) -> String = match self.columns.len() {
+            1 => |field| String::from(field),
+            _ => escape,
+        };
         for row in rows {
-            let fields: Vec<String> = self
-                .columns
-                .iter()
-                .map(|column| escape(&(column.cell)(row).raw()))
-                .collect();
+            let cells = self.columns.iter().map(|column| (column.cell)(row).raw());
+            let fields: Vec<String> = cells.map(|cell| field(&cell)).collect();
             writeln!(out, "{}", fields.join(":"))?;
         }
         Ok(())

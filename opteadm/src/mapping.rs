@@ -1,11 +1,12 @@
 //! `set-v2p`, `clear-v2p`, `dump-v2p`, `set-v2b`, `clear-v2b`, `dump-v2b`.
 
 use crate::cell::Cell;
-use crate::failure::Failure;
+use crate::failure::{Failure, at_most};
 use crate::listing::{Column, PlainFormat, print_pages};
 use crate::session::Session;
 use clap::Args;
 use opte_core::api::{Command, Prefix, Response, TunnelEndpoint, V2b, V2p};
+use opte_core::limits::V2B_ENDPOINTS_MAX;
 use opte_core::wire::{MacAddr, Vni};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -96,6 +97,7 @@ pub(crate) struct SetV2b {
 
 impl SetV2b {
     pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
+        at_most(V2B_ENDPOINTS_MAX, self.endpoints.len(), "end points")?;
         session.perform(Command::SetV2b(self.prefix, self.endpoints))
     }
 }
@@ -111,6 +113,7 @@ pub(crate) struct ClearV2b {
 
 impl ClearV2b {
     pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
+        at_most(V2B_ENDPOINTS_MAX, self.endpoints.len(), "end points")?;
         session.perform(Command::ClearV2b(self.prefix, self.endpoints))
     }
 }

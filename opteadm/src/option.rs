@@ -1,9 +1,10 @@
 //! `set-port-options`, `set-host-options`.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, at_most};
 use crate::session::Session;
 use clap::Args;
 use opte_core::api::{Command, Name, Setting};
+use opte_core::limits::SETTINGS_MAX;
 
 /// `set-port-options`.
 #[derive(Args, Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Port {
 
 impl Port {
     pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
+        at_most(SETTINGS_MAX, self.settings.len(), "settings")?;
         session.perform(Command::SetPortOptions(self.port, self.settings))
     }
 }
@@ -33,6 +35,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
+        at_most(SETTINGS_MAX, self.settings.len(), "settings")?;
         session.perform(Command::SetHostOptions(self.settings))
     }
 }

@@ -4,7 +4,9 @@ use crate::failure::Failure;
 use crate::session::Session;
 use clap::Args;
 use opte_core::api::{ChangeVerb, Command, Response, Setup};
-use std::io::{Read as _, Write as _};
+use opte_ioctl::setup_file;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// `apply`.
@@ -53,21 +55,16 @@ impl Apply {
 
 /// The text of a file, or of standard input for `-`.
 pub(crate) fn read_input(file: &Path) -> Result<String, Failure> {
-    let result = if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(file)
+    let result = match file == Path::new("-") {
+        true => setup_file::read(std::io::stdin()),
+        false => File::open(file).and_then(setup_file::read),
     };
     result.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
 }
 
 fn parse(file: &Path, text: &str) -> Result<Setup, Failure> {
-    toml::from_str(text).map_err(|error| {
-        // The error quotes the line and points at the place in it.
-        let text = error.to_string();
-        Failure::Usage(format!("{}: {}", file.display(), text.trim_end()))
-    })
+    let say = |why| Failure::Usage(format!("{}: {why}", file.display()));
+    setup_file::parse(text).map_err(say)
 }
 
 fn summary(setup: &Setup) -> String {

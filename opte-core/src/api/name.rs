@@ -80,7 +80,7 @@ serde_text!(
     String,
     |name| String::from(name.as_str()),
     |text: String| text.parse().ok(),
-    "a name is a letter a-z and then up to 30 letters a-z, digits and underscores"
+    "a letter a-z and then up to 30 letters a-z, digits and underscores"
 );
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::Host;
 use super::address_set::Policies;
 use super::device::{Devices, LinkDevice};
 use super::port_command::{PortChange, free_place, put, unique};
-use super::{address_set, mapping, mtu, multicast, option, underlay};
+use super::{address_set, claim, mapping, mtu, multicast, option, underlay};
 use crate::Instant;
 use crate::api::setup::{Applied, Change, ChangeVerb};
 use crate::api::{
@@ -166,6 +166,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 }
             }
         }
+        claim::check(&setup.ports)?;
         for (at, spec) in setup.ports.iter().enumerate() {
             let before = setup.ports.get(..at).unwrap_or_default();
             unique(spec, before.iter())?;

@@ -44,6 +44,7 @@ mod apply;
 mod built_in;
 mod burst;
 mod by_mac;
+mod claim;
 mod command;
 mod departed;
 mod device;

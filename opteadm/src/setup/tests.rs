@@ -81,11 +81,11 @@ fn refusal(text: &str) -> String {
 fn a_wrong_setup_is_refused_with_line_and_field() {
     let port = "[[port]]\nname = \"g1\"\nmac = \"2:0:0:0:0:1\"\nvni = 1\n";
     for (text, line, what) in [
-        ("[[port]\n", "line 1", "port"),
+        ("[[port]\n", "line 1", "unclosed array table"),
         ("[[prot]]\n", "line 1", "unknown field `prot`"),
         ("[[port]]\nname = \"g1\"\n", "line 1", "missing field `mac`"),
         ("[[port]]\nname = \"G1\"\n", "line 2", "a name is"),
-        (&format!("{port}mtu = 70000\n"), "line 5", "mtu = 70000"),
+        (&format!("{port}mtu = 70000\n"), "line 5", "port g1: mtu: "),
         (
             &format!("{port}colour = 1\n"),
             "line 5",

@@ -459,7 +459,11 @@ fn check_needs_no_driver() {
     let wrong = nobody.file("wrong.toml", "[[port]]\nname = 7\n");
     let run = nobody.run(&["apply", "--check", &wrong]);
     assert_eq!(run.code, 2);
-    assert!(run.stderr.contains("line 2, column 8"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("line 2: port[0].name: "),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]

@@ -26,6 +26,13 @@ pub(super) fn check_dhcp(spec: &PortSpec) -> Result<(), ConfigError> {
             return Err(bad(ErrorCode::LimitReached, field, &len).hint(hint));
         }
     }
+    let v4 = dhcp.dns4.iter().map(|ip| ("dns4", IpAddr::V4(*ip)));
+    let v6 = dhcp.dns6.iter().map(|ip| ("dns6", IpAddr::V6(*ip)));
+    for (field, ip) in v4.chain(v6) {
+        if !is_unicast(&ip) {
+            return Err(bad(ErrorCode::NotUnicast, field, &ip));
+        }
+    }
     let names = dhcp.hostname.iter().map(|n| ("hostname", n));
     let names = names.chain(dhcp.domain.iter().map(|n| ("domain", n)));
     for (field, name) in names.chain(dhcp.search.iter().map(|n| ("search", n))) {
