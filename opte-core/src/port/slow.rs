@@ -19,9 +19,11 @@ use crate::wire::packet::Packet;
 use crate::{Direction, DropReason, Instant, LayerId};
 use lock_api::RawMutex;
 
-/// The near end of a packet that belongs to no known flow.
+/// The near end of a packet that belongs to no known flow; its key is that of
+/// the packet, unless it came by an external end.
 struct Inside {
     key: Tuple,
+    hash: u64,
     /// The external end that it came by, with a reference to it.
     by: Option<Outside>,
     /// Whether its sender may open a flow by that end.
@@ -45,8 +47,11 @@ impl<R: RawMutex> Port<R> {
             return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
         let inside = self.inside(&policy, arrival)?;
-        let mut shard = self.table.lock(self.table.hash(&inside.key));
-        let hash = self.table.hash(&arrival.packet.tuple);
+        let mut shard = self.table.lock(inside.hash);
+        let hash = match inside.by {
+            Some(_) => self.table.hash(&arrival.packet.tuple),
+            None => inside.hash,
+        };
         let raced = shard
             .find(arrival.dir, &arrival.packet.tuple, hash)
             .filter(|(_, flow)| arrival.may_join(flow))
@@ -204,7 +209,7 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
     ) -> Result<Onward, Dropped> {
         let (dir, packet) = (arrival.dir, arrival.packet);
-        shard.expect(self.table.hash(&inside.key));
+        shard.expect(inside.hash);
         let mut flow = Flow::new(inside.key, dir, env.now);
         flow.external = arrival.external;
         if let Some(by) = &inside.by {
@@ -218,9 +223,8 @@ impl<R: RawMutex> Port<R> {
             .and_then(|()| {
                 // The guest names flows by their inside key, so there is one of each.
                 // The far end may have changed the address it calls: the new one counts.
-                let hash = self.table.hash(&inside.key);
                 if let Some(id) = shard
-                    .find(Direction::Out, &inside.key, hash)
+                    .find(Direction::Out, &inside.key, inside.hash)
                     .map(|found| found.0)
                 {
                     self.end(env, shard, id, FlowEnd::Evicted);
@@ -325,6 +329,7 @@ impl<R: RawMutex> Port<R> {
         if as_it_is {
             return Ok(Inside {
                 key,
+                hash: self.table.hash(&key),
                 by: None,
                 admitted: true,
             });
@@ -332,6 +337,7 @@ impl<R: RawMutex> Port<R> {
         match self.nat.inbound(&key) {
             Some(inbound) => Ok(Inside {
                 key: inbound.inside,
+                hash: self.table.hash(&inbound.inside),
                 by: Some(inbound.by),
                 admitted: inbound.admits,
             }),
