@@ -17,6 +17,12 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The number in probes.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
     /// The other way.
     #[must_use]
     pub const fn reverse(self) -> Self {
@@ -68,6 +74,12 @@ impl LayerId {
         Self::Nat,
         Self::Overlay,
     ];
+
+    /// The number in probes.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
 
     /// The layer's one spelling.
     #[must_use]

@@ -75,4 +75,4 @@ pub mod setup_file;
 mod table;
 
 pub use envelope::{VERSION_MAX, VERSION_MIN};
-pub use serve::{Driver, refuse, serve};
+pub use serve::{Driver, refuse, serve, serve_observed};

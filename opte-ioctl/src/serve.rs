@@ -6,7 +6,9 @@ use crate::table::{PayloadError, whole};
 use crate::{command, response};
 use alloc::format;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use opte_core::api::{Command, ConfigError, ErrorCode, ObjectKind, Response};
+use opte_core::event::{Event, Observer, Probe, Unobserved};
 use opte_core::limits::{REQUEST_BYTES_MAX, REQUEST_MEMORY_MAX, RESPONSE_BYTES_MAX};
 
 /// The driver that answers.
@@ -28,10 +30,22 @@ pub fn serve(
     handler: impl FnOnce(Command) -> Result<Response, ConfigError>,
     driver: &Driver,
 ) -> Vec<u8> {
+    serve_observed(bytes, handler, driver, &Unobserved)
+}
+
+/// As [`serve`], and has an observer told of the command.
+pub fn serve_observed(
+    bytes: &[u8],
+    handler: impl FnOnce(Command) -> Result<Response, ConfigError>,
+    driver: &Driver,
+    observer: &impl Observer,
+) -> Vec<u8> {
     let (request, payload) = match envelope::Request::parse(bytes) {
         Ok(parts) => parts,
         Err(why) => return refuse(&not_an_envelope(why, bytes.len())),
     };
+    let told = Told::new(request.number);
+    told.entry(observer, bytes.len(), request.version_max);
     let version = common_version(&request);
     let answer = match version {
         // Hello is for finding out which version fits (C3 in `lib.rs`).
@@ -39,7 +53,60 @@ pub fn serve(
         Some(_) => answer(&request, payload, handler),
         None => Err(unsupported_version(&request)),
     };
-    respond(version.unwrap_or(0), request.id, answer)
+    let error = answer.as_ref().err().map_or(0, |error| error.code.into());
+    let response = respond(version.unwrap_or(0), request.id, answer);
+    told.leave(observer, error, response.len());
+    response
+}
+
+/// A command as probes show it.
+struct Told {
+    number: u16,
+    /// Its name, zeroes behind it.
+    name: [u8; NAME_BYTES],
+}
+
+/// Bytes of a command's name and a zero.
+const NAME_BYTES: usize = 32;
+
+impl Told {
+    fn new(number: u16) -> Self {
+        let mut name = [0; NAME_BYTES];
+        let text = match number {
+            command::HELLO => "hello",
+            _ => name_of(number),
+        };
+        for (place, byte) in name.iter_mut().zip(text.bytes().take(NAME_BYTES - 1)) {
+            *place = byte;
+        }
+        Self { number, name }
+    }
+
+    fn name(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.name).unwrap_or_default()
+    }
+
+    fn entry(&self, observer: &impl Observer, len: usize, version: u16) {
+        if observer.enabled(Probe::IoctlEntry) {
+            observer.event(&Event::IoctlEntry {
+                command: self.number,
+                name: self.name(),
+                len: u32::try_from(len).unwrap_or(u32::MAX),
+                version,
+            });
+        }
+    }
+
+    fn leave(&self, observer: &impl Observer, error: u16, len: usize) {
+        if observer.enabled(Probe::IoctlReturn) {
+            observer.event(&Event::IoctlReturn {
+                command: self.number,
+                name: self.name(),
+                error,
+                len: u32::try_from(len).unwrap_or(u32::MAX),
+            });
+        }
+    }
 }
 
 /// A response that refuses a request which could not be read as far as its

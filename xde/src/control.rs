@@ -26,10 +26,8 @@ use alloc::sync::Weak;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use illumos_sys_hdrs::{EAGAIN, EINVAL, ENOTTY};
 use opte_core::api::{Command, ConfigError, Response};
-use opte_core::event::{Event, Observer};
 use opte_core::limits::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
 use opte_ioctl::device::{COMMAND, TRANSFER_VERSION, Transfer};
-use opte_ioctl::envelope;
 
 /// Who answers.
 const DRIVER: opte_ioctl::Driver = opte_ioctl::Driver {
@@ -107,17 +105,10 @@ impl Driver {
         let transfer = user.read_transfer(argument)?;
         let len = request_len(&transfer)?;
         let request = user.read(transfer.request, len)?;
-        let (number, bytes) = (request_number(&request), u32::try_from(len).unwrap_or(0));
-        self.engine.observer().event(&Event::IoctlEntry {
-            command: number,
-            len: bytes,
-        });
-        let serve = || opte_ioctl::serve(&request, |it| self.control.command(self, it), &DRIVER);
+        let command = |it| self.control.command(self, it);
+        let observer = self.engine.observer();
+        let serve = || opte_ioctl::serve_observed(&request, command, &DRIVER, observer);
         let response = thread::on_large_stack(serve).ok_or(TOO_MANY)?;
-        self.engine.observer().event(&Event::IoctlReturn {
-            command: number,
-            error: response_status(&response),
-        });
         let response_len = u64::try_from(response.len()).unwrap_or(0);
         user.write(transfer.response, &response)?;
         let place = argument.wrapping_add(Transfer::RESPONSE_LEN_AT);
@@ -134,16 +125,6 @@ fn request_len(transfer: &Transfer) -> Result<usize, Errno> {
         && room >= RESPONSE_BYTES_MAX
         && len <= REQUEST_BYTES_MAX;
     if good { Ok(len) } else { Err(MAKES_NO_SENSE) }
-}
-
-/// The number of a request's command, for probes; zero when it has none.
-fn request_number(request: &[u8]) -> u16 {
-    envelope::Request::parse(request).map_or(0, |(header, _)| header.number)
-}
-
-/// The status of a response, for probes.
-fn response_status(response: &[u8]) -> u16 {
-    envelope::Response::parse(response).map_or(0, |(header, _)| header.status)
 }
 
 /// One of the places for requests, given back when it is dropped.

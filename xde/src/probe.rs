@@ -1,16 +1,16 @@
 //! The engine's events as SDT probes: `sdt:xde::uft-hit` and so on.
 //!
 //! Rules     T1  a site is a `call` of a function that isn't there; krtld makes
-//!               five NOPs of it and tells DTrace. So it is written as such:
-//!               the compiler must neither make a jump of it nor take the
-//!               function's address.
-//!           T2  arguments are numbers and addresses of values that exist
-//!               anyway; with nobody watching, a probe costs putting them into
-//!               registers.
+//!               five NOPs of it and tells DTrace, which puts another byte into
+//!               them while somebody watches. Each probe has one site, which
+//!               is a function of its own (`ddi::probe`).
+//!           T2  a kernel has no way to ask whether a probe is watched, but the
+//!               site shows it: a load and a test. Arguments are put together
+//!               only then: integers and addresses of what exists anyway.
 //!
-//! What the arguments are is said at the events (`opte_core::event`); names are
-//! given as an address and a length, what isn't there as zero or all ones.
+//! What the probes are is declared in [`opte_core::event`] and nowhere else.
 
+use crate::ddi::probe;
 use opte_core::event::{Event, Observer, Probe};
 
 /// Fires SDT probes.
@@ -19,12 +19,15 @@ pub(crate) struct Probes;
 
 impl Observer for Probes {
     #[inline(always)]
-    fn enabled(&self, _: Probe) -> bool {
-        cfg!(all(target_os = "illumos", target_arch = "x86_64"))
+    fn enabled(&self, probe: Probe) -> bool {
+        probe::is_watched(probe)
     }
 
-    #[inline(always)]
+    #[cold]
+    #[inline(never)]
     fn event(&self, event: &Event<'_>) {
-        crate::ddi::probe::fire(event);
+        // The tracer reads what the compiler thinks that nobody does.
+        let event = core::hint::black_box(event);
+        probe::fire(event.probe(), event.raw());
     }
 }

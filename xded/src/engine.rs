@@ -1,13 +1,13 @@
 //! The engine as this shell uses it: which lock, which observer, which secret.
 
-use opte_core::event::Unobserved;
+use crate::sys::probe::Probes;
 use opte_core::host::Host;
 
 /// The lock that the engine's shared state is behind.
 pub(crate) type Lock = parking_lot::RawMutex;
 
 /// The engine of `xded run`.
-pub(crate) type Engine = Host<Lock, Unobserved>;
+pub(crate) type Engine = Host<Lock, Probes>;
 
 /// A thread's view of it.
 pub(crate) type Lane = opte_core::host::Lane<Lock>;

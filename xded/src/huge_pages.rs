@@ -25,8 +25,11 @@ pub(crate) fn ask() {
     };
     let mut args = std::env::args_os();
     let Some(name) = args.next() else { return };
+    // By its name rather than as /proc/self/exe, so that pgrep(1) and who asks
+    // for it still find it.
+    let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
     // Comes back only when it failed.
-    let error = Command::new("/proc/self/exe")
+    let error = Command::new(program)
         .arg0(name)
         .args(args)
         .env(VARIABLE, value)

@@ -87,7 +87,7 @@ impl Parts {
             .collect::<std::io::Result<Vec<_>>>()
             .context("cannot create an epoll instance")?;
         Ok(Self {
-            engine: Arc::new(Engine::new(config, opte_core::event::Unobserved)),
+            engine: Arc::new(Engine::new(config, crate::sys::probe::Probes)),
             clock: Clock::start(),
             shared: Arc::default(),
             polls,

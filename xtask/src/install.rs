@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 /// A program that tests run, and the Debian package that has it. What scenarios
 /// run they say themselves.
 const TOOLS: &[(&str, &str)] = &[
+    ("bpftrace", "bpftrace"),
     ("curl", "curl"),
     ("dhclient", "isc-dhcp-client"),
     ("dig", "dnsutils"),
@@ -91,7 +92,7 @@ pub(crate) fn search_path() -> OsString {
     path
 }
 
-/// Whether this process may install packages.
+/// Whether this process may do everything.
 pub(crate) fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status

@@ -20,6 +20,7 @@ mod install;
 mod kmod;
 #[cfg(target_os = "linux")]
 mod lab;
+mod probe;
 #[cfg_attr(not(target_os = "linux"), path = "record/elsewhere.rs")]
 mod record;
 #[cfg_attr(not(target_os = "linux"), path = "scenario/elsewhere.rs")]
@@ -28,6 +29,7 @@ mod script;
 mod step;
 mod test;
 mod tidy;
+mod tracer;
 mod tshark;
 mod workspace;
 
@@ -54,6 +56,10 @@ enum Command {
     Cases(case::Args),
     /// Take what the engine does now for what golden cases expect
     Bless(case::bless::Args),
+    /// Write docs/probes.md and the types of dtrace/lib/opte.d from the declaration
+    Probes(probe::Args),
+    /// Run scripts of dtrace/ on golden cases, by the real DTrace (as root)
+    Tracer(tracer::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
     Record(record::Args),
     /// Play end-to-end tests with Debian's programs as guests (no root)
@@ -73,6 +79,8 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(args),
         Command::Cases(args) => case::run(args),
         Command::Bless(args) => case::bless::run(args),
+        Command::Probes(args) => probe::run(args),
+        Command::Tracer(args) => tracer::run(args),
         Command::Record(args) => record::run(args),
         Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),

@@ -5,7 +5,7 @@
 
 use crate::script::Scene;
 use crate::step::{self, Outcome, Step};
-use crate::{bench, case, check, install, kmod, scenario, tshark, workspace};
+use crate::{bench, case, check, install, kmod, scenario, tracer, tshark, workspace};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -34,6 +34,7 @@ fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("tests", || cargo_test(root)),
         Step::new("instruction counts", || bench::check(root)),
         Step::new("golden cases", || case::check(root)),
+        Step::new("tracer", || tracer::check(root)),
         Step::new("kernel module", || kmod::step(root)),
         Step::new("demo", || demo(root, "xded")),
         Step::new("demo on the module", || module_demo(root)),

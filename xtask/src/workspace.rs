@@ -16,23 +16,43 @@ pub(crate) fn root() -> PathBuf {
 
 /// Builds the program of a package and says where it is.
 pub(crate) fn program(root: &Path, package: &str) -> Result<PathBuf> {
+    let built = build(root, &["build", "--package", package])?;
+    let last = built.into_iter().next_back();
+    Ok(last.context("cargo names no executable")?.1)
+}
+
+/// Builds all tests and says where the program with the tests `name` is.
+pub(crate) fn tests(root: &Path, name: &str) -> Result<PathBuf> {
+    let built = build(root, &["test", "--workspace", "--no-run"])?;
+    let found = built.into_iter().find(|(target, _)| target == name);
+    Ok(found
+        .with_context(|| format!("there are no tests {name}"))?
+        .1)
+}
+
+/// What cargo builds: targets with their programs.
+fn build(root: &Path, words: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     let done = Command::new("cargo")
-        .args(["build", "--message-format=json", "--package", package])
+        .args(words)
+        .arg("--message-format=json")
         .current_dir(root)
         .output()
         .context("cannot run cargo")?;
     if !done.status.success() {
         bail!(
-            "{package} doesn't build:\n{}",
+            "cargo {} fails:\n{}",
+            words.join(" "),
             String::from_utf8_lossy(&done.stderr)
         );
     }
-    String::from_utf8(done.stdout)?
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
-        .next_back()
-        .context("cargo names no executable")
+    let messages = String::from_utf8(done.stdout)?;
+    let messages = messages.lines();
+    let messages = messages.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let program = |message: serde_json::Value| {
+        let name = message.pointer("/target/name")?.as_str()?.to_owned();
+        Some((name, message.get("executable")?.as_str()?.into()))
+    };
+    Ok(messages.filter_map(program).collect())
 }
 
 /// Every file that git tracks or would track, relative to the root, sorted.

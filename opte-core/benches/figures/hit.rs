@@ -7,6 +7,7 @@ use crate::rig::traffic::{BURST, Traffic};
 use crate::rig::{Raw, Rig, Shape};
 use crate::{Figures, median};
 use opte_core::Direction;
+use opte_core::event::Observer;
 use opte_core::host::Lane;
 
 /// Packets of a run, at least.
@@ -88,12 +89,12 @@ fn clocked(figures: &Figures) {
 /// others use too, a burst in ten is interrupted. A run passes every flow at
 /// least once; one more run before them all is for the caches. Every packet is
 /// a hit.
-pub(crate) fn runs(
-    rig: &Rig,
+pub(crate) fn runs<O: Observer>(
+    rig: &Rig<O>,
     lane: &mut Lane<Raw>,
     traffic: &mut Traffic,
     runs: usize,
-    burst: impl Fn(&mut Traffic, &Rig, &mut Lane<Raw>) -> (std::time::Duration, u64),
+    burst: impl Fn(&mut Traffic, &Rig<O>, &mut Lane<Raw>) -> (std::time::Duration, u64),
 ) -> Vec<f64> {
     let bursts = traffic.count().max(PACKETS).div_ceil(BURST);
     let before = rig.stats(lane, traffic.dir);

@@ -17,6 +17,7 @@ mod machine;
 mod memory;
 mod miss;
 mod policy;
+mod probe;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod setup;
@@ -73,6 +74,7 @@ fn main() {
     memory::run(&figures);
     expire::run(&figures);
     policy::run(&figures);
+    probe::run(&figures);
     thread::run(&figures);
     setup::run(&figures);
     attack::run(&figures);

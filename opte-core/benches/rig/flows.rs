@@ -3,6 +3,7 @@
 use super::frame::{self, ACK, Ends, SYN, Says, TCP, UDP};
 use super::{GUEST, PEERS, Raw, Rig, VNI, peer_addr4, peer_addr6};
 use opte_core::Direction;
+use opte_core::event::Observer;
 use opte_core::host::Lane;
 use opte_core::verdict::Verdict;
 use opte_core::wire::MacAddr;
@@ -117,7 +118,12 @@ pub struct Flows {
 impl Flows {
     /// Opens flows from number zero on, with packets in both directions; TCP
     /// connections are established.
-    pub fn establish(rig: &Rig, lane: &mut Lane<Raw>, kind: Kind, count: u32) -> Self {
+    pub fn establish<O: Observer>(
+        rig: &Rig<O>,
+        lane: &mut Lane<Raw>,
+        kind: Kind,
+        count: u32,
+    ) -> Self {
         let mut flows = Self {
             kind,
             count,

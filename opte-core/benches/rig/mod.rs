@@ -16,7 +16,7 @@ use opte_core::api::dump::DirStats;
 use opte_core::api::{
     Command, ConfigError, FwRule, LinkSpec, Name, PortId, PortSpec, Response, RouteSpec, Setup, V2p,
 };
-use opte_core::event::Unobserved;
+use opte_core::event::{Observer, Unobserved};
 use opte_core::frame::SliceFrame;
 use opte_core::host::{Devices, Host, HostConfig, Lane, LinkDevice};
 use opte_core::limits::PORT_FLOWS_DEFAULT;
@@ -97,8 +97,8 @@ impl Shape {
 }
 
 /// A host and its neighbour.
-pub struct Rig {
-    pub host: Host<Raw, Unobserved>,
+pub struct Rig<O = Unobserved> {
+    pub host: Host<Raw, O>,
     pub port: PortId,
     router: Mutex<(Host<Raw, Unobserved>, Lane<Raw>)>,
     started: std::time::Instant,
@@ -108,8 +108,16 @@ pub struct Rig {
 impl Rig {
     /// A rig, and the lane of the thread that makes it.
     pub fn new(shape: Shape) -> (Self, Lane<Raw>) {
-        let start = |lanes, seed| Host::new(HostConfig { seed, lanes }, Unobserved);
-        let (host, router) = (start(LANES, 7), start(1, 8));
+        Self::observed(shape, Unobserved)
+    }
+}
+
+impl<O: Observer> Rig<O> {
+    /// A rig that an observer may watch.
+    pub fn observed(shape: Shape, observer: O) -> (Self, Lane<Raw>) {
+        let config = |lanes, seed| HostConfig { seed, lanes };
+        let host = Host::new(config(LANES, 7), observer);
+        let router = Host::new(config(1, 8), Unobserved);
         let (mut lane, router_lane) = (host.lane(0).unwrap(), router.lane(0).unwrap());
         let mut rig = Self {
             host,

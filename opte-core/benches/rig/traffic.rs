@@ -13,7 +13,7 @@
 use super::flows::Flows;
 use super::rng::Rng;
 use super::{HEADROOM, Raw, Rig};
-use opte_core::event::Unobserved;
+use opte_core::event::Observer;
 use opte_core::frame::SliceFrame;
 use opte_core::host::{Host, Lane};
 use opte_core::verdict::{Discard, LinkId, Verdict};
@@ -106,26 +106,26 @@ impl Traffic {
 
     /// Hands what is loaded to the host; how many frames went on.
     #[inline]
-    pub fn process(
+    pub fn process<O: Observer>(
         &mut self,
-        rig: &Rig,
+        rig: &Rig<O>,
         lane: &mut Lane<Raw>,
         clock: impl FnMut() -> Instant,
     ) -> u64 {
         let stride = HEADROOM + self.frame_len;
         match self.dir {
             Direction::Out => {
-                timed::<true, _>(&rig.host, lane, rig.port, &mut self.buffers, stride, clock)
+                timed::<true, _, _>(&rig.host, lane, rig.port, &mut self.buffers, stride, clock)
             }
             Direction::In => {
-                timed::<false, _>(&rig.host, lane, rig.port, &mut self.buffers, stride, clock)
+                timed::<false, _, _>(&rig.host, lane, rig.port, &mut self.buffers, stride, clock)
             }
         }
     }
 
     /// Loads and processes a burst; how long the latter took, and how many
     /// frames went on.
-    pub fn burst(&mut self, rig: &Rig, lane: &mut Lane<Raw>) -> (Duration, u64) {
+    pub fn burst<O: Observer>(&mut self, rig: &Rig<O>, lane: &mut Lane<Raw>) -> (Duration, u64) {
         self.load();
         let start = std::time::Instant::now();
         let now = rig.now();
@@ -134,20 +134,28 @@ impl Traffic {
     }
 
     /// As [`Traffic::burst`], with frames handed over in chains.
-    pub fn chained_burst(&mut self, rig: &Rig, lane: &mut Lane<Raw>) -> (Duration, u64) {
+    pub fn chained_burst<O: Observer>(
+        &mut self,
+        rig: &Rig<O>,
+        lane: &mut Lane<Raw>,
+    ) -> (Duration, u64) {
         self.load();
         let stride = HEADROOM + self.frame_len;
         let start = std::time::Instant::now();
         let now = rig.now();
         let passed = match self.dir {
-            Direction::Out => chained::<true>(rig, lane, &mut self.buffers, stride, now),
-            Direction::In => chained::<false>(rig, lane, &mut self.buffers, stride, now),
+            Direction::Out => chained::<true, _>(rig, lane, &mut self.buffers, stride, now),
+            Direction::In => chained::<false, _>(rig, lane, &mut self.buffers, stride, now),
         };
         (start.elapsed(), passed)
     }
 
     /// As [`Traffic::burst`], with the clock read for every packet.
-    pub fn clocked_burst(&mut self, rig: &Rig, lane: &mut Lane<Raw>) -> (Duration, u64) {
+    pub fn clocked_burst<O: Observer>(
+        &mut self,
+        rig: &Rig<O>,
+        lane: &mut Lane<Raw>,
+    ) -> (Duration, u64) {
         self.load();
         let start = std::time::Instant::now();
         let passed = self.process(rig, lane, || rig.now());
@@ -157,8 +165,8 @@ impl Traffic {
 
 /// The part that is measured, by name: callgrind counts in here only.
 #[inline(never)]
-fn timed<const OUT: bool, C: FnMut() -> Instant>(
-    host: &Host<Raw, Unobserved>,
+fn timed<const OUT: bool, O: Observer, C: FnMut() -> Instant>(
+    host: &Host<Raw, O>,
     lane: &mut Lane<Raw>,
     port: opte_core::api::PortId,
     buffers: &mut [u8],
@@ -181,8 +189,8 @@ fn timed<const OUT: bool, C: FnMut() -> Instant>(
 
 /// As [`timed`], in chains of [`CHAIN`] frames.
 #[inline(never)]
-fn chained<const OUT: bool>(
-    rig: &Rig,
+fn chained<const OUT: bool, O: Observer>(
+    rig: &Rig<O>,
     lane: &mut Lane<Raw>,
     buffers: &mut [u8],
     stride: usize,

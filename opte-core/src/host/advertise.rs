@@ -46,7 +46,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         };
         port.advertise.next(now.saturating_add(wait));
         if let Some(frame) = hairpin::advertisement(&policy.hairpin) {
-            out.to_port(port.id, &frame);
+            port.to_guest(env, &frame, out);
         }
     }
 }

@@ -27,7 +27,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return answer;
         }
         let mut control = self.control.lock();
-        self.change(&mut control, command, now, devices, out)
+        let changed = self.change(&mut control, command, now, devices, out);
+        changed.inspect_err(|why| {
+            observe!(
+                &self.observer,
+                ConfigChange {
+                    port: None,
+                    generation: control.generation,
+                    error: why.code.into(),
+                }
+            );
+        })
     }
 
     /// Commands that change nothing; they don't wait for those that do.
@@ -120,7 +130,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             &self.observer,
             ConfigChange {
                 port,
-                generation: control.generation
+                generation: control.generation,
+                error: 0,
             }
         );
         Ok(response)

@@ -89,7 +89,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             ) {
                 (Went::Ended(verdict), _) => return verdict,
                 (Went::ToGroup, _) => return self.sent_to_group(env, port, frame, packet, out),
-                (Went::On(_), Direction::In) => return Verdict::Port(port.id),
+                (Went::On(_), Direction::In) => {
+                    if O::CAN_WATCH && env.watched {
+                        port.tell_frame(env, Direction::In, frame);
+                    }
+                    return Verdict::Port(port.id);
+                }
                 (Went::On(onward), Direction::Out) => onward,
             };
             match self.leave(env, port, (&mut *frame, packet), onward, out) {

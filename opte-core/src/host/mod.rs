@@ -72,6 +72,7 @@ use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
 use crate::port::errand::Errands;
+use crate::port::traffic::TRAFFIC;
 use crate::port::{Env, Left, Onward, Port, Read};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
@@ -206,6 +207,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame: &mut impl Frame,
         out: &mut impl Output,
     ) -> Verdict {
+        if O::CAN_WATCH && env.watched {
+            port.tell_frame(env, Direction::Out, frame);
+        }
         let way = (Direction::Out, false);
         match port.process(env, way, (read, packet), frame) {
             Ok(onward) => match self.go_on(env, port, (frame, packet), onward, out) {
@@ -252,14 +256,16 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         // Its number may be another port's by now.
         let to = env.view.port(to).filter(|to| Some(to.mac) == dst);
         let to = to.ok_or(Stop::NotSent(DropReason::NoPort))?;
-        observe!(
-            env.observer,
-            GuestLoopback {
-                from,
-                to: to.id,
-                key: &packet.tuple
-            }
-        );
+        if let Some(from) = env.view.port(from) {
+            observe!(
+                env.observer,
+                GuestLoopback {
+                    from: &from.tag,
+                    to: &to.tag,
+                    key: &packet.tuple
+                }
+            );
+        }
         let entry = Entry { port: to, external };
         let read = to.read(packet, frame, Direction::In);
         let delivered = Self::deliver(env, &entry, (&read, packet), frame);
@@ -368,8 +374,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         frame: &mut impl Frame,
     ) -> Result<Verdict, Left> {
         let (port, way) = entry.at();
-        let done = port.process(env, way, read, frame);
-        done.map(|_| Verdict::Port(port.id))
+        port.process(env, way, read, frame)?;
+        if O::CAN_WATCH && env.watched {
+            port.tell_frame(env, Direction::In, frame);
+        }
+        Ok(Verdict::Port(port.id))
     }
 
     /// A frame that isn't Geneve to the host's own address: it may be to an
@@ -508,6 +517,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             choice: &self.choice,
             observer: &self.observer,
             errands,
+            watched: O::CAN_WATCH && self.observer.enabled_any(TRAFFIC),
             lane,
             now,
         }

@@ -101,7 +101,7 @@ impl<R: RawMutex> Port<R> {
         let Some(said) = said.filter(|_| bucket.take(env.now)) else {
             return;
         };
-        let (port, len) = (self.id, u32::try_from(said.len()).unwrap_or(u32::MAX));
+        let (port, len) = (&self.tag, u32::try_from(said.len()).unwrap_or(u32::MAX));
         observe!(
             env.observer,
             Answer {
@@ -114,7 +114,7 @@ impl<R: RawMutex> Port<R> {
         if dir == Direction::Out {
             let macs = (self.mac, self.gateway_mac);
             let frame = frame(macs, key.family, &said, 0);
-            return out.to_port(self.id, &frame);
+            return self.to_guest(env, &frame, out);
         }
         let Some(forward) = self.way_back(env, &policy, arrival) else {
             return;
@@ -123,7 +123,7 @@ impl<R: RawMutex> Port<R> {
         let bytes = frame.get(ROOM..).unwrap_or_default();
         if let Ok(packet) = packet::parse(bytes, bytes.len(), Direction::Out) {
             env.errands.put(Errand {
-                port,
+                port: self.id,
                 packet,
                 onward: Some(Onward {
                     to: forward.to,

@@ -72,7 +72,7 @@ impl<R: RawMutex> Port<R> {
         layer: LayerId,
         decide: impl FnOnce(&mut Flow) -> Result<T, Dropped>,
     ) -> Result<T, Dropped> {
-        let (port, dir) = (self.id, flow.opened);
+        let (port, dir) = (&self.tag, flow.opened);
         observe!(
             env.observer,
             LayerProcessEntry {
@@ -107,7 +107,7 @@ impl<R: RawMutex> Port<R> {
         let query = self.query(env, policy, flow);
         let decision = firewall::decide(&policy.rules, &query);
         let rule = decision.rule.map_or(0, |rule| rule.id);
-        let (port, layer, dir, key) = (self.id, LayerId::Firewall, flow.opened, &flow.inside);
+        let (port, layer, dir, key) = (&self.tag, LayerId::Firewall, flow.opened, &flow.inside);
         let allow = decision.action == FwAction::Allow;
         match (decision.rule.is_some(), allow) {
             (true, true) => observe!(
@@ -191,8 +191,21 @@ impl<R: RawMutex> Port<R> {
             self.route(env, policy, flow, choice)
         })?;
         let forward = self.layer(env, flow, LayerId::Overlay, |flow| {
-            overlay::forward(env, self.vni, target, &flow.inside, choice)
-                .map_err(|reason| Dropped::by(LayerId::Overlay, reason))
+            overlay::forward(env, self.vni, target, &flow.inside, choice).map_err(|reason| {
+                let (port, layer, dir) = (&self.tag, LayerId::Overlay, flow.opened);
+                let key = &flow.inside;
+                observe!(
+                    env.observer,
+                    GenHtFail {
+                        port,
+                        layer,
+                        dir,
+                        key,
+                        reason
+                    }
+                );
+                Dropped::by(layer, reason)
+            })
         })?;
         // Last, for it may take an external port (rule P3).
         self.layer(env, flow, LayerId::Nat, |flow| {
@@ -205,7 +218,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             HtRun {
-                port: self.id,
+                port: &self.tag,
                 dir: Direction::Out,
                 before: &flow.inside,
                 after: &flow.outside()
@@ -221,7 +234,7 @@ impl<R: RawMutex> Port<R> {
         flow: &mut Flow,
         choice: u32,
     ) -> Result<RouteTarget, Dropped> {
-        let (port, layer, dir) = (self.id, LayerId::Router, flow.opened);
+        let (port, layer, dir) = (&self.tag, LayerId::Router, flow.opened);
         let Some(route) = policy.routes.find(&flow.inside.remote_ip(), choice) else {
             observe!(
                 env.observer,
@@ -302,7 +315,7 @@ impl<R: RawMutex> Port<R> {
             .nat
             .outbound(&flow.inside, gateway, env.now)
             .map_err(|reason| {
-                let (port, key) = (self.id, &flow.inside);
+                let (port, dir, key) = (&self.tag, flow.opened, &flow.inside);
                 if reason == DropReason::SnatExhausted {
                     observe!(env.observer, NatExhausted { port, key });
                 }
@@ -311,6 +324,7 @@ impl<R: RawMutex> Port<R> {
                     GenDescFail {
                         port,
                         layer,
+                        dir,
                         key,
                         reason
                     }
@@ -321,7 +335,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             NatAlloc {
-                port: self.id,
+                port: &self.tag,
                 key: &flow.inside,
                 outside: &flow.outside()
             }

@@ -9,7 +9,6 @@ use crate::flow::table::{FlowId, Name};
 use crate::flow::{Proto, Tuple};
 use crate::frame::Frame;
 use crate::time::Coarse;
-use crate::wire::packet::Segment;
 use crate::{Direction, DropReason};
 use core::sync::atomic::Ordering;
 use lock_api::{MutexGuard, RawMutex};
@@ -125,7 +124,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             UftHit {
-                port: self.id,
+                port: &self.tag,
                 dir: arrival.dir,
                 key: &arrival.packet.tuple
             }
@@ -157,7 +156,7 @@ impl<R: RawMutex> Port<R> {
             observe!(
                 env.observer,
                 UftInvalidate {
-                    port: self.id,
+                    port: &self.tag,
                     dir,
                     key: &flow.inside,
                     cause
@@ -202,13 +201,37 @@ impl<R: RawMutex> Port<R> {
         let (dir, packet) = (arrival.dir, arrival.packet);
         let taken = match packet.tuple.proto {
             _ if is_common(flow, arrival) => Taken::Same,
-            Proto::SCTP => take_sctp(flow, dir, &packet.segment),
+            Proto::SCTP => self.take_sctp(env, flow, arrival, frame),
             _ => self.track(env, flow, dir, packet, frame),
         };
         if matches!(taken, Taken::Same | Taken::StateChanged) {
             self.count(env, flow, arrival);
         }
         taken
+    }
+
+    /// Takes an SCTP packet into account for its association.
+    #[inline(never)]
+    fn take_sctp<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        flow: &mut Flow,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
+    ) -> Taken {
+        let (dir, before) = (arrival.dir, flow.tcp.state());
+        let chunk = Chunk::of(&arrival.packet.segment);
+        if before.is_over() && chunk.opens() {
+            return Taken::Over;
+        }
+        match sctp::step(&mut flow.tcp, &chunk, dir) {
+            Err(reason) => Taken::Refused(reason),
+            Ok(()) if flow.tcp.state() == before => Taken::Same,
+            Ok(()) => {
+                self.tell_state(env, dir, flow, before, frame);
+                Taken::StateChanged
+            }
+        }
     }
 
     /// Counts a packet for its flow.
@@ -229,19 +252,6 @@ fn is_common(flow: &mut Flow, arrival: &Arrival<'_>) -> bool {
     match arrival.packet.tuple.proto {
         Proto::TCP => flow.tcp.advance(&arrival.packet.segment, arrival.dir),
         proto => proto != Proto::SCTP,
-    }
-}
-
-/// Takes an SCTP packet into account for its association.
-fn take_sctp(flow: &mut Flow, dir: Direction, segment: &Segment) -> Taken {
-    let (chunk, before) = (Chunk::of(segment), flow.tcp.state());
-    if before.is_over() && chunk.opens() {
-        return Taken::Over;
-    }
-    match sctp::step(&mut flow.tcp, &chunk, dir) {
-        Err(reason) => Taken::Refused(reason),
-        Ok(()) if flow.tcp.state() != before => Taken::StateChanged,
-        Ok(()) => Taken::Same,
     }
 }
 

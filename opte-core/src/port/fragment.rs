@@ -188,7 +188,7 @@ impl<R: RawMutex> Port<R> {
             _ => Err(DropReason::Fragment.into()),
         };
         match (followed, dir) {
-            (Ok(_), Direction::In) => out.to_port(self.id, frame.bytes()),
+            (Ok(_), Direction::In) => self.to_guest(env, frame.bytes(), out),
             (Ok(onward), Direction::Out) => {
                 let port = self.id;
                 env.errands.put(Errand {

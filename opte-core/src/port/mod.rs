@@ -39,8 +39,10 @@ mod process;
 mod related;
 mod slow;
 mod track;
+pub(crate) mod traffic;
 
 use crate::api::{Name, PortId};
+use crate::event::PortTag;
 use crate::flow::fragment::Fragments;
 use crate::flow::table::Budget;
 use crate::flow::{Flow, Table, Tuple};
@@ -68,6 +70,8 @@ pub(crate) use process::{Keyless, Left, Read, Went};
 #[derive(Debug)]
 pub(crate) struct Port<R: RawMutex> {
     pub(crate) id: PortId,
+    /// What probes show of it.
+    pub(crate) tag: PortTag,
     pub(crate) name: Name,
     pub(crate) mac: MacAddr,
     /// How the guest's frames begin, and those for it: destination and source.
@@ -105,6 +109,8 @@ pub(crate) struct Env<'h, R: RawMutex, O> {
     pub(crate) observer: &'h O,
     /// What comes of the frame besides.
     pub(crate) errands: &'h Errands,
+    /// Whether anybody watches the guests' traffic ([`traffic`]).
+    pub(crate) watched: bool,
     pub(crate) lane: usize,
     pub(crate) now: Instant,
 }
@@ -156,8 +162,10 @@ impl<R: RawMutex> Port<R> {
         let v4 = policy.spec.ipv4.map(|c| c.address);
         let v6 = policy.spec.ipv6.map(|c| c.address);
         let (guest, gateway) = (policy.spec.mac, policy.spec.gateway_mac);
+        let macs = [guest, gateway];
         let port = Self {
             id,
+            tag: PortTag::new(id, &policy.spec.name, policy.spec.vni, macs),
             macs_out: both(gateway, guest),
             macs_in: both(guest, gateway),
             name: policy.spec.name,

@@ -3,7 +3,7 @@
 use super::fast::{NoHit, Onward};
 use super::{Dropped, Env, Port, answer, related};
 use crate::event::{Observer, Path, Probe, observe};
-use crate::flow::{Flow, Proto, Tuple};
+use crate::flow::{Flow, Proto, Tuple, tuple};
 use crate::frame::Frame;
 use crate::hairpin;
 use crate::stats::DirCounters;
@@ -194,7 +194,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             PortProcessEntry {
-                port: self.id,
+                port: &self.tag,
                 dir,
                 len: u32::try_from(len).unwrap_or(u32::MAX)
             }
@@ -261,10 +261,11 @@ impl<R: RawMutex> Port<R> {
                 observe!(
                     env.observer,
                     BadPacket {
-                        port: self.id,
+                        port: &self.tag,
                         dir,
-                        reason,
-                        len
+                        frame: head,
+                        len,
+                        reason
                     }
                 );
                 Err(reason.into())
@@ -407,7 +408,7 @@ impl<R: RawMutex> Port<R> {
             observe!(
                 env.observer,
                 PortProcessReturn {
-                    port: self.id,
+                    port: &self.tag,
                     dir: arrival.dir,
                     before: Some(&arrival.packet.tuple),
                     after: after.as_ref().ok().map(|packet| &packet.tuple),
@@ -432,7 +433,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             PortProcessReturn {
-                port: self.id,
+                port: &self.tag,
                 dir,
                 before,
                 after: None,
@@ -442,7 +443,7 @@ impl<R: RawMutex> Port<R> {
         );
         match result {
             Ok(reply) => {
-                out.to_port(self.id, &reply);
+                self.to_guest(env, &reply, out);
                 Verdict::Consumed
             }
             Err(dropped) => {
@@ -499,7 +500,7 @@ impl<R: RawMutex> Port<R> {
             _ => None,
         };
         if let Some(address) = declined {
-            let port = self.id;
+            let (port, address) = (&self.tag, tuple::from_ip(address));
             observe!(env.observer, DhcpDecline { port, address });
         }
         answer.map(|answer| answer.map(|answer| answer.frame))
@@ -516,7 +517,7 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             Drop {
-                port: Some(self.id),
+                port: Some(&self.tag),
                 dir,
                 layer: dropped.layer,
                 rule: dropped.rule,
@@ -524,6 +525,7 @@ impl<R: RawMutex> Port<R> {
                 key: dropped.key.as_ref(),
             }
         );
+        self.tell_drop(env, dir, dropped);
     }
 }
 

@@ -5,7 +5,7 @@ use super::process::Arrival;
 use super::track::{makes_room, scale};
 use super::{Dropped, Env, Policy, Port};
 use crate::api::Behaviour;
-use crate::event::{FlowEnd, Observer, observe};
+use crate::event::{Ending, FlowEnd, Observer, observe};
 use crate::flow::record::{Flow, NatKind};
 use crate::flow::sctp::{self, Chunk};
 use crate::flow::table::{FlowId, ShardGuard};
@@ -19,9 +19,11 @@ use crate::wire::packet::Packet;
 use crate::{Direction, DropReason, Instant, LayerId};
 use lock_api::RawMutex;
 
-/// The near end of a packet that belongs to no known flow.
+/// The near end of a packet that belongs to no known flow; its key is that of
+/// the packet, unless it came by an external end.
 struct Inside {
     key: Tuple,
+    hash: u64,
     /// The external end that it came by, with a reference to it.
     by: Option<Outside>,
     /// Whether its sender may open a flow by that end.
@@ -45,8 +47,11 @@ impl<R: RawMutex> Port<R> {
             return decided.inspect_err(|dropped| count_refusal(env, &policy, arrival, dropped));
         }
         let inside = self.inside(&policy, arrival)?;
-        let mut shard = self.table.lock(self.table.hash(&inside.key));
-        let hash = self.table.hash(&arrival.packet.tuple);
+        let mut shard = self.table.lock(inside.hash);
+        let hash = match inside.by {
+            Some(_) => self.table.hash(&arrival.packet.tuple),
+            None => inside.hash,
+        };
         let raced = shard
             .find(arrival.dir, &arrival.packet.tuple, hash)
             .filter(|(_, flow)| arrival.may_join(flow))
@@ -204,7 +209,7 @@ impl<R: RawMutex> Port<R> {
         frame: &mut impl Frame,
     ) -> Result<Onward, Dropped> {
         let (dir, packet) = (arrival.dir, arrival.packet);
-        shard.expect(self.table.hash(&inside.key));
+        shard.expect(inside.hash);
         let mut flow = Flow::new(inside.key, dir, env.now);
         flow.external = arrival.external;
         if let Some(by) = &inside.by {
@@ -218,9 +223,8 @@ impl<R: RawMutex> Port<R> {
             .and_then(|()| {
                 // The guest names flows by their inside key, so there is one of each.
                 // The far end may have changed the address it calls: the new one counts.
-                let hash = self.table.hash(&inside.key);
                 if let Some(id) = shard
-                    .find(Direction::Out, &inside.key, hash)
+                    .find(Direction::Out, &inside.key, inside.hash)
                     .map(|found| found.0)
                 {
                     self.end(env, shard, id, FlowEnd::Evicted);
@@ -231,6 +235,7 @@ impl<R: RawMutex> Port<R> {
             });
         match decided {
             Ok(()) => {
+                self.tell_open(env, dir, &flow, frame);
                 self.edit(&flow, packet, dir, frame);
                 Ok(Onward::of(&flow))
             }
@@ -288,7 +293,18 @@ impl<R: RawMutex> Port<R> {
                 {
                     self.decide(env, policy, flow, arrival.dir)?;
                 }
-                flow.tcp = opened?;
+                flow.tcp = opened.inspect_err(|reason| {
+                    observe!(
+                        env.observer,
+                        TcpErr {
+                            port: &self.tag,
+                            dir: arrival.dir,
+                            key: &flow.inside,
+                            flags: packet.segment.flags,
+                            reason: *reason,
+                        }
+                    );
+                })?;
             }
             Proto::SCTP => {
                 let mid_stream = policy.spec.options.tcp_mid_stream;
@@ -313,6 +329,7 @@ impl<R: RawMutex> Port<R> {
         if as_it_is {
             return Ok(Inside {
                 key,
+                hash: self.table.hash(&key),
                 by: None,
                 admitted: true,
             });
@@ -320,6 +337,7 @@ impl<R: RawMutex> Port<R> {
         match self.nat.inbound(&key) {
             Some(inbound) => Ok(Inside {
                 key: inbound.inside,
+                hash: self.table.hash(&inbound.inside),
                 by: Some(inbound.by),
                 admitted: inbound.admits,
             }),
@@ -363,23 +381,31 @@ impl<R: RawMutex> Port<R> {
             observe!(
                 env.observer,
                 NatFree {
-                    port: self.id,
+                    port: &self.tag,
                     outside: &flow.outside()
                 }
             );
         }
-        let lifetime_ms = env.now.millis_since(flow.created.into());
+        let ([packets_in, packets_out], [bytes_in, bytes_out]) = (flow.packets, flow.bytes);
         observe!(
             env.observer,
             FlowExpire {
-                port: self.id,
+                port: &self.tag,
                 key: &flow.inside,
                 why,
-                lifetime_ms,
-                packets: flow.packets,
-                bytes: flow.bytes,
+                ending: &Ending {
+                    lifetime_ms: env.now.millis_since(flow.created.into()),
+                    idle_ms: env.now.millis_since(flow.last.into()),
+                    packets_out,
+                    packets_in,
+                    bytes_out,
+                    bytes_in,
+                    opened: flow.opened.number(),
+                    state: flow.tcp.state().number(),
+                },
             }
         );
+        self.tell_end(env, flow);
     }
 }
 

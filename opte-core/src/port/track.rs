@@ -28,6 +28,17 @@ impl<R: RawMutex> Port<R> {
         let opened = flow.opened;
         let scale = scale(packet, frame);
         if let Err(reason) = flow.tcp.step(&packet.segment, dir, opened, scale) {
+            observe!(
+                env.observer,
+                TcpFlowDrop {
+                    port: &self.tag,
+                    dir,
+                    key: &flow.inside,
+                    state: before.number(),
+                    flags: packet.segment.flags,
+                    reason,
+                }
+            );
             return Taken::Refused(reason);
         }
         let now = flow.tcp.state();
@@ -37,13 +48,24 @@ impl<R: RawMutex> Port<R> {
         observe!(
             env.observer,
             TcpFlowState {
-                port: self.id,
+                port: &self.tag,
                 dir,
                 key: &flow.inside,
                 old: before.number(),
                 new: now.number()
             }
         );
+        if now.is_over() {
+            observe!(
+                env.observer,
+                UftTcpClosed {
+                    port: &self.tag,
+                    dir,
+                    key: &flow.inside,
+                }
+            );
+        }
+        self.tell_state(env, dir, flow, before, frame);
         Taken::StateChanged
     }
 }

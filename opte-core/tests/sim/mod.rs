@@ -13,7 +13,7 @@ use opte_core::api::{
 use opte_core::event::{Event, Observer, Probe};
 use opte_core::frame::{Offload, SliceFrame};
 use opte_core::host::{Devices, Host, HostConfig, Lane, LinkDevice};
-use opte_core::verdict::{LinkId, Output, Verdict};
+use opte_core::verdict::{LinkId, Lost, Output, Verdict};
 use opte_core::wire::MacAddr;
 use opte_core::{DropReason, Instant};
 use std::cell::RefCell;
@@ -21,6 +21,12 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 type Raw = parking_lot::RawMutex;
+
+/// A probe, so that tracers see what is dropped here (`cargo xtask tracer`).
+#[usdt::provider(provider = "opte")]
+mod opte {
+    fn drop(port: u64, dir: u64, layer: u64, rule: u64, reason: u64, key: u64) {}
+}
 
 /// Remembers the names of what happened.
 #[derive(Default)]
@@ -32,6 +38,10 @@ impl Observer for Record {
     }
 
     fn event(&self, event: &Event<'_>) {
+        if let Event::Drop { .. } = event {
+            let [port, dir, layer, rule, reason, key] = event.raw();
+            opte::drop!(|| (port, dir, layer, rule, reason, key));
+        }
         self.0.lock().unwrap().push(format!("{event:?}"));
     }
 }
@@ -214,6 +224,21 @@ impl Sled {
         })
     }
 
+    /// A frame of the port of this number, in a buffer without room for more.
+    pub fn tx_tight(&self, port: PortId, frame: &[u8]) -> Verdict {
+        let mut buffer = frame.to_vec();
+        let end = buffer.len();
+        let mut frame = SliceFrame::new(&mut buffer, 0, end);
+        let (now, mut sent) = (*self.now.borrow(), Sent::default());
+        let mut lane = self.lane.borrow_mut();
+        self.host.tx(&mut lane, port, &mut frame, now, &mut sent)
+    }
+
+    /// A device doesn't take a frame.
+    pub fn lose(&self, lost: Lost) {
+        self.host.undelivered(&mut self.lane.borrow_mut(), lost);
+    }
+
     /// A frame comes from the underlay.
     pub fn rx(&self, frame: &[u8]) -> (Verdict, Sent) {
         let now = *self.now.borrow();
@@ -258,7 +283,7 @@ impl Sled {
     pub fn events(&self, what: &str) -> Vec<String> {
         let all = std::mem::take(&mut *self.host.observer().0.lock().unwrap());
         all.into_iter()
-            .filter(|event| event.contains(what))
+            .filter(|event| event.starts_with(what))
             .collect()
     }
 }

@@ -15,14 +15,14 @@ use opte_core::wire::membership::{Change, report};
 use std::net::Ipv6Addr;
 
 /// g11 and g12, who may join groups.
-fn listeners() -> Sled {
+pub(super) fn listeners() -> Sled {
     let ports = port(11, 7) + &port(12, 7);
     Sled::with(1, &setup(1, "listen = [\"g11\", \"g12\"]", &ports))
 }
 
 /// The message of an IGMP report with records of this kind for groups
 /// 239.1.X.Y.
-fn joins(kind: u8, groups: std::ops::Range<usize>) -> Vec<u8> {
+pub(super) fn joins(kind: u8, groups: std::ops::Range<usize>) -> Vec<u8> {
     let mut message = vec![0x22, 0, 0, 0, 0, 0];
     message.extend((groups.len() as u16).to_be_bytes());
     for n in groups {

@@ -15,8 +15,10 @@ mod model;
 mod option;
 mod overlay;
 mod paging;
+mod refusal;
 mod service;
 mod stress;
+mod watch;
 
 use crate::sim::Sled;
 use crate::sim::frame::{Flow, icmp6};

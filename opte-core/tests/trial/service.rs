@@ -5,7 +5,7 @@ use super::{BOUNDARY, world};
 use crate::sim::Sled;
 use crate::sim::frame::Flow;
 use crate::{ALLOW_ALL, DropReason, G1, MacAddr, Verdict, geneve, port};
-use opte_core::api::PortId;
+use opte_core::flow::tuple;
 use std::net::IpAddr;
 
 const GATEWAY: MacAddr = MacAddr::GATEWAY;
@@ -146,10 +146,8 @@ fn a_declined_address_is_an_event_and_stays_the_ports() {
     assert_eq!(sled.drops(DropReason::DhcpDeclined), 1);
     let event = |address: &str| {
         let address: IpAddr = address.parse().unwrap();
-        format!(
-            "DhcpDecline {{ port: {:?}, address: {address:?} }}",
-            PortId(0)
-        )
+        let address = tuple::from_ip(address);
+        format!("DhcpDecline {{ port: g1 0, address: {address:?} }}")
     };
     assert_eq!(sled.events("DhcpDecline {"), [event("10.0.0.1")]);
     let (verdict, sent) = sled.tx("g1", &decline6());

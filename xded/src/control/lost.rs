@@ -135,9 +135,9 @@ mod tests {
     use crate::clock::Clock;
     use crate::device::{Poll, Registry, Shared, Source};
     use crate::engine::Engine;
+    use crate::sys::probe::Probes;
     use crate::sys::tests::{Cable, inside, taken};
     use opte_core::api::Setup;
-    use opte_core::event::Unobserved;
     use opte_core::host::HostConfig;
     use opte_core::verdict::LinkId;
     use std::collections::BTreeMap;
@@ -160,7 +160,7 @@ mod tests {
         }
         let (one, _two) = (Cable::new("net0"), Cable::new("net1"));
         let config = HostConfig { seed: 1, lanes: 1 };
-        let engine = Arc::new(Engine::new(config, Unobserved));
+        let engine = Arc::new(Engine::new(config, Probes));
         let (shared, poll) = (Arc::new(Shared::default()), Arc::new(Poll::new().unwrap()));
         let registry = Registry::new(Arc::clone(&shared), vec![poll], BTreeMap::new());
         let lane = engine.lane(0).unwrap();

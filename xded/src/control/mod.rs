@@ -36,7 +36,7 @@ use opte_core::api::{Command, ConfigError, ErrorCode, ObjectKind, PortId, Respon
 use opte_core::limits::REQUEST_BYTES_MAX;
 use opte_core::verdict::{LinkId, Output};
 use opte_ioctl::frame::{self, FrameReader};
-use opte_ioctl::{Driver, serve as serve_request};
+use opte_ioctl::{Driver, serve_observed};
 use parking_lot::Mutex;
 use patient::Patient;
 use std::io;
@@ -217,7 +217,10 @@ fn client(stream: &UnixStream, control: &Control, patience: Duration) -> io::Res
         loop {
             let response = match reader.next_frame(&mut input) {
                 Ok(None) => break,
-                Ok(Some(request)) => serve_request(&request, |it| control.command(it), &DRIVER),
+                Ok(Some(request)) => {
+                    let command = |it| control.command(it);
+                    serve_observed(&request, command, &DRIVER, control.engine.observer())
+                }
                 Err(too_large) => {
                     let refusal = frame::emit(&too_large.refusal()).map_err(io::Error::other)?;
                     stream.start();

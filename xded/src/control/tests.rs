@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::device::Shared;
+use crate::sys::probe::Probes;
 use crate::testing::Folder;
-use opte_core::event::Unobserved;
 use opte_core::host::HostConfig;
 use opte_ioctl::client::{Client, ClientError, UnixClient};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// An engine without devices.
 fn control() -> Control {
     let config = HostConfig { seed: 1, lanes: 1 };
-    let engine = Arc::new(Engine::new(config, Unobserved));
+    let engine = Arc::new(Engine::new(config, Probes));
     let shared = Arc::new(Shared::default());
     let registry = Registry::new(Arc::clone(&shared), Vec::new(), BTreeMap::new());
     let lane = engine.lane(0).unwrap();

@@ -1,7 +1,8 @@
 //! Records what the engine says about one frame.
 
+use crate::sys::probe::Probes;
 use opte_core::api::PortId;
-use opte_core::event::{Event, Observer, Path, Probe};
+use opte_core::event::{Event, Observer, Path, PortTag, Probe};
 use opte_core::flow::Tuple;
 use opte_core::{Direction, DropReason, LayerId};
 use std::cell::RefCell;
@@ -55,13 +56,17 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn enabled(&self, probe: Probe) -> bool {
-        matches!(
+        let recorded = matches!(
             probe,
             Probe::PortProcessReturn | Probe::Drop | Probe::RuleMatch | Probe::RuleDeny
-        )
+        );
+        recorded || Probes.enabled(probe)
     }
 
     fn event(&self, event: &Event<'_>) {
+        if Probes.enabled(event.probe()) {
+            Probes.event(event);
+        }
         let mut record = self.0.borrow_mut();
         match *event {
             Event::PortProcessReturn {
@@ -72,7 +77,7 @@ impl Observer for Recorder {
                 path,
                 ..
             } if record.passes.len() < EVENTS_MAX => record.passes.push(Pass {
-                port,
+                port: port.id(),
                 dir,
                 before: before.copied(),
                 after: after.copied(),
@@ -87,7 +92,7 @@ impl Observer for Recorder {
                 ..
             } if record.drop.is_none() => {
                 record.drop = Some(Drop {
-                    port,
+                    port: port.map(PortTag::id),
                     dir,
                     layer,
                     rule,

@@ -1,7 +1,7 @@
 //! Everything in `xded` that Linux offers only through raw calls.
 //!
-//! Purpose   TAP devices ([`tap`]), packet sockets ([`packet`]) and device
-//!           attributes ([`netdev`]). What `rustix` offers safely (`read`,
+//! Purpose   TAP devices ([`tap`]), packet sockets ([`packet`]), device
+//!           attributes ([`netdev`]) and static probes ([`probe`]). What `rustix` offers safely (`read`,
 //!           `epoll`, capabilities) is not repeated here.
 //!
 //! Rules     S1  this is the only module with `unsafe`; what it hands out are
@@ -14,6 +14,7 @@
 
 pub(crate) mod netdev;
 pub(crate) mod packet;
+pub(crate) mod probe;
 pub(crate) mod tap;
 
 #[cfg(test)]

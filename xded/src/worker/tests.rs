@@ -3,10 +3,10 @@
 use super::*;
 use crate::device::{Kind, Registry, Shared};
 use crate::replay::neighbour;
+use crate::sys::probe::Probes;
 use crate::testing::{SETUP, udp};
 use opte_core::DropReason;
 use opte_core::api::{Command, ConfigError, LinkSpec, PortId, PortSpec, Response, Setup};
-use opte_core::event::Unobserved;
 use opte_core::host::{Devices, HostConfig, LinkDevice};
 use opte_core::verdict::Discard;
 use opte_core::wire::MacAddr;
@@ -72,7 +72,7 @@ struct Bench {
 impl Bench {
     fn start() -> Self {
         let config = HostConfig { seed: 1, lanes: 1 };
-        let engine = Arc::new(Engine::new(config, Unobserved));
+        let engine = Arc::new(Engine::new(config, Probes));
         let shared = Arc::new(Shared::default());
         let poll = Arc::new(Poll::new().unwrap());
         let (clock, stop) = (Clock::start(), Arc::new(AtomicBool::new(false)));
@@ -203,7 +203,7 @@ fn what_a_link_had_no_room_for_is_counted() {
         return;
     }
     let config = HostConfig { seed: 1, lanes: 1 };
-    let engine = Arc::new(Engine::new(config, Unobserved));
+    let engine = Arc::new(Engine::new(config, Probes));
     let shared = Arc::new(Shared::default());
     let cable = Cable::new("net0");
     let link = Arc::new(cable.open_link());

@@ -55,6 +55,7 @@ const GOALS: &[(&str, Goal, &str)] = &[
     ("threads/2/*/*/ratio", AtLeast(1.9), "1.2-1.7"),
     ("tail/*/p999_ns", AtMost(2_000.0), "220000"),
     ("setup/connections_per_s", AtLeast(700_000.0), "95000"),
+    ("probe/disabled/ratio", AtMost(1.01), "-"),
     ("attack/*/ratio", AtLeast(0.8), "0"),
 ];
 

@@ -27,6 +27,7 @@ use crate::script::Scene;
 use crate::step::Outcome;
 use crate::{tshark, workspace};
 use anyhow::{Context, Result, ensure};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -113,6 +114,38 @@ pub(crate) fn emitted(root: &Path, part: Option<&str>) -> Result<Vec<(PathBuf, S
         }
     }
     Ok(captures)
+}
+
+/// The replay of a case, for who runs it otherwise.
+pub(crate) struct Replay {
+    /// The command.
+    pub(crate) words: Vec<OsString>,
+    /// Where its results will be.
+    pub(crate) out: PathBuf,
+    /// What they have to be.
+    expected: PathBuf,
+}
+
+impl Replay {
+    /// Whether the results are those of the golden case.
+    pub(crate) fn compare(&self) -> Result<()> {
+        compare::folders(&self.expected, &self.out)
+    }
+}
+
+/// Prepares a replay of the case `name` in the folder `work`.
+pub(crate) fn replay(root: &Path, driver: &Path, name: &str, work: &Path) -> Result<Replay> {
+    let mut cases = list(root, Some(name))?.into_iter();
+    let case = cases.find(|case| case.name == name);
+    let case = Case {
+        work: work.to_owned(),
+        ..case.with_context(|| format!("there is no case {name}"))?
+    };
+    Ok(Replay {
+        words: replay::words(driver, &case)?,
+        out: case.out(),
+        expected: case.expected(),
+    })
 }
 
 /// A golden case.

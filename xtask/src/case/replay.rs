@@ -21,19 +21,10 @@ pub(super) struct Replayed {
 
 /// Compiles the case's frames and replays them.
 pub(super) fn run(driver: &Path, case: &Case) -> Result<Replayed> {
-    if case.work.exists() {
-        fs::remove_dir_all(&case.work).context("cannot clear the case's outputs")?;
-    }
-    fs::create_dir_all(case.out())?;
-    let done = Command::new(driver)
-        .arg("replay")
-        .arg("--setup")
-        .arg(case.setup())
-        .arg("--out")
-        .arg(case.out())
-        .args(["--seed", SEED])
-        .args(arguments(case)?)
-        .args(inputs(case)?)
+    let words = words(driver, case)?;
+    let (program, arguments) = words.split_first().context("no program")?;
+    let done = Command::new(program)
+        .args(arguments)
         .output()
         .context("cannot run xded")?;
     let error = String::from_utf8_lossy(&done.stderr).into_owned();
@@ -46,6 +37,21 @@ pub(super) fn run(driver: &Path, case: &Case) -> Result<Replayed> {
         success: done.status.success(),
         error,
     })
+}
+
+/// The command that replays a case, whose frames are compiled now.
+pub(super) fn words(driver: &Path, case: &Case) -> Result<Vec<OsString>> {
+    if case.work.exists() {
+        fs::remove_dir_all(&case.work).context("cannot clear the case's outputs")?;
+    }
+    fs::create_dir_all(case.out())?;
+    let mut words = vec![driver.as_os_str().to_owned(), "replay".into()];
+    words.extend(["--setup".into(), case.setup().into_os_string()]);
+    words.extend(["--out".into(), case.out().into_os_string()]);
+    words.extend(["--seed".into(), SEED.into()]);
+    words.extend(arguments(case)?.into_iter().map(OsString::from));
+    words.extend(inputs(case)?);
+    Ok(words)
 }
 
 /// More arguments of the replay, if the case has any: the words of

@@ -16,7 +16,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// What the demo's setups lack.
-const MULTICAST: &str = r#"
+pub(super) const MULTICAST: &str = r#"
 [[underlay.route]]
 dest = "ff04::/16"
 link = "net0"

@@ -39,6 +39,7 @@ mod lease;
 mod mtu;
 mod outside;
 mod play;
+mod probes;
 mod protocols;
 mod routing;
 mod rules;
@@ -46,7 +47,7 @@ mod sctp;
 mod trace;
 mod tunnel;
 
-pub(crate) use context::Ctx;
+pub(crate) use context::{Ctx, Unplayable};
 pub(crate) use play::{Args, check, run};
 
 use anyhow::Result;
@@ -65,6 +66,7 @@ const SCENARIOS: &[Scenario] = &[
     lease::SCENARIO,
     mtu::SCENARIO,
     outside::SCENARIO,
+    probes::SCENARIO,
     protocols::SCENARIO,
     routing::SCENARIO,
     rules::SCENARIO,

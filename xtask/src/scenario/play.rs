@@ -5,15 +5,17 @@ use super::{COMMON, SCENARIOS, Scenario};
 use crate::lab::sandbox::{self, Outcome as Sandbox};
 use crate::lab::tun;
 use crate::step::Outcome;
-use crate::{install, workspace};
+use crate::{install, tracer, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a scenario may take.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(420);
 /// Exit code of a scenario that can't be played here.
 const UNPLAYABLE: u8 = 77;
 /// What a scenario's sandbox prints, in the scenario's folder.
@@ -209,7 +211,13 @@ impl Stage {
             }
             command
         };
-        let ended = sandbox::run(again, LIMIT).context("can't run this program again")?;
+        let over = AtomicBool::new(false);
+        let ended = thread::scope(|scope| {
+            scope.spawn(|| tracer::serve(&folder, &over));
+            let ended = sandbox::run(again, LIMIT).context("can't run this program again");
+            over.store(true, Ordering::Relaxed);
+            ended
+        })?;
         Ok(match ended {
             Sandbox::Ended(status) => self.end(scenario, status),
             Sandbox::TimedOut => {

@@ -31,6 +31,22 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, in numeric order.
+    pub const ALL: [Self; 12] = [
+        Self::Closed,
+        Self::Listen,
+        Self::SynSent,
+        Self::SynReceived,
+        Self::Established,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::CloseWait,
+        Self::Closing,
+        Self::LastAck,
+        Self::TimeWait,
+        Self::Reset,
+    ];
+
     /// The state's number in probes.
     #[must_use]
     #[inline]

@@ -9,6 +9,7 @@ use crate::api::{
     Response, SourceFilter,
 };
 use crate::event::{Observer, observe};
+use crate::flow::tuple::from_ip;
 use crate::host::Host;
 use crate::wire::Vni;
 use alloc::vec::Vec;
@@ -119,7 +120,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.multicast.rebuild_for(&tables, port.vni, &[group]);
         drop(tables);
         if is_new {
-            self.member_changed(port.id, port.vni, group);
+            self.member_changed(&port, group);
         }
         Ok(Response::Done)
     }
@@ -134,7 +135,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
         self.multicast.rebuild_for(&tables, port.vni, &[group]);
         drop(tables);
-        self.member_changed(port.id, port.vni, group);
+        self.member_changed(&port, group);
         Ok(Response::Done)
     }
 
@@ -156,7 +157,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         drop(tables);
         for (id, group) in &all {
             if let Some(port) = view.port(*id) {
-                self.member_changed(*id, port.vni, *group);
+                self.member_changed(port, *group);
             }
         }
         Ok(all.len())
@@ -170,7 +171,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         self.multicast.rebuild_for(&tables, port.vni, &left);
         drop(tables);
         for group in left {
-            self.member_changed(port.id, port.vni, group);
+            self.member_changed(&port, group);
         }
         Ok(Response::Done)
     }
@@ -198,8 +199,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             &self.observer,
             McastMap {
                 vni,
-                group,
-                underlay
+                group: from_ip(group),
+                underlay: underlay.map(|group| group.octets())
             }
         );
     }

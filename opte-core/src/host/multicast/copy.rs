@@ -4,6 +4,7 @@ use super::group::Group;
 use crate::api::PortId;
 use crate::event::{Observer, observe};
 use crate::flow::Tuple;
+use crate::flow::tuple::from_ip;
 use crate::frame::Frame;
 use crate::host::Host;
 use crate::host::encap::{finish_checksum, put};
@@ -82,9 +83,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         observe!(
             env.observer,
             McastTx {
-                port: port.id,
+                port: &port.tag,
                 vni: group.vni,
-                underlay: group.underlay,
+                underlay: group.underlay.octets(),
                 key
             }
         );
@@ -175,7 +176,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             McastRx {
                 link: link.0,
                 vni: group.vni,
-                underlay: group.underlay,
+                underlay: group.underlay.octets(),
                 key
             }
         );
@@ -308,16 +309,19 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             observe!(
                 env.observer,
                 McastDeliver {
-                    port: port.id,
+                    port: &port.tag,
                     vni: original.group.vni,
-                    group: original.to,
-                    source: original.source
+                    group: from_ip(original.to),
+                    source: from_ip(original.source)
                 }
             );
             // In the fleet's network the sender's VPC isn't known.
             let external = original.external || port.vni != original.group.vni;
             let verdict = port.process_copy(env, external, (packet, is_whole), frame, out);
             if let Verdict::Port(id) = verdict {
+                if O::CAN_WATCH && env.watched {
+                    port.tell_frame(env, Direction::In, frame);
+                }
                 out.to_port(id, frame.head());
             }
         }

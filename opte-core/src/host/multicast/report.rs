@@ -7,6 +7,7 @@ use crate::DropReason;
 use crate::Instant;
 use crate::api::PortId;
 use crate::event::{Observer, observe};
+use crate::flow::tuple::from_ip;
 use crate::host::Host;
 use crate::layer::gateway;
 use crate::limits::MCAST_LISTENERS_PER_TICK;
@@ -52,7 +53,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             .hairpins
             .add(1);
         for group in &outcome.changed {
-            self.member_changed(port.id, port.vni, *group);
+            self.member_changed(port, *group);
         }
         match outcome.full || report.is_cut() {
             true => Err(DropReason::MembershipFull),
@@ -70,7 +71,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
         for (id, group) in woken.changed {
             if let Some(port) = env.view.port(id) {
-                self.member_changed(id, port.vni, group);
+                self.member_changed(port, group);
             }
         }
         for id in woken.ask {
@@ -82,19 +83,19 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             let v6 = policy.spec.ipv6;
             let v6 = v6.map(|_| IpAddr::V6(port.gateway_mac.link_local()));
             for source in [v4, v6].into_iter().flatten() {
-                out.to_port(id, &QUERY.frame(port.gateway_mac, source));
+                port.to_guest(env, &QUERY.frame(port.gateway_mac, source), out);
             }
         }
     }
 
     /// Says that a port joined a group, left it or hears other sources.
-    pub(super) fn member_changed(&self, port: PortId, vni: Vni, group: IpAddr) {
+    pub(super) fn member_changed(&self, port: &Port<R>, group: IpAddr) {
         observe!(
             &self.observer,
             McastMember {
-                port,
-                group,
-                joined: self.multicast.is_member(port, vni, &group)
+                port: &port.tag,
+                group: from_ip(group),
+                joined: self.multicast.is_member(port.id, port.vni, &group)
             }
         );
     }

@@ -4,7 +4,6 @@
 //! may ask us something: neither may find the lock taken.
 
 use super::presence::Presence;
-use crate::api::PortId;
 use crate::event::{Observer, Probe, observe};
 use crate::verdict::{LinkId, Output};
 use crate::{Direction, DropReason};
@@ -42,8 +41,8 @@ impl Looked {
         observe!(
             seen,
             NextHop {
-                dst: self.dst,
-                gateway: self.gateway,
+                dst: self.dst.octets(),
+                gateway: self.gateway.octets(),
                 link: self.link.0,
                 resolved: self.resolved,
             }
@@ -103,7 +102,7 @@ fn dropped(seen: &impl Observer, reason: DropReason) {
     observe!(
         seen,
         Drop {
-            port: None::<PortId>,
+            port: None,
             dir: Direction::Out,
             layer: None,
             rule: 0,

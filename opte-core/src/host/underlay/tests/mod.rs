@@ -67,7 +67,7 @@ impl Observer for Seen {
                 link,
                 resolved,
             } => {
-                let next_hop = (dst, gateway, link, resolved);
+                let next_hop = (dst.into(), gateway.into(), link, resolved);
                 self.next_hops.borrow_mut().push(next_hop);
             }
             _ => {}
