@@ -57,7 +57,7 @@
 
 extern crate alloc;
 
-#[cfg(any(feature = "client", feature = "setup-file", test))]
+#[cfg(any(feature = "stream", feature = "setup-file", test))]
 extern crate std;
 
 #[cfg(feature = "client")]
@@ -68,6 +68,8 @@ pub mod envelope;
 pub mod frame;
 pub mod hello;
 mod meter;
+#[cfg(feature = "stream")]
+pub mod patient;
 pub mod response;
 mod serve;
 #[cfg(feature = "setup-file")]

@@ -2,6 +2,7 @@
 
 use crate::sys::probe::Probes;
 use opte_core::host::Host;
+use opte_core::verdict::Lost;
 
 /// The lock that the engine's shared state is behind.
 pub(crate) type Lock = parking_lot::RawMutex;
@@ -11,6 +12,13 @@ pub(crate) type Engine = Host<Lock, Probes>;
 
 /// A thread's view of it.
 pub(crate) type Lane = opte_core::host::Lane<Lock>;
+
+/// Tells the engine of so many frames that were lost after it had them.
+pub(crate) fn undelivered(engine: &Engine, lane: &mut Lane, lost: Lost, count: u64) {
+    for _ in 0..count {
+        engine.undelivered(lane, lost);
+    }
+}
 
 /// Bytes in front of a frame, for the engine to put headers in.
 pub(crate) const HEADROOM: usize = 128;

@@ -186,6 +186,17 @@ fn what_stops_the_start_is_one_sentence() {
     }
 }
 
+/// Plays a script about the program `$1` in the folder `$2`; what went to its
+/// standard error.
+fn played(folder: &Folder, script: &str) -> String {
+    let path = folder.0.to_str().unwrap();
+    let output = namespaced(true, &["sh", "-c", script, "sh", XDED, path]).output();
+    let output = output.unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{log}");
+    log
+}
+
 #[test]
 fn a_driver_starts_while_its_predecessor_is_being_taken_apart() {
     if !allowed("a_driver_starts_while_its_predecessor_is_being_taken_apart") {
@@ -215,11 +226,7 @@ fn a_driver_starts_while_its_predecessor_is_being_taken_apart() {
         kill -TERM $!
         wait $!
     "#;
-    let path = folder.0.to_str().unwrap();
-    let output = namespaced(true, &["sh", "-c", script, "sh", XDED, path]).output();
-    let output = output.unwrap();
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{log}");
+    played(&folder, script);
 }
 
 #[test]
@@ -294,10 +301,6 @@ fn devices_that_come_back_are_opened_again_and_the_log_says_so() {
         kill -TERM $!
         wait $!
     "#;
-    let path = folder.0.to_str().unwrap();
-    let output = namespaced(true, &["sh", "-c", script, "sh", XDED, path]).output();
-    let output = output.unwrap();
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{log}");
+    let log = played(&folder, script);
     assert_eq!(log.matches("the device is gone").count(), 2, "{log}");
 }

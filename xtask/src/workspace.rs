@@ -16,8 +16,12 @@ pub(crate) fn root() -> PathBuf {
 
 /// Builds the program of a package and says where it is.
 pub(crate) fn program(root: &Path, package: &str) -> Result<PathBuf> {
-    let built = build(root, &["build", "--package", package])?;
-    let last = built.into_iter().next_back();
+    one(root, &["build", "--package", package])
+}
+
+/// Has cargo build one program, and says where it is.
+pub(crate) fn one(root: &Path, words: &[&str]) -> Result<PathBuf> {
+    let last = build(root, words)?.into_iter().next_back();
     Ok(last.context("cargo names no executable")?.1)
 }
 

@@ -33,6 +33,41 @@ impl ExternalIps {
     pub fn has_addresses(&self) -> bool {
         !(self.snat.is_empty() && self.ephemeral.is_empty() && self.floating.is_empty())
     }
+
+    /// Every address, with the ports of it that are the guest's.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = Claim> {
+        let whole = |field, address| Claim {
+            field,
+            address,
+            first_port: 0,
+            last_port: u16::MAX,
+        };
+        let snat = self.snat.iter().map(|snat| Claim {
+            field: SNAT,
+            address: snat.address,
+            first_port: snat.first_port,
+            last_port: snat.last_port,
+        });
+        let ephemeral = self.ephemeral.iter();
+        let ephemeral = ephemeral.map(move |address| whole(EPHEMERAL, *address));
+        let floating = self.floating.iter();
+        let floating = floating.map(move |floating| whole(FLOATING, floating.address));
+        snat.chain(ephemeral).chain(floating)
+    }
+}
+
+/// Fields of a port that have external addresses.
+pub(crate) const SNAT: &str = "external.snat";
+pub(crate) const EPHEMERAL: &str = "external.ephemeral";
+pub(crate) const FLOATING: &str = "external.floating";
+
+/// An external address, and ports of it.
+pub(crate) struct Claim {
+    /// The port's field that has it.
+    pub(crate) field: &'static str,
+    pub(crate) address: IpAddr,
+    pub(crate) first_port: u16,
+    pub(crate) last_port: u16,
 }
 
 /// One address and a range of its ports, the rest of which others use.

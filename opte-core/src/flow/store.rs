@@ -180,9 +180,9 @@ impl<R: RawMutex> Store<R> {
         }
     }
 
-    /// Asks for the record of this number.
-    pub(super) fn prefetch_record(&self, number: u32) {
-        if let Some(slot) = self.slot(number) {
+    /// Asks for a record of a shard.
+    pub(super) fn prefetch_record(&self, shard: u32, local: u32) {
+        if let Some(slot) = self.slot(self.number(shard, local)) {
             prefetch(slot);
         }
     }

@@ -148,7 +148,7 @@ impl Wheel {
             NEAR.wrapping_add(due / NEAR % FAR)
         };
         if fate == Fate::MayGiveWay {
-            self.take(slot);
+            self.mark(slot, true);
         }
         let head = fate.heads().wrapping_add(slot);
         self.link(head, flow.wrapping_add(HEADS), due % NEAR);
@@ -211,7 +211,7 @@ impl Wheel {
     /// second (a machine that was suspended).
     fn leap(&mut self, now: u32) {
         self.now = now;
-        self.take(now % NEAR);
+        self.mark(now % NEAR, true);
         for fate in Fate::ALL {
             let heads = fate.heads()..fate.heads().wrapping_add(RINGS);
             let slot = heads.start.wrapping_add(now % NEAR);
@@ -228,7 +228,8 @@ impl Wheel {
     }
 
     /// The first flow that `fits`, of at most `tries` that may give way and
-    /// come due soonest. `expect` is called with each before that.
+    /// come due soonest. `expect` is called with each but the first of a slot
+    /// while the one before it is looked at.
     pub(super) fn soonest(
         &mut self,
         mut tries: usize,
@@ -239,10 +240,8 @@ impl Wheel {
         while let Some(place) = self.taken_from(from) {
             let slot = self.slot(place);
             let mut at = self.get(slot).next.number();
-            if at == slot
-                && let Some(word) = self.taken.get_mut(position(slot / u64::BITS))
-            {
-                *word &= !(1 << (slot % u64::BITS));
+            if at == slot {
+                self.mark(slot, false);
             }
             while at != slot {
                 tries = tries.checked_sub(1)?;
@@ -273,10 +272,14 @@ impl Wheel {
         }
     }
 
-    /// Says that a slot has perhaps flows that may give way.
-    fn take(&mut self, slot: u32) {
+    /// Says whether a slot has perhaps flows that may give way.
+    fn mark(&mut self, slot: u32, taken: bool) {
         if let Some(word) = self.taken.get_mut(position(slot / u64::BITS)) {
-            *word |= 1 << (slot % u64::BITS);
+            let bit = 1 << (slot % u64::BITS);
+            match taken {
+                true => *word |= bit,
+                false => *word &= !bit,
+            }
         }
     }
 

@@ -6,61 +6,35 @@
 //!           from port to port in two of them. Attached subnets may be the same:
 //!           two routers stand in for each other that way.
 
+use crate::api::external::Claim;
 use crate::api::{ConfigError, ErrorCode, ObjectKind, PortSpec};
 use alloc::collections::BTreeMap;
-use core::net::IpAddr;
-
-/// An external address, and ports of it, that a port claims.
-struct Claim<'s> {
-    address: IpAddr,
-    first_port: u16,
-    last_port: u16,
-    field: &'static str,
-    spec: &'s PortSpec,
-}
 
 /// Checks that no two ports of a setup claim the same.
 pub(super) fn check(ports: &[PortSpec]) -> Result<(), ConfigError> {
     let mut all = BTreeMap::new();
-    for (at, claim) in ports.iter().flat_map(external).enumerate() {
-        all.insert((claim.address, claim.first_port, at), claim);
+    for spec in ports {
+        for claim in spec.external.claims() {
+            all.insert((claim.address, claim.first_port, all.len()), (claim, spec));
+        }
     }
     let mut all = all.into_values();
-    let Some(mut widest) = all.next() else {
+    let Some((mut widest, mut whose)) = all.next() else {
         return Ok(());
     };
-    for claim in all {
-        let ends = |claim: &Claim<'_>| (claim.address, claim.last_port);
+    for (claim, spec) in all {
+        let ends = |claim: &Claim| (claim.address, claim.last_port);
         let overlaps = (claim.address, claim.first_port) <= ends(&widest);
-        if overlaps && claim.spec.name != widest.spec.name {
-            let error = ConfigError::new(ErrorCode::Exists, ObjectKind::Port, claim.spec.name);
-            let hint = alloc::format!("it is port {}'s", widest.spec.name);
+        if overlaps && spec.name != whose.name {
+            let error = ConfigError::new(ErrorCode::Exists, ObjectKind::Port, spec.name);
+            let hint = alloc::format!("it is port {}'s", whose.name);
             return Err(error.field(claim.field, claim.address).hint(hint));
         }
         if ends(&claim) > ends(&widest) {
-            widest = claim;
+            (widest, whose) = (claim, spec);
         }
     }
     Ok(())
-}
-
-/// The external addresses of a port, with their ports.
-fn external(spec: &PortSpec) -> impl Iterator<Item = Claim<'_>> {
-    let claim = move |field, address, first_port, last_port| Claim {
-        address,
-        first_port,
-        last_port,
-        field,
-        spec,
-    };
-    let ips = &spec.external;
-    let floating = ips.floating.iter().map(|floating| floating.address);
-    let floating = floating.map(move |ip| claim("external.floating", ip, 0, u16::MAX));
-    let ephemeral = ips.ephemeral.iter();
-    let ephemeral = ephemeral.map(move |ip| claim("external.ephemeral", *ip, 0, u16::MAX));
-    let snat = ips.snat.iter();
-    let snat = snat.map(move |s| claim("external.snat", s.address, s.first_port, s.last_port));
-    floating.chain(ephemeral).chain(snat)
 }
 
 #[cfg(test)]

@@ -175,12 +175,24 @@ fn is_link_local(prefix: &Prefix) -> bool {
 }
 
 /// Whether an address can be that of a host beyond a router.
-fn is_routable(addr: &IpAddr) -> bool {
-    let on_link_only = match addr {
+pub(crate) fn is_routable(addr: &IpAddr) -> bool {
+    let nobodys = is_mapped(addr) || addr.is_unspecified() || addr.is_loopback();
+    !(nobodys || is_on_link_only(addr) || is_group(addr))
+}
+
+/// Whether an address is an IPv4 one, mapped: none on a wire (RFC 4291 section
+/// 2.5.5.2).
+pub(crate) fn is_mapped(addr: &IpAddr) -> bool {
+    matches!(addr, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+}
+
+/// Whether no router passes on what comes from an address (RFC 3927 section
+/// 2.7, RFC 4291 section 2.5.6).
+pub(crate) fn is_on_link_only(addr: &IpAddr) -> bool {
+    match addr {
         IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
-    };
-    !(on_link_only || is_group(addr) || addr.is_unspecified() || addr.is_loopback())
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
 }
 
 #[cfg(test)]

@@ -296,11 +296,11 @@ fn check_addresses(spec: &PortSpec) -> Result<(), ConfigError> {
             if !is_unicast(&ip) {
                 return Err(bad(ErrorCode::NotUnicast, &field, &ip));
             }
-            if is_mapped(&ip) {
+            if crate::layer::gateway::is_mapped(&ip) {
                 let hint = "an IPv4 address in IPv6's clothes is nobody's";
                 return Err(bad(ErrorCode::OutOfRange, &field, &ip).hint(hint));
             }
-            if part == "address" && is_on_link_only(&ip) {
+            if part == "address" && crate::layer::gateway::is_on_link_only(&ip) {
                 let hint = "a link-local address ends at the gateway";
                 return Err(bad(ErrorCode::OutOfRange, &field, &ip).hint(hint));
             }
@@ -418,20 +418,6 @@ const MSS_MIN: u16 = 536;
 
 /// Longest timeout: a week.
 const TIMEOUT_MAX_S: u32 = 604_800;
-
-/// Whether an address is an IPv4 one, mapped (RFC 4291 section 2.5.5.2).
-fn is_mapped(addr: &IpAddr) -> bool {
-    matches!(addr, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
-}
-
-/// Whether no router passes on what comes from an address (RFC 3927 section
-/// 2.7, RFC 4291 section 2.5.6).
-fn is_on_link_only(addr: &IpAddr) -> bool {
-    match addr {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    }
-}
 
 /// Whether an address can be one host's.
 pub(crate) fn is_unicast(addr: &IpAddr) -> bool {

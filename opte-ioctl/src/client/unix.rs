@@ -2,16 +2,16 @@
 
 use super::{Client, ClientError};
 use crate::frame::{self, FrameReader};
+use crate::patient::Patient;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 use opte_core::limits::RESPONSE_BYTES_MAX;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Instant;
 
 /// Where `xded` listens unless told otherwise.
 pub const SOCKET_PATH: &str = "/run/xded.sock";
@@ -52,41 +52,25 @@ impl UnixClient {
             Err(source) => Err(ClientError::from_io(&name, timeout, source)),
         }
     }
+}
 
-    /// Sends a frame; false when the driver hangs up meanwhile.
-    fn send(&mut self, mut frame: &[u8], end: Instant) -> io::Result<bool> {
-        while !frame.is_empty() {
-            self.stream.set_write_timeout(Some(left(end)?))?;
-            match self.stream.write(frame) {
-                Ok(len) => frame = frame.get(len..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if hung_up(error.kind()) => return Ok(false),
-                Err(error) => return Err(error),
+/// Reads one answer.
+fn receive(stream: &mut Patient<'_>) -> io::Result<Vec<u8>> {
+    let mut reader = FrameReader::new(RESPONSE_BYTES_MAX);
+    let mut piece = vec![0; PIECE];
+    loop {
+        let len = match stream.read(&mut piece)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            len => len,
+        };
+        let mut input = piece.get(..len).unwrap_or_default();
+        match reader.next_frame(&mut input) {
+            Ok(Some(_)) if !input.is_empty() => {
+                return Err(io::Error::other("there are bytes after the answer"));
             }
-        }
-        Ok(true)
-    }
-
-    fn receive(&mut self, end: Instant) -> io::Result<Vec<u8>> {
-        let mut reader = FrameReader::new(RESPONSE_BYTES_MAX);
-        let mut piece = vec![0; PIECE];
-        loop {
-            self.stream.set_read_timeout(Some(left(end)?))?;
-            let len = match self.stream.read(&mut piece) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let mut input = piece.get(..len).unwrap_or_default();
-            match reader.next_frame(&mut input) {
-                Ok(Some(_)) if !input.is_empty() => {
-                    return Err(io::Error::other("there are bytes after the answer"));
-                }
-                Ok(Some(envelope)) => return Ok(envelope),
-                Ok(None) => {}
-                Err(error) => return Err(io::Error::other(error)),
-            }
+            Ok(Some(envelope)) => return Ok(envelope),
+            Ok(None) => {}
+            Err(error) => return Err(io::Error::other(error)),
         }
     }
 }
@@ -108,15 +92,6 @@ const fn hung_up(kind: io::ErrorKind) -> bool {
     )
 }
 
-/// The time that is left until `end`.
-fn left(end: Instant) -> io::Result<Duration> {
-    let left = end.saturating_duration_since(Instant::now());
-    match left.is_zero() {
-        true => Err(io::ErrorKind::TimedOut.into()),
-        false => Ok(left),
-    }
-}
-
 impl Client for UnixClient {
     fn exchange(&mut self, request: &[u8]) -> Result<Vec<u8>, ClientError> {
         if self.broken {
@@ -132,10 +107,13 @@ impl Client for UnixClient {
         let fail = |source| ClientError::from_io(&path, timeout, source);
         // A driver that refuses a request early may hang up while the rest of
         // it is being sent: its answer is there to be read all the same.
-        let end = Instant::now().checked_add(timeout);
-        let end = end.ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
-        let whole = self.send(&frame, end).map_err(fail)?;
-        let response = self.receive(end).map_err(fail)?;
+        let mut stream = Patient::new(&self.stream, timeout);
+        let whole = match stream.write_all(&frame) {
+            Ok(()) => true,
+            Err(error) if hung_up(error.kind()) => false,
+            Err(error) => return Err(fail(error)),
+        };
+        let response = receive(&mut stream).map_err(fail)?;
         self.broken = !whole;
         Ok(response)
     }

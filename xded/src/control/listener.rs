@@ -7,8 +7,8 @@
 //! The folder is locked between the look and the replacement, so of two
 //! drivers that start at once one finds the other.
 
-use super::patient::Patient;
 use anyhow::{Context, anyhow, bail};
+use opte_ioctl::patient::Patient;
 use opte_ioctl::{command, envelope, frame};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;

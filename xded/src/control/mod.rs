@@ -21,14 +21,13 @@
 
 mod listener;
 mod lost;
-mod patient;
 
 pub(crate) use listener::{Listener, PREDECESSOR_PATIENCE};
 pub(crate) use lost::look_after;
 
 use crate::clock::Clock;
 use crate::device::{Registry, Source, View};
-use crate::engine::{Engine, Lane};
+use crate::engine::{Engine, Lane, undelivered};
 use crate::worker::Sender;
 use anyhow::Context;
 use lost::Unfinished;
@@ -36,9 +35,9 @@ use opte_core::api::{Command, ConfigError, ErrorCode, ObjectKind, PortId, Respon
 use opte_core::limits::REQUEST_BYTES_MAX;
 use opte_core::verdict::{LinkId, Output};
 use opte_ioctl::frame::{self, FrameReader};
+use opte_ioctl::patient::Patient;
 use opte_ioctl::{Driver, serve_observed};
 use parking_lot::Mutex;
-use patient::Patient;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -112,9 +111,7 @@ impl Control {
             .engine
             .command(command, now, &mut parts.registry, &mut parts.output);
         for (lost, count) in parts.output.sender.take_failed() {
-            for _ in 0..count {
-                self.engine.undelivered(&mut parts.lane, lost);
-            }
+            undelivered(&self.engine, &mut parts.lane, lost, count);
         }
         self.engine.refresh(&mut parts.lane);
         result

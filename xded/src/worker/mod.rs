@@ -35,7 +35,7 @@ pub(crate) use sender::{Sender, Sending};
 
 use crate::clock::Clock;
 use crate::device::{BURST_FRAMES, Batch, Device, Poll, Source, View, Wake};
-use crate::engine::{Engine, Lane, TICK_MS};
+use crate::engine::{Engine, Lane, TICK_MS, undelivered};
 use opte_core::Instant;
 use opte_core::frame::SliceFrame;
 use opte_core::limits::LINKS_MAX;
@@ -178,9 +178,7 @@ impl Worker {
     /// Tells the engine what could not be sent.
     fn count_failures(&mut self) {
         for (lost, count) in self.sender.take_failed() {
-            for _ in 0..count {
-                self.engine.undelivered(&mut self.lane, lost);
-            }
+            undelivered(&self.engine, &mut self.lane, lost, count);
         }
     }
 
@@ -194,9 +192,7 @@ impl Worker {
             if frames > 0 {
                 tracing::warn!(%device, frames, "frames came faster than they were taken, and were lost");
             }
-            for _ in 0..frames {
-                self.engine.undelivered(&mut self.lane, Lost::ToLink);
-            }
+            undelivered(&self.engine, &mut self.lane, Lost::ToLink, frames.into());
         }
     }
 

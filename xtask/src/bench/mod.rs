@@ -73,22 +73,8 @@ pub(crate) fn hit(root: &Path, way: &str) -> Result<f64> {
 
 /// Builds the program that measures, and says where it is.
 fn build(root: &Path) -> Result<PathBuf> {
-    let done = Command::new("cargo")
-        .args(["bench", "--package", "opte-core", "--bench", "figures"])
-        .args(["--no-run", "--quiet", "--message-format=json"])
-        .current_dir(root)
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    if !done.status.success() {
-        bail!("the program that measures doesn't build");
-    }
-    let messages = serde_json::Deserializer::from_slice(&done.stdout).into_iter::<Value>();
-    let executable = |message: &Value| Some(PathBuf::from(message.get("executable")?.as_str()?));
-    messages
-        .filter_map(Result::ok)
-        .find_map(|message| executable(&message))
-        .context("cargo doesn't say where the program is")
+    let figures = ["--package", "opte-core", "--bench", "figures", "--no-run"];
+    workspace::one(root, &[&["bench"], &figures[..]].concat())
 }
 
 /// Runs the program and hands on each figure as it comes.

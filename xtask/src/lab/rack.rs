@@ -54,6 +54,12 @@ pub(crate) struct Plan<'a> {
     pub(crate) setup: &'a str,
 }
 
+/// Sleds with other setup files.
+pub(crate) fn with_setups<'s>(plans: &[Plan<'s>], setups: &'s [String]) -> Vec<Plan<'s>> {
+    let pairs = plans.iter().zip(setups);
+    pairs.map(|(plan, setup)| Plan { setup, ..*plan }).collect()
+}
+
 /// What carries a sled's packets: a program that this is the path of.
 #[derive(Clone, Debug)]
 pub(crate) enum Driver {

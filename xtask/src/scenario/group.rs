@@ -3,7 +3,7 @@
 use super::{Ctx, Scenario};
 use crate::demo::rack::PLANS;
 use crate::lab::group::{Member, send};
-use crate::lab::rack::Plan;
+use crate::lab::rack::with_setups;
 use anyhow::{Context, Result, ensure};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -47,12 +47,7 @@ const GUESTS: [(&str, &str); 3] = [("g1", "sled-a"), ("g2", "sled-a"), ("g3", "s
 
 fn run(ctx: &mut Ctx) -> Result<()> {
     let setups = PLANS.map(|plan| [plan.setup, MULTICAST].concat());
-    let plans: Vec<_> = PLANS
-        .iter()
-        .zip(&setups)
-        .map(|(plan, setup)| Plan { setup, ..*plan })
-        .collect();
-    ctx.build(&plans)?;
+    ctx.build(&with_setups(&PLANS, &setups))?;
     // A switch that asks who listens, and sends groups to nobody else.
     ctx.run(
         "fabric",

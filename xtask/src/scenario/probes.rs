@@ -12,7 +12,7 @@ mod traffic;
 use super::group::MULTICAST;
 use super::{Ctx, Scenario};
 use crate::demo::rack::PLANS;
-use crate::lab::rack::Plan;
+use crate::lab::rack::with_setups;
 use crate::tracer::Told;
 use anyhow::{Context, Result, ensure};
 use std::io::{Read, Write};
@@ -46,12 +46,7 @@ const EXTERNAL_PORTS: [&str; 2] = ["last_port = 10999", "last_port = 10001"];
 fn run(ctx: &mut Ctx) -> Result<()> {
     let [many, two] = EXTERNAL_PORTS;
     let setups = PLANS.map(|plan| [&plan.setup.replace(many, two), MULTICAST].concat());
-    let plans: Vec<_> = PLANS
-        .iter()
-        .zip(&setups)
-        .map(|(plan, setup)| Plan { setup, ..*plan })
-        .collect();
-    ctx.build(&plans)?;
+    ctx.build(&with_setups(&PLANS, &setups))?;
     ctx.give_addresses()?;
     let rule = format!("dir=in priority=50 action=allow protocols=udp ports={UDP_PORT}");
     ctx.opteadm("sled-a", &["add-fw-rule", "-p", "g2", &rule])?;

@@ -21,13 +21,7 @@ const WRONG: &str =
 
 /// Compiles all scripts for both systems.
 pub(super) fn check(root: &Path, tracer: &Path) -> Result<()> {
-    let mut scripts = Vec::new();
-    for entry in fs::read_dir(root.join("dtrace"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "d") {
-            scripts.push(path);
-        }
-    }
+    let scripts = scripts(root)?;
     let work = root.join("target/tracer/types");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
@@ -51,6 +45,18 @@ pub(super) fn check(root: &Path, tracer: &Path) -> Result<()> {
         ensure!(found, "{library:?}: nothing is checked: {}", text(&done));
     }
     Ok(())
+}
+
+/// All scripts.
+pub(super) fn scripts(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut scripts = Vec::new();
+    for entry in fs::read_dir(root.join("dtrace"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "d") {
+            scripts.push(path);
+        }
+    }
+    Ok(scripts)
 }
 
 /// Has the tracer compile scripts, all in one run.

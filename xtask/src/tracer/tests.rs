@@ -7,9 +7,7 @@ use std::process::{Command, Output};
 
 /// All scripts.
 fn scripts() -> Vec<PathBuf> {
-    let entries = fs::read_dir(workspace::root().join("dtrace")).unwrap();
-    let mut scripts: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    scripts.retain(|path| path.extension().is_some_and(|extension| extension == "d"));
+    let scripts = super::compile::scripts(&workspace::root()).unwrap();
     assert!(scripts.len() > 30, "{scripts:?}");
     scripts
 }

@@ -64,8 +64,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
         let table = self.table;
         table.store.prefetch_vacancy(hash);
         if table.is_full() {
-            let number = |local| table.store.number(self.at, local);
-            let expect = |local| table.store.prefetch_record(number(local));
+            let expect = |local| table.store.prefetch_record(self.at, local);
             self.shard.wheel.expect_soonest(expect);
         }
     }
@@ -197,7 +196,7 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             }
             fits(&flow)
         };
-        let expect = |local| table.store.prefetch_record(table.store.number(at, local));
+        let expect = |local| table.store.prefetch_record(at, local);
         let found = self.shard.wheel.soonest(EVICT_TRIES, expect, fits);
         // Flows aren't moved while packets come (rule W1), so those that were
         // answered hide others; they go where they belong, and are looked at

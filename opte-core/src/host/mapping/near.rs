@@ -10,7 +10,7 @@
 //!           the boundary knows whose. If two ports claim the same, which is a
 //!           mistake, one of them has it.
 
-use crate::api::{ExternalIps, PortId};
+use crate::api::{ExternalIps, PortId, external};
 use crate::flow::{Proto, Tuple};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -79,22 +79,13 @@ impl Claims {
 
 /// What a port with these addresses claims.
 fn of(owner: PortId, ips: &ExternalIps) -> List {
-    let whole = Claim {
-        last_port: u16::MAX,
-        whole: true,
+    let of = |claim: external::Claim| {
+        let key = (claim.address, claim.first_port, owner);
+        let last_port = claim.last_port;
+        let whole = claim.field != external::SNAT;
+        (key, Claim { last_port, whole })
     };
-    let floating = ips.floating.iter().map(|floating| &floating.address);
-    let alone = floating
-        .chain(&ips.ephemeral)
-        .map(|addr| ((*addr, 0, owner), whole));
-    let shared = ips.snat.iter().map(|snat| {
-        let claim = Claim {
-            last_port: snat.last_port,
-            whole: false,
-        };
-        ((snat.address, snat.first_port, owner), claim)
-    });
-    alone.chain(shared).collect()
+    ips.claims().map(of).collect()
 }
 
 #[cfg(test)]

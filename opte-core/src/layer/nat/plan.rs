@@ -1,8 +1,10 @@
 //! Checking external addresses, and preparing the change to them.
 
 use super::pool::Mode;
+use crate::api::external::{EPHEMERAL, FLOATING, SNAT};
 use crate::api::{ErrorCode, ExternalIps, Floating, Name, ObjectKind, Pooling, Snat};
 use crate::flow::Family;
+use crate::layer::gateway::is_routable;
 use crate::limits::FLOATING_MAX;
 use crate::{ConfigError, api};
 use alloc::collections::BTreeMap;
@@ -83,13 +85,11 @@ pub(super) fn check(
                 .hint("the first port is at most the last; port 0 alone is no range"));
         }
     }
-    let snat = ips.snat.iter().map(|s| (SNAT, s.address));
-    let ephemeral = ips.ephemeral.iter().map(|a| (EPHEMERAL, *a));
-    let floating = ips.floating.iter().map(|f| (FLOATING, f.address));
     let mut seen = BTreeMap::new();
-    for (field, addr) in snat.chain(ephemeral).chain(floating) {
+    for claim in ips.claims() {
+        let (field, addr) = (claim.field, claim.address);
         let error = |code| refuse(code, port, field, addr);
-        if !is_unicast(&addr) {
+        if !is_routable(&addr) {
             return Err(error(ErrorCode::NotUnicast));
         }
         if !inside.iter().flatten().any(|a| same_family(a, &addr)) {
@@ -111,10 +111,6 @@ pub(super) fn check(
     Ok(())
 }
 
-const SNAT: &str = "external.snat";
-const EPHEMERAL: &str = "external.ephemeral";
-const FLOATING: &str = "external.floating";
-
 fn refuse(
     code: ErrorCode,
     port: &Name,
@@ -126,15 +122,4 @@ fn refuse(
 
 fn same_family(one: &IpAddr, other: &IpAddr) -> bool {
     Family::of(one) == Family::of(other)
-}
-
-/// Whether strangers can send to an address. IPv4-mapped IPv6 addresses are no
-/// addresses on a wire (RFC 4291 section 2.5.5.2), link-local ones stop at the
-/// next router.
-fn is_unicast(addr: &IpAddr) -> bool {
-    let family = match addr {
-        IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_link_local(),
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_none() && !v6.is_unicast_link_local(),
-    };
-    family && !addr.is_unspecified() && !addr.is_loopback() && !addr.is_multicast()
 }

@@ -1,9 +1,10 @@
 //! A stream whose other side gets so much time and no more, however it splits
 //! up what it sends and takes.
 
+use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Bytes that one write hands over: the kernel's time limit is one of each
 /// piece that it waits for, so it gets few at once.
@@ -11,26 +12,26 @@ const PIECE: usize = 32 << 10;
 
 /// A stream and when its patience ends.
 #[derive(Debug)]
-pub(super) struct Patient<'s> {
+pub struct Patient<'s> {
     stream: &'s UnixStream,
     patience: Duration,
-    until: Instant,
+    since: Instant,
 }
 
 impl<'s> Patient<'s> {
     /// The time starts now.
-    pub(super) fn new(stream: &'s UnixStream, patience: Duration) -> Self {
-        let until = Instant::now() + patience;
+    #[must_use]
+    pub fn new(stream: &'s UnixStream, patience: Duration) -> Self {
         Self {
             stream,
             patience,
-            until,
+            since: Instant::now(),
         }
     }
 
     /// The time starts again.
-    pub(super) fn start(&mut self) {
-        self.until = Instant::now() + self.patience;
+    pub fn start(&mut self) {
+        self.since = Instant::now();
     }
 
     /// What is there, at most what fits; zero when the other side hung up.
@@ -38,7 +39,7 @@ impl<'s> Patient<'s> {
     /// # Errors
     ///
     /// `TimedOut` when the time is over, or what the system says.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             self.stream.set_read_timeout(Some(self.left()?))?;
             match self.stream.read(buffer) {
@@ -53,7 +54,7 @@ impl<'s> Patient<'s> {
     /// # Errors
     ///
     /// As [`Patient::read`].
-    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.stream.set_write_timeout(Some(self.left()?))?;
             let piece = bytes.get(..PIECE).unwrap_or(bytes);
@@ -69,7 +70,7 @@ impl<'s> Patient<'s> {
 
     /// How much time is left.
     fn left(&self) -> io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.patience.saturating_sub(self.since.elapsed());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
@@ -128,7 +129,7 @@ mod tests {
     fn one_that_takes_nothing_is_not_waited_for() {
         let (near, _far) = UnixStream::pair().unwrap();
         let mut patient = Patient::new(&near, SHORT);
-        let error = patient.write_all(&vec![0; 64 << 20]).unwrap_err();
+        let error = patient.write_all(&std::vec![0; 64 << 20]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 }
