@@ -16,6 +16,7 @@ mod case;
 mod check;
 #[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
 mod demo;
+mod illumos;
 mod install;
 mod kmod;
 #[cfg(target_os = "linux")]
@@ -68,6 +69,8 @@ enum Command {
     Bench(bench::Args),
     /// Build the illumos kernel module, and check it with --check
     Kmod(kmod::Args),
+    /// Build opteadm for illumos, on illumos or for it, and look it over
+    Userland(illumos::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Kmod(args) => kmod::run(args),
+        Command::Userland(args) => illumos::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {
