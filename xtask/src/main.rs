@@ -21,6 +21,7 @@ mod install;
 mod kmod;
 #[cfg(target_os = "linux")]
 mod lab;
+mod manual;
 mod probe;
 #[cfg_attr(not(target_os = "linux"), path = "record/elsewhere.rs")]
 mod record;
@@ -61,6 +62,8 @@ enum Command {
     Probes(probe::Args),
     /// Run scripts of dtrace/ on golden cases, by the real DTrace (as root)
     Tracer(tracer::Args),
+    /// Write the manual pages in man/ from the code
+    Manual(manual::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
     Record(record::Args),
     /// Play end-to-end tests with Debian's programs as guests (no root)
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Bless(args) => case::bless::run(args),
         Command::Probes(args) => probe::run(args),
         Command::Tracer(args) => tracer::run(args),
+        Command::Manual(args) => manual::run(args),
         Command::Record(args) => record::run(args),
         Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),
