@@ -22,6 +22,7 @@ mod kmod;
 #[cfg(target_os = "linux")]
 mod lab;
 mod manual;
+mod package;
 mod probe;
 #[cfg_attr(not(target_os = "linux"), path = "record/elsewhere.rs")]
 mod record;
@@ -64,6 +65,8 @@ enum Command {
     Tracer(tracer::Args),
     /// Write the manual pages in man/ from the code
     Manual(manual::Args),
+    /// Make what operators install: a Debian package, an IPS archive
+    Package(package::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
     Record(record::Args),
     /// Play end-to-end tests with Debian's programs as guests (no root)
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Probes(args) => probe::run(args),
         Command::Tracer(args) => tracer::run(args),
         Command::Manual(args) => manual::run(args),
+        Command::Package(args) => package::run(args),
         Command::Record(args) => record::run(args),
         Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),
