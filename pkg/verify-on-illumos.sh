@@ -38,7 +38,7 @@ clean_up() {
 	done
 	"$dir/opteadm" delete-xde xtest0 >/dev/null 2>&1
 	"$dir/opteadm" delete-xde xtest1 >/dev/null 2>&1
-	"$dir/opteadm" clear-underlay >/dev/null 2>&1
+	"$dir/opteadm" clear-xde-underlay >/dev/null 2>&1
 	rem_drv xde >/dev/null 2>&1
 	rm -f /kernel/drv/amd64/xde /kernel/drv/xde.conf
 	sed '/name=xde;/d' /etc/devlink.tab >"$setup.tab" && cp "$setup.tab" /etc/devlink.tab
@@ -115,7 +115,7 @@ check "a port in use isn't deleted" sh -c "! '$dir/opteadm' delete-xde xtest0"
 check "an address" ipadm create-addr -t -T static -a 10.77.0.1/24 vtest0/v4
 check "the gateway answers" ping 10.77.0.254 2
 say "now run, if there are two zones at hand: ping between them over vtest0 and vtest1"
-check "flows are there" "$dir/opteadm" dump-uft xtest0
+check "flows are there" "$dir/opteadm" dump-uft -p xtest0
 check "a bad request is refused" sh -c "! '$dir/opteadm' delete-xde nosuch"
 check "the module stays while there are ports" sh -c '! modunload -i $(modinfo | awk "\$6 == \"xde\" {print \$1}")'
 
@@ -125,7 +125,7 @@ check "a VNIC goes" dladm delete-vnic vtest0
 check "the other one goes" dladm delete-vnic vtest1
 check "a port goes" "$dir/opteadm" delete-xde xtest0
 check "the other one goes" "$dir/opteadm" delete-xde xtest1
-check "the underlay goes" "$dir/opteadm" clear-underlay
+check "the underlay goes" "$dir/opteadm" clear-xde-underlay
 check "rem_drv: it detaches and is unloaded" rem_drv xde
 check "kmem finds no leak (only where kmem_flags is set)" \
 	sh -c '[ "$(echo ::findleaks | mdb -k 2>/dev/null | grep -c xde)" -eq 0 ]'

@@ -90,10 +90,26 @@ fn gone(response: &Response) -> Vec<String> {
         .collect()
 }
 
+/// dlmgmtd, asked only when a command needs it: not every zone has one.
 #[cfg(target_os = "illumos")]
-impl Ids for dladm_sys::Dladm {
+#[derive(Debug, Default)]
+pub(crate) struct OnDemand(Option<dladm_sys::Dladm>);
+
+#[cfg(target_os = "illumos")]
+impl OnDemand {
+    fn open(&mut self) -> io::Result<&dladm_sys::Dladm> {
+        let open = match self.0.take() {
+            Some(open) => open,
+            None => dladm_sys::Dladm::open().map_err(io::Error::other)?,
+        };
+        Ok(self.0.insert(open))
+    }
+}
+
+#[cfg(target_os = "illumos")]
+impl Ids for OnDemand {
     fn create(&mut self, name: &str) -> io::Result<bool> {
-        match self.create_id(name) {
+        match self.open()?.create_id(name) {
             Ok(_) => Ok(true),
             Err(error) if error.is_taken() => Ok(false),
             Err(error) => Err(io::Error::other(error)),
@@ -102,7 +118,7 @@ impl Ids for dladm_sys::Dladm {
 
     fn remove(&mut self, name: &str) {
         // See the head of this file.
-        let _ = self.destroy_id(name);
+        let _ = self.open().map(|ids| ids.destroy_id(name));
     }
 }
 

@@ -31,6 +31,8 @@ mod failure;
 mod firewall;
 mod flow;
 mod host;
+#[cfg(any(target_os = "illumos", test))]
+mod kstat;
 mod layer;
 mod listing;
 mod mapping;

@@ -2,7 +2,8 @@
 
 use crate::failure::Failure;
 use clap::Args;
-use opte_core::api::{Command, Page, Response};
+use opte_core::api::dump::Stats;
+use opte_core::api::{Command, Name, Page, Response};
 use opte_ioctl::client::{Client, ClientError, SOCKET_PATH, TIMEOUT, UnixClient};
 use opte_ioctl::hello::Hello;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -38,10 +39,7 @@ impl Connection {
         #[cfg(target_os = "illumos")]
         if self.socket.is_none() {
             let client = opte_ioctl::client::DeviceClient::open()?;
-            let ids = dladm_sys::Dladm::open().map_err(|error| ClientError::Io {
-                path: "dlmgmtd".into(),
-                source: io::Error::other(error),
-            })?;
+            let ids = crate::datalink::OnDemand::default();
             return Ok(Box::new(crate::datalink::WithDatalinks { client, ids }));
         }
         let path = self.socket.as_deref().unwrap_or(Path::new(SOCKET_PATH));
@@ -79,6 +77,20 @@ impl Session {
     /// Asks the driver who it is.
     pub(crate) fn hello(&mut self) -> Result<Hello, Failure> {
         Ok(self.client()?.hello()?)
+    }
+
+    /// The counters of the host or of a port, and the generation of its
+    /// configuration if that is told.
+    pub(crate) fn stats(&mut self, port: Option<Name>) -> Result<(Option<u64>, Stats), Failure> {
+        #[cfg(target_os = "illumos")]
+        if self.connection.socket.is_none() {
+            return Ok(crate::kstat::read(port)?);
+        }
+        let stats = self.call(Command::Stats(port), |response| match response {
+            Response::Stats(stats) => Some(stats),
+            _ => None,
+        })?;
+        Ok((Some(stats.generation), stats))
     }
 
     /// Has a command carried out whose answer is one of a kind.

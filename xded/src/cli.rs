@@ -153,6 +153,10 @@ impl FromStr for InputArg {
 }
 
 #[cfg(test)]
+#[path = "../../man/page.rs"]
+mod page;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
@@ -160,6 +164,12 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_page_is_of_today() {
+        let others = ["opteadm(8)", "opte-setup(5)", "opte-trace(8)"];
+        page::hold("xded.8", &page::of(Cli::command(), &others));
     }
 
     #[test]

@@ -16,10 +16,13 @@ mod case;
 mod check;
 #[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
 mod demo;
+mod illumos;
 mod install;
 mod kmod;
 #[cfg(target_os = "linux")]
 mod lab;
+mod manual;
+mod package;
 mod probe;
 #[cfg_attr(not(target_os = "linux"), path = "record/elsewhere.rs")]
 mod record;
@@ -60,6 +63,10 @@ enum Command {
     Probes(probe::Args),
     /// Run scripts of dtrace/ on golden cases, by the real DTrace (as root)
     Tracer(tracer::Args),
+    /// Write the manual pages in man/ from the code
+    Manual(manual::Args),
+    /// Make what operators install: a Debian package, an IPS archive
+    Package(package::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
     Record(record::Args),
     /// Play end-to-end tests with Debian's programs as guests (no root)
@@ -68,6 +75,8 @@ enum Command {
     Bench(bench::Args),
     /// Build the illumos kernel module, and check it with --check
     Kmod(kmod::Args),
+    /// Build opteadm for illumos, on illumos or for it, and look it over
+    Userland(illumos::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -81,10 +90,13 @@ fn main() -> ExitCode {
         Command::Bless(args) => case::bless::run(args),
         Command::Probes(args) => probe::run(args),
         Command::Tracer(args) => tracer::run(args),
+        Command::Manual(args) => manual::run(args),
+        Command::Package(args) => package::run(args),
         Command::Record(args) => record::run(args),
         Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Kmod(args) => kmod::run(args),
+        Command::Userland(args) => illumos::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {

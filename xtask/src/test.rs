@@ -5,7 +5,9 @@
 
 use crate::script::Scene;
 use crate::step::{self, Outcome, Step};
-use crate::{bench, case, check, install, kmod, scenario, tracer, tshark, workspace};
+use crate::{
+    bench, case, check, illumos, install, kmod, package, scenario, tracer, tshark, workspace,
+};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -36,6 +38,9 @@ fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("golden cases", || case::check(root)),
         Step::new("tracer", || tracer::check(root)),
         Step::new("kernel module", || kmod::step(root)),
+        Step::new("opteadm for illumos", || illumos::step(root)),
+        Step::new("Debian's package", || package::deb_step(root)),
+        Step::new("illumos' package", || package::ips_step(root)),
         Step::new("demo", || demo(root, "xded")),
         Step::new("demo on the module", || module_demo(root)),
         Step::new("scenarios", || scenario::check(root)),

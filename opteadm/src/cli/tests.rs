@@ -1,5 +1,8 @@
 //! The command line as it is defined, documented and refused.
 
+#[path = "../../../man/page.rs"]
+mod page;
+
 use super::*;
 use clap::CommandFactory as _;
 
@@ -37,6 +40,12 @@ fn every_command_has_examples_that_are_command_lines() {
             }
         }
     }
+}
+
+#[test]
+fn the_manual_page_is_of_today() {
+    let others = ["xded(8)", "xde(4D)", "opte-setup(5)", "opte-trace(8)"];
+    page::hold("opteadm.8", &page::of(Cli::command(), &others));
 }
 
 #[test]

@@ -3,9 +3,10 @@
 mod conformance;
 mod license;
 mod no_std;
+mod workflow;
 
 use crate::step::{self, Outcome, Step};
-use crate::{probe, tidy, workspace};
+use crate::{manual, probe, tidy, workspace};
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -35,6 +36,8 @@ pub(crate) fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("licences", || license::check(root)),
         Step::new("conformance", || conformance::check(root)),
         Step::new("probes", || probe::check(root)),
+        Step::new("workflows", || workflow::check(root)),
+        Step::new("manual pages", || manual::check(root)),
         Step::new("clippy", move || cargo(root, &clippy, &[])),
         Step::new("documentation", move || {
             cargo(root, &doc, &[("RUSTDOCFLAGS", "-Dwarnings")])
