@@ -10,7 +10,7 @@
 //!
 //! What the probes are is declared in [`opte_core::event`] and nowhere else.
 
-use crate::ddi::probe;
+use crate::ddi::{context, probe};
 use opte_core::event::{Event, Observer, Probe};
 
 /// Fires SDT probes.
@@ -21,6 +21,10 @@ impl Observer for Probes {
     #[inline(always)]
     fn enabled(&self, probe: Probe) -> bool {
         probe::is_watched(probe)
+    }
+
+    fn clock_ns(&self) -> u64 {
+        context::now().as_nanos()
     }
 
     #[cold]
