@@ -4,13 +4,20 @@
 # opteadm beside each other:
 #
 #     verify-on-illumos.sh DIRECTORY [NIC]
+#     verify-on-illumos.sh --installed [NIC]
 #
+# The second form takes what a package has installed, and leaves it there.
 # DIRECTORY has `xde` (target/xde/xde) and `opteadm`. NIC is a datalink for the
 # underlay; without one an etherstub is made. Everything made here is removed
 # again, also when a step fails. Ten minutes; nothing is left loaded.
 set -u
 
-dir=${1:?"usage: $0 DIRECTORY [NIC]"}
+dir=${1:?"usage: $0 DIRECTORY|--installed [NIC]"}
+installed=
+if [ "$dir" = --installed ]; then
+	installed=1
+	dir=/usr/sbin
+fi
 nic=${2:-}
 made_stub=
 setup=$(mktemp)
@@ -39,24 +46,35 @@ clean_up() {
 	"$dir/opteadm" delete-xde xtest0 >/dev/null 2>&1
 	"$dir/opteadm" delete-xde xtest1 >/dev/null 2>&1
 	"$dir/opteadm" clear-xde-underlay >/dev/null 2>&1
-	rem_drv xde >/dev/null 2>&1
-	rm -f /kernel/drv/amd64/xde /kernel/drv/xde.conf
-	sed '/name=xde;/d' /etc/devlink.tab >"$setup.tab" && cp "$setup.tab" /etc/devlink.tab
+	if [ -z "$installed" ]; then
+		rem_drv xde >/dev/null 2>&1
+		rm -f /kernel/drv/amd64/xde /kernel/drv/xde.conf
+		sed '/name=xde;/d' /etc/devlink.tab >"$setup.tab" && cp "$setup.tab" /etc/devlink.tab
+	fi
+	[ -n "$made_stub" ] && dladm delete-vnic xnic0 >/dev/null 2>&1
 	[ -n "$made_stub" ] && dladm delete-etherstub "$made_stub" >/dev/null 2>&1
 	rm -f "$setup" "$setup.out" "$setup.tab"
 }
-trap clean_up EXIT
 
 [ "$(uname -s)" = SunOS ] || { say "this is for illumos"; exit 2; }
 [ "$(id -u)" -eq 0 ] || { say "run it as root"; exit 2; }
+if [ -n "$installed" ] && [ -n "$("$dir/opteadm" list-ports -o name -p)" ]; then
+	say "there are ports, whose guests would lose them: run it on a host without"
+	exit 2
+fi
+trap clean_up EXIT
 say "on $(uname -v)"
 
 # Load.
-cp "$dir/xde" /kernel/drv/amd64/xde && chmod 755 /kernel/drv/amd64/xde
-say 'name="xde" parent="pseudo" instance=0;' >/kernel/drv/xde.conf
-printf 'type=ddi_pseudo;name=xde;minor=ctl\t\\D\n' >>/etc/devlink.tab
-check "add_drv: krtld takes the module and it attaches" add_drv -m 'ctl 0600 root sys' xde
-check "devfsadm makes /dev/xde" devfsadm -i xde
+if [ -z "$installed" ]; then
+	cp "$dir/xde" /kernel/drv/amd64/xde && chmod 755 /kernel/drv/amd64/xde
+	say 'name="xde" parent="pseudo" instance=0;' >/kernel/drv/xde.conf
+	printf 'type=ddi_pseudo;name=xde;minor=ctl\t\\D\n' >>/etc/devlink.tab
+	check "add_drv: krtld takes the module and it attaches" add_drv -m 'ctl 0600 root sys' xde
+	check "devfsadm makes /dev/xde" devfsadm -i xde
+else
+	check "the package is as it was packed" pkg verify driver/network/opte
+fi
 check "the module is loaded" sh -c 'modinfo | grep -w xde'
 check "nothing is said to be defined twice" \
 	sh -c '! tail -100 /var/adm/messages | grep "xde.*multiply defined"'
@@ -64,6 +82,7 @@ check "opteadm reaches it" "$dir/opteadm" version
 check "its probes are there" sh -c 'dtrace -l -m xde | grep uft-hit'
 check "probes have readable functions" sh -c 'dtrace -l -m xde -n sdt:xde:opte_core\*:'
 check "its statistics are there" sh -c 'kstat -p xde:0:host:ports'
+check "opteadm reads them, too" "$dir/opteadm" stats
 
 # Ports, and packets between two of them.
 if [ -z "$nic" ]; then
@@ -126,7 +145,14 @@ check "the other one goes" dladm delete-vnic vtest1
 check "a port goes" "$dir/opteadm" delete-xde xtest0
 check "the other one goes" "$dir/opteadm" delete-xde xtest1
 check "the underlay goes" "$dir/opteadm" clear-xde-underlay
-check "rem_drv: it detaches and is unloaded" rem_drv xde
+if [ -z "$installed" ]; then
+	check "rem_drv: it detaches and is unloaded" rem_drv xde
+else
+	check "it detaches and is unloaded" \
+		sh -c 'modunload -i $(modinfo | awk "\$6 == \"xde\" {print \$1}")'
+	check "the service applies a setup of nothing" svcadm enable -s opte
+	check "the service stops" svcadm disable -s opte
+fi
 check "kmem finds no leak (only where kmem_flags is set)" \
 	sh -c '[ "$(echo ::findleaks | mdb -k 2>/dev/null | grep -c xde)" -eq 0 ]'
 

@@ -595,6 +595,19 @@ macro_rules! each_probe {
             /// Bytes of the window, as observed (RFC 9260 sections 3.3.2 and 3.3.4).
             window: u32,
         },
+        /// A port has been done with frames, each of which took about as long; told ten times a second.
+        PortLatency = port__latency "port-latency" {
+            /// The port.
+            port: &'a PortTag,
+            /// Which way the frames went.
+            dir: Direction,
+            /// How the decisions were found.
+            path: Path,
+            /// Nanoseconds that each took at least: a power of two; less than twice as many.
+            ns: u64,
+            /// How many frames.
+            frames: u32,
+        },
         }
     };
 }
@@ -689,6 +702,12 @@ pub trait Observer {
     #[inline(always)]
     fn enabled_any(&self, probes: &[Probe]) -> bool {
         probes.iter().any(|probe| self.enabled(*probe))
+    }
+
+    /// Monotonic time in nanoseconds, from whenever; read when somebody wants
+    /// to know how long something takes.
+    fn clock_ns(&self) -> u64 {
+        0
     }
 
     /// Something happened. A flow and its part of the table may be locked, so

@@ -16,10 +16,12 @@
 
 use crate::api::dump::DirStats;
 use crate::flow::record::side;
+use crate::port::Times;
 use crate::verdict::LinkId;
 use crate::{Direction, DropReason};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
+use once_cell::race::OnceBox;
 
 /// Link numbers are below this.
 const LINK_IDS: usize = 32;
@@ -59,6 +61,8 @@ pub(crate) struct DirCounters {
 pub(crate) struct PortCounters {
     dirs: [DirCounters; 2],
     drops: [[Counter; DropReason::COUNT]; 2],
+    /// How long frames took, once somebody wants to know.
+    pub(crate) times: OnceBox<Times>,
 }
 
 impl Default for PortCounters {
@@ -67,6 +71,7 @@ impl Default for PortCounters {
         Self {
             dirs: Default::default(),
             drops: [drops(), drops()],
+            times: OnceBox::new(),
         }
     }
 }
@@ -119,6 +124,11 @@ impl PortStats {
 
     fn sets(&self) -> impl Iterator<Item = &PortCounters> {
         self.lanes.iter().chain([&*self.others])
+    }
+
+    /// How long frames took, by lane.
+    pub(crate) fn times(&self) -> impl Iterator<Item = &Times> {
+        self.sets().filter_map(|set| set.times.get())
     }
 
     /// All lanes' counters of one direction.

@@ -30,10 +30,7 @@ impl Failure {
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Usage(text) => Some(text.clone()),
-            Self::Client(ClientError::Refused(error)) => {
-                let (number, name) = (u16::from(error.code), error.code.name());
-                Some(format!("{error} [E{number} {name}]"))
-            }
+            Self::Client(ClientError::Refused(error)) => Some(error.coded().to_string()),
             Self::Client(error) => Some(error.to_string()),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("the output can't be written: {error}")),

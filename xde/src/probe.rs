@@ -7,7 +7,6 @@
 //!           T2  a kernel has no way to ask whether a probe is watched, but the
 //!               site shows it: a load and a test. Arguments are put together
 //!               only then: integers and addresses of what exists anyway.
-//!
 //!           T3  whether any of many probes is watched, as the engine asks for
 //!               those of guests' traffic with each group of packets, is looked
 //!               at with each tick ([`look`]) and remembered: such probes begin
@@ -15,7 +14,7 @@
 //!
 //! What the probes are is declared in [`opte_core::event`] and nowhere else.
 
-use crate::ddi::probe;
+use crate::ddi::{context, probe};
 use core::sync::atomic::{AtomicBool, Ordering};
 use opte_core::event::{Event, Observer, Probe};
 
@@ -36,6 +35,10 @@ impl Observer for Probes {
     #[inline(always)]
     fn enabled(&self, probe: Probe) -> bool {
         probe::is_watched(probe)
+    }
+
+    fn clock_ns(&self) -> u64 {
+        context::now().as_nanos()
     }
 
     #[inline(always)]

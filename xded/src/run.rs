@@ -154,7 +154,7 @@ fn apply(control: &Control, path: &Path, setup: Setup) -> anyhow::Result<()> {
             Ok(())
         }
         Ok(_) => Ok(()),
-        Err(error) => bail!("{shown}: {error}"),
+        Err(error) => bail!("{shown}: {}", error.coded()),
     }
 }
 

@@ -94,6 +94,13 @@ pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
 }
 
+/// Says that a test can't run here, which is a failure where it must.
+#[cfg(test)]
+pub(crate) fn skip_test(test: &str, why: &str) {
+    eprintln!("SKIPPED {test}: {why}");
+    assert!(!in_ci(), "a skip is a failure in CI");
+}
+
 /// Runs every step in order and prints a line for each.
 pub(crate) fn run_all(steps: Vec<Step<'_>>) -> Report {
     let mut report = Report {

@@ -270,6 +270,25 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
+/// An error with its code, as people and scripts are told.
+struct Coded<'e>(&'e ConfigError);
+
+impl fmt::Display for Coded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        let (number, name) = (u16::from(error.code), error.code.name());
+        write!(f, "{error} [E{number} {name}]")
+    }
+}
+
+impl ConfigError {
+    /// The sentence and, behind it, the code: `[E3 out-of-range]`.
+    #[must_use]
+    pub fn coded(&self) -> impl fmt::Display {
+        Coded(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,8 @@
 use super::list::at_most;
 use super::{Advertise, ExternalIps, FwRule, Name, Prefix, RouteSpec, beside};
 use crate::limits::{
-    DHCP_LIST_MAX, FRAGMENT_S_DEFAULT, FRAGMENTS_HELD_DEFAULT, FW_RULES_MAX, PORT_FLOWS_DEFAULT,
-    PORT_PREFIXES_MAX, ROUTES_MAX,
+    DHCP_LIST_MAX, FRAGMENT_S_DEFAULT, FRAGMENT_S_MAX, FRAGMENTS_HELD_DEFAULT, FRAGMENTS_HELD_MAX,
+    FW_RULES_MAX, PORT_FLOWS_DEFAULT, PORT_FLOWS_MAX, PORT_PREFIXES_MAX, ROUTES_MAX,
 };
 use crate::wire::{MacAddr, Vni};
 use alloc::string::String;
@@ -239,6 +239,30 @@ impl PortPath {
             decrement_ttl,
             mss_max,
         })
+    }
+}
+
+/// Longest timeout: a week.
+const TIMEOUT_MAX_S: u32 = 604_800;
+
+impl PortOptions {
+    /// Options that have a range from 1 on: name, value, and the largest one.
+    pub(crate) const fn ranges(&self) -> [(&'static str, u32, u32); 13] {
+        [
+            ("flows_max", self.flows_max, PORT_FLOWS_MAX),
+            ("udp_one_way_s", self.udp_one_way_s, TIMEOUT_MAX_S),
+            ("udp_s", self.udp_s, TIMEOUT_MAX_S),
+            ("icmp_s", self.icmp_s, TIMEOUT_MAX_S),
+            ("other_s", self.other_s, TIMEOUT_MAX_S),
+            ("tcp_opening_s", self.tcp_opening_s, TIMEOUT_MAX_S),
+            ("tcp_established_s", self.tcp_established_s, TIMEOUT_MAX_S),
+            ("tcp_closing_s", self.tcp_closing_s, TIMEOUT_MAX_S),
+            ("tcp_time_wait_s", self.tcp_time_wait_s, TIMEOUT_MAX_S),
+            ("tcp_reset_s", self.tcp_reset_s, TIMEOUT_MAX_S),
+            ("uft_s", self.uft_s, TIMEOUT_MAX_S),
+            ("fragment_s", self.fragment_s, FRAGMENT_S_MAX),
+            ("fragments_max", self.fragments_max, FRAGMENTS_HELD_MAX),
+        ]
     }
 }
 

@@ -234,9 +234,14 @@ fn finish(
     let name = table.iter().find(|(known, _)| *known == number);
     match (name, stored) {
         (Some(_), Some(Ok(()))) => Ok(()),
-        (Some((_, name)), Some(Err(max))) => Err(error(ErrorCode::OutOfRange)
-            .field(name, value)
-            .hint(alloc::format!("0 to {max}"))),
+        (Some((_, name)), Some(Err(max))) => {
+            let usual = PortOptions::default().ranges();
+            let range = usual.iter().find(|(known, ..)| known == name);
+            let (min, max) = range.map_or((0, max), |(.., max)| (1, u64::from(*max)));
+            Err(error(ErrorCode::OutOfRange)
+                .field(name, value)
+                .hint(alloc::format!("{min} to {max}")))
+        }
         _ => Err(error(ErrorCode::Unsupported).field("setting", number)),
     }
 }

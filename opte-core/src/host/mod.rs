@@ -72,6 +72,7 @@ use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
 use crate::port::errand::Errands;
+use crate::port::latency::FOLLOWING;
 use crate::port::traffic::TRAFFIC;
 use crate::port::{Env, Left, Onward, Port, Read};
 use crate::rule::AddressSets;
@@ -83,6 +84,7 @@ use crate::{Direction, DropReason, Instant};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use departed::Departed;
 pub use device::{Devices, LinkDevice};
@@ -360,6 +362,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 });
             port.expire_fragments(&env);
             self.advertise(&env, port, &policy, out);
+            port.tell_times(&self.observer);
         }
         self.tick_multicast(&env, out);
         self.underlay.tick(now, out, &self.observer);
@@ -518,6 +521,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             observer: &self.observer,
             errands,
             watched: O::CAN_WATCH && self.observer.enabled_any(TRAFFIC),
+            followed: O::CAN_WATCH && self.observer.enabled_any(FOLLOWING),
+            started: Cell::new(None),
             lane,
             now,
         }

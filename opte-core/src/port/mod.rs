@@ -34,6 +34,7 @@ pub(crate) mod errand;
 mod fast;
 mod fragment;
 mod group;
+pub(crate) mod latency;
 pub(crate) mod policy;
 mod process;
 mod related;
@@ -59,9 +60,11 @@ use crate::wire::{MacAddr, Vni};
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::sync::Arc;
 use bucket::Bucket;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 use errand::Errands;
 pub(crate) use fast::Onward;
+pub(crate) use latency::Times;
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
 pub(crate) use process::{Keyless, Left, Read, Went};
@@ -111,6 +114,10 @@ pub(crate) struct Env<'h, R: RawMutex, O> {
     pub(crate) errands: &'h Errands,
     /// Whether anybody watches the guests' traffic ([`traffic`]).
     pub(crate) watched: bool,
+    /// Whether anybody watches frames come and go ([`latency`]).
+    pub(crate) followed: bool,
+    /// When the present frame came, by the observer's clock, if its time is wanted.
+    pub(crate) started: Cell<Option<u64>>,
     pub(crate) lane: usize,
     pub(crate) now: Instant,
 }

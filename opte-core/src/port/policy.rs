@@ -11,10 +11,7 @@ use crate::flow::Family;
 use crate::hairpin;
 use crate::layer::firewall::{self, DefaultStats};
 use crate::layer::router::{self, Route, RouteTable};
-use crate::limits::{
-    FRAGMENT_S_MAX, FRAGMENTS_HELD_MAX, PORT_FLOWS_MAX, PORT_MTU_MAX, PORT_MTU_MIN,
-    PORT_MTU_V6_MIN, PORT_PREFIXES_MAX,
-};
+use crate::limits::{PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN, PORT_PREFIXES_MAX};
 use crate::rule::{AddressSets, Rule, RuleSet, RuleStats};
 use crate::{Direction, Instant};
 use alloc::sync::Arc;
@@ -378,22 +375,7 @@ fn check_attached(spec: &PortSpec) -> Result<(), ConfigError> {
 
 fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
     let o = &spec.options;
-    let ranges = [
-        ("flows_max", o.flows_max, PORT_FLOWS_MAX),
-        ("udp_one_way_s", o.udp_one_way_s, TIMEOUT_MAX_S),
-        ("udp_s", o.udp_s, TIMEOUT_MAX_S),
-        ("icmp_s", o.icmp_s, TIMEOUT_MAX_S),
-        ("other_s", o.other_s, TIMEOUT_MAX_S),
-        ("tcp_opening_s", o.tcp_opening_s, TIMEOUT_MAX_S),
-        ("tcp_established_s", o.tcp_established_s, TIMEOUT_MAX_S),
-        ("tcp_closing_s", o.tcp_closing_s, TIMEOUT_MAX_S),
-        ("tcp_time_wait_s", o.tcp_time_wait_s, TIMEOUT_MAX_S),
-        ("tcp_reset_s", o.tcp_reset_s, TIMEOUT_MAX_S),
-        ("uft_s", o.uft_s, TIMEOUT_MAX_S),
-        ("fragment_s", o.fragment_s, FRAGMENT_S_MAX),
-        ("fragments_max", o.fragments_max, FRAGMENTS_HELD_MAX),
-    ];
-    for (field, value, max) in ranges {
+    for (field, value, max) in o.ranges() {
         if value == 0 || value > max {
             return Err(
                 ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name)
@@ -415,9 +397,6 @@ fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
 
 /// Smallest segment size that a SYN may be told to offer.
 const MSS_MIN: u16 = 536;
-
-/// Longest timeout: a week.
-const TIMEOUT_MAX_S: u32 = 604_800;
 
 /// Whether an address can be one host's.
 pub(crate) fn is_unicast(addr: &IpAddr) -> bool {

@@ -191,14 +191,9 @@ impl<R: RawMutex> Port<R> {
         let counters = self.stats.lane(env.lane).dir(dir);
         counters.packets.add(1);
         counters.bytes.add(u64::try_from(len).unwrap_or(0));
-        observe!(
-            env.observer,
-            PortProcessEntry {
-                port: &self.tag,
-                dir,
-                len: u32::try_from(len).unwrap_or(u32::MAX)
-            }
-        );
+        if O::CAN_WATCH && env.followed {
+            self.entered(env, dir, len);
+        }
         (len, counters)
     }
 
@@ -403,6 +398,21 @@ impl<R: RawMutex> Port<R> {
         frame: &impl Frame,
         path: Path,
     ) {
+        if O::CAN_WATCH && env.followed {
+            self.tell_went_on(env, arrival, frame, path);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_went_on<O: Observer>(
+        &self,
+        env: &Env<'_, R, O>,
+        arrival: &Arrival<'_>,
+        frame: &impl Frame,
+        path: Path,
+    ) {
+        self.left(env, arrival.dir, path);
         if env.observer.enabled(Probe::PortProcessReturn) {
             let after = packet::parse(frame.head(), frame.frame_len(), arrival.dir);
             observe!(
@@ -430,6 +440,7 @@ impl<R: RawMutex> Port<R> {
         result: Result<Vec<u8>, Dropped>,
         out: &mut impl Output,
     ) -> Verdict {
+        self.left(env, dir, path);
         observe!(
             env.observer,
             PortProcessReturn {
@@ -461,8 +472,9 @@ impl<R: RawMutex> Port<R> {
         dir: Direction,
         reply: Result<Option<Vec<u8>>, Dropped>,
     ) -> Result<Vec<u8>, Dropped> {
+        let reply = reply?.ok_or(DropReason::UnknownEthertype)?;
         self.stats.lane(env.lane).dir(dir).hairpins.add(1);
-        reply?.ok_or_else(|| DropReason::UnknownEthertype.into())
+        Ok(reply)
     }
 
     /// Asks the virtual gateway. `Ok(None)` when the frame isn't for it.

@@ -346,7 +346,7 @@ fn settings_that_make_no_sense_change_nothing() {
         ),
         (
             "icmp_s=99999999999",
-            "port g1: icmp_s 99999999999 is out of range (0 to 4294967295)",
+            "port g1: icmp_s 99999999999 is out of range (1 to 604800)",
         ),
         (
             "flows_max=65537",

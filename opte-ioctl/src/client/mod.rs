@@ -105,14 +105,17 @@ fn roundtrip<C: Client + ?Sized>(
 }
 
 /// The refusal that a response carries; its status alone when the rest can't
-/// be read.
+/// be read. A code that this version doesn't know is named by its number.
 fn refusal(status: u16, payload: &[u8]) -> ConfigError {
-    whole(payload).unwrap_or_else(|_| {
-        let code = ErrorCode::from(status);
-        let error = ConfigError::new(code, ObjectKind::Request, "");
-        match code {
-            ErrorCode::Other => error.hint(alloc::format!("status {status}")),
-            _ => error,
+    let code = ErrorCode::from(status);
+    let alone = |_| ConfigError::new(code, ObjectKind::Request, "");
+    let error: ConfigError = whole(payload).unwrap_or_else(alone);
+    match (error.code, error.hint.as_str()) {
+        (ErrorCode::Other, "") => error.hint(format_args!("code {status}")),
+        (ErrorCode::Other, more) => {
+            let hint = alloc::format!("code {status}: {more}");
+            error.hint(hint)
         }
-    })
+        _ => error,
+    }
 }

@@ -10,6 +10,7 @@ use pcap_file::pcap::PcapParser;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
+use pcap_file::pcapng::blocks::section_header::SectionHeaderBlock;
 use pcap_file::pcapng::{Block, PcapNgParser};
 use pcap_file::{DataLink, PcapError, TsResolution};
 use std::fs::File;
@@ -100,19 +101,22 @@ impl Capture {
     fn wrong(&self, why: &str) -> String {
         format!("frame {} {why}", self.packets.len())
     }
+}
 
-    /// What the parser says about the frame that comes next.
-    fn broken(&self, error: &PcapError) -> String {
-        match error {
-            PcapError::IncompleteBuffer => self.wrong("is cut off by the end of the file"),
-            other => self.wrong(&format!("cannot be read ({other})")),
+/// What the parser says about a part of a file.
+fn broken(part: &str, number: usize, error: &PcapError) -> String {
+    match error {
+        PcapError::IncompleteBuffer => {
+            format!("{part} {number} is cut off by the end of the file")
         }
+        other => format!("{part} {number} cannot be read ({other})"),
     }
 }
 
 fn pcap(all: &[u8]) -> Result<Capture, String> {
     let (mut rest, parser) = PcapParser::new(all).map_err(|_| "its header is cut off")?;
     let header = parser.header();
+    check_version("pcap", 2, header.version_major, header.version_minor)?;
     check_link(header.datalink)?;
     let unit_ns: u64 = match header.ts_resolution {
         TsResolution::MicroSecond => 1_000,
@@ -123,7 +127,7 @@ fn pcap(all: &[u8]) -> Result<Capture, String> {
         // Raw: the parsed form refuses frames that a snap length has cut.
         let (next, packet) = parser
             .next_raw_packet(rest)
-            .map_err(|error| found.broken(&error))?;
+            .map_err(|error| broken("frame", found.packets.len(), &error))?;
         let fraction_ns = u64::from(packet.ts_frac).saturating_mul(unit_ns);
         let time_ns = u64::from(packet.ts_sec)
             .saturating_mul(1_000_000_000)
@@ -139,12 +143,22 @@ fn pcapng(all: &[u8]) -> Result<Capture, String> {
         PcapError::IncompleteBuffer => "its header is cut off".to_owned(),
         other => format!("its header cannot be read ({other})"),
     })?;
+    check_section(parser.section())?;
     let mut found = Capture::default();
-    while !rest.is_empty() {
+    // The section header is block 0.
+    for number in 1.. {
+        if rest.is_empty() {
+            break;
+        }
         let (next, block) = parser
             .next_block(rest)
-            .map_err(|error| found.broken(&error))?;
+            .map_err(|error| broken("block", number, &error))?;
         let (interface, ticks, data) = match block {
+            Block::SectionHeader(section) => {
+                check_section(&section)?;
+                rest = next;
+                continue;
+            }
             Block::InterfaceDescription(interface) => {
                 check_link(interface.linktype)?;
                 rest = next;
@@ -196,6 +210,18 @@ fn nanoseconds(interface: &InterfaceDescriptionBlock<'_>, ticks: u64) -> Option<
     let ns = u128::from(ticks).checked_mul(1_000_000_000)? / per_second;
     let offset_ns = i128::from(offset_s).checked_mul(1_000_000_000)?;
     u64::try_from(i128::try_from(ns).ok()?.checked_add(offset_ns)?).ok()
+}
+
+fn check_section(section: &SectionHeaderBlock<'_>) -> Result<(), String> {
+    check_version("pcapng", 1, section.major_version, section.minor_version)
+}
+
+/// A minor version adds what readers may pass over.
+fn check_version(format: &str, known: u16, major: u16, minor: u16) -> Result<(), String> {
+    if major == known {
+        return Ok(());
+    }
+    Err(format!("it is {format} {major}.{minor}, not {known}"))
 }
 
 fn check_link(link: DataLink) -> Result<(), String> {

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &cli::Replay) -> anyhow::Result<()> {
     };
     let mut held_back = HeldBack::default();
     host.command(Command::Apply(setup), START, &mut names, &mut held_back)
-        .map_err(|error| anyhow!("{}: {error}", args.setup.display()))?;
+        .map_err(|error| anyhow!("{}: {}", args.setup.display(), error.coded()))?;
     let sources = args.inputs.iter().map(|input| source(input, &names));
     let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
 

@@ -63,6 +63,10 @@ impl Observer for Recorder {
         recorded || Probes.enabled(probe)
     }
 
+    fn clock_ns(&self) -> u64 {
+        Probes.clock_ns()
+    }
+
     fn event(&self, event: &Event<'_>) {
         if Probes.enabled(event.probe()) {
             Probes.event(event);

@@ -5,7 +5,7 @@
 //!           ips      illumos' package of the module and the tools (`pkg/ips`)
 //!
 //! Rules     P1  packages are made without privilege, by what they say of
-//!               owners, and the same sources make the same bytes: times are
+//!               owners, and the same programs make the same bytes: times are
 //!               those of the last commit.
 //!           P2  the version is the workspace's, in programs, pages and
 //!               packages.

@@ -35,19 +35,14 @@ pub(super) fn make(root: &Path, tag: &str) -> Result<PathBuf> {
 }
 
 /// The first lines of the commits since the release before.
-fn changes(root: &Path, tag: &str) -> Result<String> {
+pub(super) fn changes(root: &Path, tag: &str) -> Result<String> {
     let git = |words: &[&str]| output(Command::new("git").args(words).current_dir(root));
+    let other = format!("--exclude={tag}");
     // There is none before the first.
-    let before = git(&[
-        "describe",
-        "--tags",
-        "--abbrev=0",
-        "--match=v*",
-        &format!("{tag}^"),
-    ]);
+    let before = git(&["describe", "--tags", "--abbrev=0", "--match=v*", &other]);
     let range = match &before {
-        Ok(before) => format!("{}..{tag}", before.trim()),
-        Err(_) => tag.to_owned(),
+        Ok(before) => format!("{}..HEAD", before.trim()),
+        Err(_) => "HEAD".to_owned(),
     };
     let list = git(&["log", "--no-merges", "--format=* %s", &range])?;
     Ok(format!("# OPTE {VERSION}\n\n{list}"))

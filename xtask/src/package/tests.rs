@@ -36,6 +36,13 @@ fn the_newest_glibc_counts() {
 }
 
 #[test]
+fn what_changed_is_told_by_commits() {
+    let text = release::changes(&workspace::root(), "v0.0.0").unwrap();
+    assert!(text.starts_with(&format!("# OPTE {VERSION}\n\n")), "{text}");
+    assert!(!text.contains("* Merge branch"), "{text}");
+}
+
+#[test]
 fn every_crate_has_the_one_version() {
     let root = workspace::root();
     let manifests = workspace::files(&root).unwrap();

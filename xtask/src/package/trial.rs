@@ -286,9 +286,10 @@ struct Place {
 impl Place {
     fn mount(tree: &Path) -> Result<Self> {
         let layer = tree.with_file_name("trial");
-        if layer.exists() {
-            fs::remove_dir_all(&layer)?;
-        }
+        fs::create_dir_all(&layer)?;
+        let mount = |args: &[&str], at: &Path| output(Command::new("mount").args(args).arg(at));
+        // A container's own file system can't be the upper layer.
+        mount(&["-t", "tmpfs", "tmpfs"], &layer)?;
         let [upper, work, root] = ["upper", "work", "root"].map(|name| layer.join(name));
         for folder in [&upper, &work, &root] {
             fs::create_dir_all(folder)?;
@@ -299,7 +300,6 @@ impl Place {
             upper.display(),
             work.display()
         );
-        let mount = |args: &[&str], at: &Path| output(Command::new("mount").args(args).arg(at));
         mount(&["-t", "overlay", "overlay", "-o", &layers], &root)?;
         let place = Self { root };
         mount(&["-t", "proc", "proc"], &place.path("proc"))?;

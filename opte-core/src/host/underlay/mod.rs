@@ -201,7 +201,8 @@ impl<R: RawMutex> Underlay<R> {
     /// When there is no underlay.
     pub fn spec(&self) -> Result<UnderlaySpec, ConfigError> {
         let spec = self.control.lock().spec.clone();
-        spec.ok_or_else(|| ConfigError::new(ErrorCode::Missing, ObjectKind::Underlay, ""))
+        let missing = || ConfigError::new(ErrorCode::Missing, ObjectKind::Underlay, "");
+        spec.ok_or_else(|| missing().hint("its address and links are set first"))
     }
 
     /// The tunnel address. `None` without an underlay, and while another CPU
