@@ -1,7 +1,9 @@
 //! Against what a receiver asks of each packet, and the payload put together again.
 
 use super::*;
+use crate::wire::packet::Segment;
 use crate::wire::testing::Rng;
+use std::vec;
 use std::vec::Vec;
 
 const OUTER: usize = 70;
