@@ -133,6 +133,9 @@ fn bad_inputs_are_named_and_leave_no_results() {
     let mut wifi = capture(&good);
     // The link type in the interface description.
     wifi[36] = 105;
+    let mut newer = capture(&good);
+    // The major version in the section header.
+    newer[12] = 7;
     for (bench, words) in [
         (
             Bench::new().file("tx:guest0", "a", "text"),
@@ -140,7 +143,11 @@ fn bad_inputs_are_named_and_leave_no_results() {
         ),
         (
             Bench::new().file("tx:guest0", "a", cut),
-            "/a: frame 0 is cut off",
+            "/a: block 2 is cut off",
+        ),
+        (
+            Bench::new().file("tx:guest0", "a", newer),
+            "/a: it is pcapng 7.0, not 1",
         ),
         (
             Bench::new().file("tx:guest0", "a", wifi),
