@@ -90,7 +90,7 @@ impl Control {
         // What the command closed is gone when its answer is there.
         registry.retry();
         drop(parts);
-        outbox.send();
+        outbox.send(None);
         result
     }
 }

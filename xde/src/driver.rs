@@ -7,9 +7,9 @@ use crate::ddi::{Errno, context, kmem};
 use crate::device::Shared;
 use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
-use crate::probe::Probes;
+use crate::probe::{self, Probes};
 use crate::stat::HostStats;
-use crate::{Engine, Mutex};
+use crate::{Engine, Mutex, room, stat};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +39,13 @@ pub(crate) struct Attached {
     reserve: kmem::Filled,
 }
 
+/// The driver of who is part of it; `None` while it is taken apart. The one place
+/// where the language checks how many references to it there are.
+#[inline(never)]
+pub(crate) fn find(driver: &Weak<Driver>) -> Option<Arc<Driver>> {
+    driver.upgrade()
+}
+
 /// The lanes that packets work with, while this is kept.
 struct Lanes;
 
@@ -55,7 +62,7 @@ impl Attached {
         let driver = Driver::new(instance)?;
         lane::install(&driver.engine, &driver.shared);
         let source = Box::new(HostStats::new(&driver));
-        let stats = Kstat::show(c"host", HostStats::names(), source);
+        let stats = Kstat::show((stat::DRIVER, c"host"), HostStats::names(), source);
         Ok(Self {
             stats,
             driver,
@@ -109,6 +116,7 @@ impl Driver {
     /// What the time asks for. About every [`TICK_MS`], in a thread that may
     /// sleep.
     pub(crate) fn tick(&self) {
+        probe::look();
         let mut outbox = Outbox::new();
         let mut lane = self.ticker.lock();
         lane.view.refresh();
@@ -116,7 +124,8 @@ impl Driver {
             .tick(&mut lane.engine, context::now(), &mut outbox);
         outbox.settle(&self.engine, &mut lane, None);
         drop(lane);
-        outbox.send();
+        outbox.send(None);
+        room::check(self);
         self.control.retry();
     }
 

@@ -14,6 +14,8 @@
 //! Flow      guest:  mc_tx -> `packet::from_guest` -> `Host::tx`
 //!           link:   promiscuous callback -> `packet::from_link` -> `Host::rx`
 //!           both:   -> outbox -> lane is let go -> mac_rx or mac_tx
+//!           full:   mac_tx -> [`room`]: mc_tx gives packets back until there is
+//!                   room again
 //!           time:   periodic handler -> `driver::Driver::tick` -> `Host::tick`
 //!           tool:   ioctl -> `control` -> `opte_ioctl::serve` -> `Host::command`
 //!                   -> `registry::Registry` -> mac_register, mac_open ..
@@ -34,7 +36,7 @@
 //!           L4  a device is destroyed when nobody can find it any more
 //!               (it is in no table and no lane's view) and whoever found it
 //!               has let go (its count). The pointer that MAC has ends with
-//!               the registration or the promiscuous callback.
+//!               the registration, or with the callbacks of the client.
 //!           L5  configuration callbacks of MAC run with the perimeter of the
 //!               port held. They take no lock of ours, and call neither MAC
 //!               nor the engine's commands that change something.
@@ -63,11 +65,13 @@ mod device;
 mod driver;
 #[expect(unsafe_code, reason = "calls from the kernel (rule L6)")]
 mod entry;
+mod finish;
 mod lane;
 mod outbox;
 mod packet;
 mod probe;
 mod registry;
+mod room;
 mod stat;
 
 pub use ddi::kmem::{KMEM, Kmem};

@@ -5,8 +5,9 @@
 //!           without it: [`Outbox::send`] (rule L1)
 
 use crate::Engine;
+use crate::ddi::mac::Full;
 use crate::ddi::mblk::{Chain, Message};
-use crate::device::Device;
+use crate::device::{Datalink, Device};
 use crate::lane::Lane;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -78,13 +79,20 @@ impl Outbox {
         }
     }
 
-    /// Sends what has a device. With no lane held.
-    pub(crate) fn send(&mut self) {
+    /// Sends what has a device, on behalf of the datalink `from` if a guest
+    /// caused it, which waits when a link is full (rule W2 of `room`). With no lane
+    /// held.
+    pub(crate) fn send(&mut self, from: Option<&Datalink>) {
+        let full = from.map_or(Full::Drop, |_| Full::Tell);
         for place in self.all() {
             let chain = core::mem::replace(&mut place.chain, Chain::new());
             match place.device.take().as_deref() {
-                Some(Device::Link(link)) => link.client.send(chain),
-                Some(Device::Port(port)) => match port.provider() {
+                Some(Device::Link(link)) => {
+                    if let (Some(cookie), Some(from)) = (link.client.send(chain, full), from) {
+                        from.wait_for(link, cookie);
+                    }
+                }
+                Some(Device::Port(port)) => match port.datalink.provider() {
                     Some(provider) => provider.receive(chain),
                     None => drop(chain),
                 },

@@ -1,63 +1,125 @@
 //! Packets: from MAC into the engine and on.
 //!
 //! Any context below LOCK_LEVEL. A chain is worked on with one lane and one
-//! look at the clock; what comes of it leaves when the lane is free again.
+//! look at the clock, a group at a time; what comes of it leaves when the lane
+//! is free again.
 
 use crate::ddi::mblk::{Message, ROOM, Received};
 use crate::ddi::{context, kmem};
+use crate::device::Datalink;
 use crate::driver::Driver;
+use crate::finish::{cut, sum_up};
 use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
-use opte_core::api::PortId;
+use opte_core::Instant;
+use opte_core::frame::Frame;
 use opte_core::host::table::Source;
+use opte_core::limits::ENCAP_LEN;
 use opte_core::verdict::{LinkId, Verdict};
 
-/// Packets that a guest sends.
-pub(crate) fn from_guest(driver: &Driver, port: PortId, chain: Received) {
-    let each = |lane: &mut Lane, message: &mut Message, now, out: &mut Outbox| {
-        driver.engine.tx(&mut lane.engine, port, message, now, out)
-    };
-    work(driver, Some(port), chain, each);
+/// Packets that are worked on with one lane before they are sent: what the stack
+/// has room for, and no more than a reserve of memory that is half empty (rule
+/// A3 of `ddi::kmem`).
+pub(crate) const GROUP: usize = 8;
+
+/// Packets that a guest sends; gives back those that there is no room for
+/// (rule W1 of `room`).
+pub(crate) fn from_guest(datalink: &Datalink, mut chain: Received) -> Received {
+    let (driver, port) = (&*datalink.driver, datalink.port());
+    // The outer headers go in front.
+    let take = |chain: &mut Received| chain.take(ROOM, true);
+    while !chain.is_empty() && !datalink.is_waiting() {
+        let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
+            let (engine, lane) = (&driver.engine, &mut lane.engine);
+            let unsummed = |message: &&mut Message| {
+                let offload = message.offload();
+                offload.checksum_partial && offload.segment_len == 0
+            };
+            group.iter_mut().filter(unsummed).for_each(sum_up);
+            engine.tx_burst(
+                lane,
+                port,
+                group,
+                now,
+                outbox,
+                |message, verdict, outbox| {
+                    send(driver, outbox, verdict, message);
+                },
+            );
+        };
+        work(driver, Some(datalink), (&mut chain, take), each);
+    }
+    chain
 }
 
-/// Packets from an underlay link.
-pub(crate) fn from_link(driver: &Driver, link: LinkId, chain: Received) {
-    let each = |lane: &mut Lane, message: &mut Message, now, out: &mut Outbox| {
-        message.forget_checksums();
-        driver.engine.rx(&mut lane.engine, link, message, now, out)
-    };
-    work(driver, None, chain, each);
+/// Packets from an underlay link. MAC hands them over one by one.
+pub(crate) fn from_link(driver: &Driver, link: LinkId, mut chain: Received) {
+    let take = |chain: &mut Received| chain.take(0, false);
+    while !chain.is_empty() {
+        let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
+            let (engine, lane) = (&driver.engine, &mut lane.engine);
+            for message in group {
+                let verdict = engine.rx(lane, link, message, now, outbox);
+                send(driver, outbox, verdict, message);
+            }
+        };
+        work(driver, None, (&mut chain, take), each);
+    }
 }
 
-/// Takes packets through the engine and sends what comes of them.
+/// Takes a group of packets through the engine and sends what comes of them, on
+/// behalf of the datalink `from` if they are a guest's.
 fn work(
     driver: &Driver,
-    from: Option<PortId>,
-    mut chain: Received,
-    each: impl Fn(&mut Lane, &mut Message, opte_core::Instant, &mut Outbox) -> Verdict,
+    from: Option<&Datalink>,
+    (chain, take): (
+        &mut Received,
+        impl Fn(&mut Received) -> Option<Option<Message>>,
+    ),
+    each: impl FnOnce(&mut Lane, &mut [Message], Instant, &mut Outbox),
 ) {
-    // The outer headers go in front of what a guest sends.
-    let room = if from.is_some() { ROOM } else { 0 };
     let mut outbox = Outbox::new();
     let mut taken = lane::take();
     let Some(lane) = &mut *taken else {
         // The driver is being detached; there are no devices.
-        return;
+        return chain.free();
     };
     lane.view.refresh();
-    let now = context::now();
-    while let Some(message) = chain.take(room) {
-        let Some(mut message) = message.filter(|_| !kmem::is_low()) else {
-            driver.count_no_memory();
-            continue;
-        };
-        match each(lane, &mut message, now, &mut outbox) {
-            Verdict::Link(link) => outbox.put(Source::Link(link), message),
-            Verdict::Port(port) => outbox.put(Source::Port(port), message),
-            Verdict::Consumed | Verdict::Held | Verdict::Dropped(_) => {}
+    let mut group = [const { Message::NONE }; GROUP];
+    let mut count = 0;
+    for place in &mut group {
+        match take(chain) {
+            None => break,
+            Some(Some(message)) if !kmem::is_low() => {
+                *place = message;
+                count += 1;
+            }
+            // There is no memory for it, or soon won't be for others.
+            Some(_) => {
+                driver.count_no_memory();
+                break;
+            }
         }
     }
-    outbox.settle(&driver.engine, lane, from);
+    let group = group.get_mut(..count).unwrap_or_default();
+    each(lane, group, context::now(), &mut outbox);
+    outbox.settle(&driver.engine, lane, from.map(Datalink::port));
     drop(taken);
-    outbox.send();
+    outbox.send(from);
+}
+
+/// Has a packet sent as the engine says, in parts if it is a large segment.
+#[inline(always)]
+fn send(driver: &Driver, outbox: &mut Outbox, verdict: Verdict, message: &mut Message) {
+    let (to, outer) = match verdict {
+        Verdict::Link(link) => (Source::Link(link), ENCAP_LEN),
+        Verdict::Port(port) => (Source::Port(port), 0),
+        Verdict::Consumed | Verdict::Held | Verdict::Dropped(_) => return,
+    };
+    let message = message.take();
+    if message.offload().segment_len == 0 {
+        outbox.put(to, message);
+    } else if !cut(&message, outer, |part| outbox.put(to, part)) {
+        driver.count_no_memory();
+    }
 }

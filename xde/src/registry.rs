@@ -1,6 +1,8 @@
 //! Opening and closing devices, as commands ask for it.
 //!
-//! Flow      port: datalink's number -> Port -> register -> publish -> table
+//! Flow      port: datalink's number -> Datalink -> register -> publish -> table
+//!           port in the place of one of the same name: its datalink -> table;
+//!           when the other one is closed the datalink is handed on
 //!           link: open -> Link -> listen -> table
 //!           both, back: out of the table -> retiring; at the end of the
 //!           command nobody sees them any more and they are taken apart
@@ -10,23 +12,27 @@
 //!           R2  closing can't fail. What MAC still uses stays on the list of
 //!               those that retire, without packets, and is tried again at each
 //!               command and tick; `may_close_port` makes that rare.
-//!           R3  a device is taken apart when the list has the last reference
+//!           R3  a datalink carries the packets of one port at a time. A port
+//!               that is to take another one's place changes nothing of it
+//!               until that one is closed, so a command that fails meanwhile
+//!               leaves it as it was.
+//!           R4  a device is taken apart when the list has the last reference
 //!               (rule L4).
 
 use crate::ddi::kstat::Kstat;
 use crate::ddi::log::{self, Level};
 use crate::ddi::mac::{self, Client, DeviceInfo};
 use crate::ddi::{Errno, context};
-use crate::device::{Device, Link, Port};
-use crate::driver::Driver;
+use crate::device::{Datalink, Device, Link, Port};
+use crate::driver::{self, Driver};
 use crate::entry;
-use crate::stat::PortStats;
+use crate::stat::{self, LayerStats, PortStats};
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use illumos_sys_hdrs::{EACCES, EBUSY, EEXIST, ENOENT, EPERM};
-use opte_core::api::{ConfigError, ErrorCode, LinkSpec, ObjectKind, PortId, PortSpec};
+use opte_core::api::{ConfigError, ErrorCode, LinkSpec, Name, ObjectKind, PortId, PortSpec};
 use opte_core::host::table::Source;
 use opte_core::host::{Devices, LinkDevice};
 use opte_core::verdict::LinkId;
@@ -63,7 +69,7 @@ impl Registry {
 
     /// Takes apart what retires, as far as nobody uses it.
     pub(crate) fn retry(&mut self) {
-        let Some(driver) = self.driver.upgrade() else {
+        let Some(driver) = driver::find(&self.driver) else {
             return;
         };
         if self.retiring.is_empty() {
@@ -85,8 +91,9 @@ impl Registry {
     }
 
     /// Takes a device out of packets' sight.
+    #[inline(never)]
     fn withdraw(&mut self, source: Source) {
-        let Some(driver) = self.driver.upgrade() else {
+        let Some(driver) = driver::find(&self.driver) else {
             return;
         };
         let gone = driver.shared.update(|table| table.set(source, None));
@@ -96,10 +103,64 @@ impl Registry {
         }
     }
 
+    /// Makes the datalink of a port.
+    fn make_datalink(&mut self, id: PortId, spec: &PortSpec) -> Result<Arc<Datalink>, ConfigError> {
+        let name = spec.name.as_str();
+        let refuse = |field: &str, errno| system(ObjectKind::Port, name, field, errno);
+        let driver = driver::find(&self.driver).ok_or_else(|| no_driver(name))?;
+        let c_name = c_string(name).ok_or_else(|| no_driver(name))?;
+        let number = mac::find_datalink(&c_name).map_err(|errno| {
+            let error = refuse("name", errno);
+            match error.code {
+                ErrorCode::NotFound => error.hint("there is no datalink id of this name"),
+                _ => error,
+            }
+        })?;
+        let datalink = Arc::new(Datalink::new(id, spec, Arc::clone(&driver)));
+        entry::mac::register(self.instance, &datalink).map_err(|errno| refuse("device", errno))?;
+        let published = datalink.provider().map_or(Ok(()), |it| it.publish(number));
+        if let Err(errno) = published {
+            let port = Port::new(id, spec, datalink);
+            self.retiring.push(Arc::new(Device::Port(port)));
+            return Err(refuse("device", errno));
+        }
+        let source = Box::new(PortStats::new(&driver, spec.name));
+        let port = Kstat::show((stat::DRIVER, &c_name), PortStats::names(), source);
+        let source = Box::new(LayerStats::new(&driver, spec.name));
+        let layers = Kstat::show((stat::LAYERS, &c_name), LayerStats::names(), source);
+        datalink.set_stats([port, layers]);
+        Ok(datalink)
+    }
+
+    /// A port is closed: the one that takes its place gets the datalink.
+    fn hand_on(&self, old: &Port) {
+        let Some(driver) = driver::find(&self.driver).filter(|_| old.has_datalink()) else {
+            return;
+        };
+        let table = driver.shared.table();
+        let heir = table.ports().find_map(|device| match &**device {
+            Device::Port(port) if Arc::ptr_eq(&port.datalink, &old.datalink) => Some(port),
+            _ => None,
+        });
+        if let Some(heir) = heir {
+            old.datalink.hand_to(heir);
+        }
+    }
+
+    /// The datalink of a name, if there is a port that has it.
+    fn datalink(&self, name: &Name) -> Option<Arc<Datalink>> {
+        let table = driver::find(&self.driver)?.shared.table();
+        let mut ports = table.ports();
+        ports.find_map(|device| match &**device {
+            Device::Port(port) if port.datalink.name == *name => Some(Arc::clone(&port.datalink)),
+            _ => None,
+        })
+    }
+
     /// The device of a port.
     fn device(&self, id: PortId) -> Option<Arc<Device>> {
-        let view = self.driver.upgrade()?.shared.view();
-        view.table().get(Source::Port(id)).map(Arc::clone)
+        let table = driver::find(&self.driver)?.shared.table();
+        table.get(Source::Port(id)).map(Arc::clone)
     }
 }
 
@@ -115,10 +176,13 @@ fn retire(device: &Arc<Device>) -> bool {
             link.client.close();
             true
         }
+        // Another port has its datalink, or had it before.
+        Device::Port(port) if !port.has_datalink() => true,
         Device::Port(port) => {
-            let done = port.provider().map_or(Ok(()), mac::Provider::withdraw);
+            let datalink = &port.datalink;
+            let done = datalink.provider().map_or(Ok(()), mac::Provider::withdraw);
             if let Err(errno) = done {
-                let name = port.name.as_str();
+                let name = datalink.name.as_str();
                 log::say(
                     Level::Note,
                     format_args!("port {name} is deleted and its datalink in use: error {errno}"),
@@ -132,31 +196,16 @@ fn retire(device: &Arc<Device>) -> bool {
 impl Devices for Registry {
     fn open_port(&mut self, id: PortId, spec: &PortSpec) -> Result<(), ConfigError> {
         let name = spec.name.as_str();
-        let refuse = |field: &str, errno| system(ObjectKind::Port, name, field, errno);
-        let driver = self.driver.upgrade().ok_or_else(|| no_driver(name))?;
-        let c_name = c_string(name).ok_or_else(|| no_driver(name))?;
-        let number = mac::find_datalink(&c_name).map_err(|errno| {
-            let error = refuse("name", errno);
-            match error.code {
-                ErrorCode::NotFound => error.hint("there is no datalink id of this name"),
-                _ => error,
-            }
-        })?;
-        let port = Port::new(id, spec.name, (spec.mac, spec.mtu), Arc::clone(&driver));
-        let device = Arc::new(Device::Port(port));
-        let Device::Port(port) = &*device else {
-            return Err(no_driver(name));
+        let driver = driver::find(&self.driver).ok_or_else(|| no_driver(name))?;
+        let taken_over = self.datalink(&spec.name);
+        let is_new = taken_over.is_none();
+        let datalink = match taken_over {
+            Some(datalink) => datalink,
+            None => self.make_datalink(id, spec)?,
         };
-        entry::mac::register(self.instance, port).map_err(|errno| refuse("device", errno))?;
-        let published = port.provider().map_or(Ok(()), |it| it.publish(number));
-        if let Err(errno) = published {
-            self.retiring.push(Arc::clone(&device));
-            return Err(refuse("device", errno));
-        }
-        let source = Box::new(PortStats::new(&driver, spec.name));
-        port.set_stats(Kstat::show(&c_name, PortStats::names(), source));
+        let device = Arc::new(Device::Port(Port::new(id, spec, datalink)));
         if !self.publish(&driver, Source::Port(id), Arc::clone(&device)) {
-            self.retiring.push(Arc::clone(&device));
+            self.retiring.extend(is_new.then_some(device));
             return Err(no_driver(name));
         }
         Ok(())
@@ -164,8 +213,8 @@ impl Devices for Registry {
 
     fn may_close_port(&mut self, id: PortId) -> Result<(), ConfigError> {
         match self.device(id).as_deref() {
-            Some(Device::Port(port)) if port.is_in_use() => {
-                let name = port.name.as_str();
+            Some(Device::Port(port)) if port.datalink.is_in_use() => {
+                let name = port.datalink.name.as_str();
                 let error = ConfigError::new(ErrorCode::InUse, ObjectKind::Port, name);
                 Err(error.hint("take away what uses its datalink first"))
             }
@@ -174,7 +223,13 @@ impl Devices for Registry {
     }
 
     fn close_port(&mut self, id: PortId) {
+        let Some(device) = self.device(id) else {
+            return;
+        };
         self.withdraw(Source::Port(id));
+        if let Device::Port(port) = &*device {
+            self.hand_on(port);
+        }
     }
 
     fn set_port_mtu(&mut self, id: PortId, mtu: u16) {
@@ -183,18 +238,15 @@ impl Devices for Registry {
         };
         let Device::Port(port) = &*device else { return };
         port.set_mtu(mtu);
-        let told = port.provider().map_or(Ok(()), |it| it.set_mtu(mtu));
-        if let Err(errno) = told {
-            let name = port.name.as_str();
-            let text = format_args!("port {name}: its datalink keeps its MTU: error {errno}");
-            log::say(Level::Warning, text);
+        if port.has_datalink() {
+            port.datalink.set_mtu(mtu);
         }
     }
 
     fn open_link(&mut self, id: LinkId, spec: &LinkSpec) -> Result<LinkDevice, ConfigError> {
         let name = spec.name.as_str();
         let refuse = |errno| system(ObjectKind::Link, name, "device", errno);
-        let driver = self.driver.upgrade().ok_or_else(|| no_driver(name))?;
+        let driver = driver::find(&self.driver).ok_or_else(|| no_driver(name))?;
         let c_name = c_string(name).ok_or_else(|| no_driver(name))?;
         let client = Client::open(&c_name, c"xde").map_err(refuse)?;
         let (mac, mtu) = (client.address(), client.mtu());

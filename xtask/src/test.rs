@@ -38,6 +38,7 @@ fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("golden cases", || case::check(root)),
         Step::new("tracer", || tracer::check(root)),
         Step::new("kernel module", || kmod::step(root)),
+        Step::new("kernel module's instructions", || kmod::count_hits(root)),
         Step::new("opteadm for illumos", || illumos::step(root)),
         Step::new("Debian's package", || package::deb_step(root)),
         Step::new("illumos' package", || package::ips_step(root)),

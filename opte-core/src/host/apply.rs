@@ -229,7 +229,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         plan: &Plan<R>,
         devices: &mut impl Devices,
     ) -> Result<Vec<(LinkId, LinkDevice)>, ConfigError> {
-        for port in &plan.gone {
+        // A port that is replaced hands its device on.
+        let is_replaced =
+            |port: &&Arc<Port<R>>| plan.new.iter().any(|(_, spec)| spec.name == port.name);
+        for port in plan.gone.iter().filter(|port| !is_replaced(port)) {
             devices.may_close_port(port.id)?;
         }
         let links = open_links(&plan.underlay, devices)?;

@@ -21,6 +21,10 @@ pub struct LinkDevice {
 pub trait Devices {
     /// Makes the guest's side of a port: a TAP device, a datalink.
     ///
+    /// A port that is to take the place of one of the same name is opened while
+    /// that one is. It takes over what is there, and has it to itself as soon as
+    /// the other is closed; nothing of it changes before.
+    ///
     /// # Errors
     ///
     /// When the operating system refuses.

@@ -63,6 +63,30 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 
     pub(super) fn list_layers(&self, port: &Port<R>, _now: Instant) -> Response {
         let policy = port.policy();
+        let own = |layer, dir| {
+            let rules = built_in(&policy, layer);
+            rules.filter(|(d, ..)| *d == dir).count()
+        };
+        Response::Layers(self.layers(port, own).into())
+    }
+
+    /// What a port's layers have and did; `None` when there is no such port. As
+    /// the answer to `ListLayers`, for shells that show it in their own way, but
+    /// without the rules that a layer has by itself. Walks over the port's
+    /// flows.
+    pub fn counted_layers(&self, port: &Name) -> Option<[LayerEntry; LayerId::ALL.len()]> {
+        let view = self.view();
+        let port = view.port_by_name(port)?;
+        Some(self.layers(port, |_, _| 0))
+    }
+
+    /// The layers; `own` counts the rules that one has by itself.
+    fn layers(
+        &self,
+        port: &Port<R>,
+        own: impl Fn(LayerId, Direction) -> usize,
+    ) -> [LayerEntry; LayerId::ALL.len()] {
+        let policy = port.policy();
         let mut translated = 0_u32;
         port.table.scan(0, |flow| {
             translated = translated.saturating_add(u32::from(flow.nat != NatKind::None));
@@ -82,7 +106,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 LayerId::Firewall => policy.rules.len(dir),
                 LayerId::Router if dir == Direction::Out => policy.routes.len(),
                 LayerId::Router => 0,
-                _ => built_in(&policy, layer).filter(|(d, ..)| *d == dir).count(),
+                _ => own(layer, dir),
             };
             let number = |dir| u32::try_from(rules(dir)).unwrap_or(u32::MAX);
             let hits = |dir| match layer {
@@ -104,7 +128,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 default_hits_out: hits(Direction::Out),
             }
         };
-        Response::Layers(LayerId::ALL.into_iter().map(entry).collect())
+        LayerId::ALL.map(entry)
     }
 
     pub(super) fn dump_layer(

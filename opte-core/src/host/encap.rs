@@ -3,14 +3,13 @@
 use super::Host;
 use super::underlay::PathId;
 use crate::event::Observer;
-use crate::flow::Proto;
 use crate::frame::Frame;
 use crate::limits::ENCAP_LEN;
 use crate::port::Env;
 use crate::verdict::{Output, Verdict};
 use crate::wire::Vni;
-use crate::wire::checksum::Sum;
-use crate::wire::packet::{ETHERNET_LEN, Packet};
+use crate::wire::offload::{Pieces, Unfinished};
+use crate::wire::packet::Packet;
 use crate::{Direction, DropReason};
 use lock_api::RawMutex;
 
@@ -56,7 +55,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 self.count_link(env.lane, link, Direction::Out, frame.frame_len());
                 Ok(Verdict::Link(link))
             }
-            None => self.hold(env, id, frame, packet, out),
+            None => self.hold(env, id, frame, out),
         }
     }
 
@@ -68,7 +67,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         env: &Env<'_, R, O>,
         id: PathId,
         frame: &mut impl Frame,
-        packet: &Packet,
         out: &mut impl Output,
     ) -> Result<Verdict, DropReason> {
         let offload = frame.offload();
@@ -77,7 +75,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         }
         if offload.checksum_partial {
             let inner = frame.head_mut().get_mut(ENCAP_LEN..).unwrap_or_default();
-            finish_checksum(inner, packet);
+            finish_checksum(inner);
         }
         self.underlay
             .hold(id, frame.head(), env.now, out, env.observer)?;
@@ -95,26 +93,16 @@ fn check_cut(packet: &Packet, segment_len: u16, mtu: u16) -> Result<(), DropReas
     }
 }
 
-/// Completes a transport checksum that holds the pseudo-header's sum only.
-pub(super) fn finish_checksum(frame: &mut [u8], packet: &Packet) {
-    let at = match packet.tuple.proto {
-        Proto::TCP => 16,
-        Proto::UDP => 6,
-        _ => return,
-    };
-    let end = ETHERNET_LEN.saturating_add(usize::from(packet.ip_len));
-    let Some(segment) = frame.get_mut(packet.transport..end) else {
+/// Completes the transport checksum of a frame that is there whole.
+pub(super) fn finish_checksum(frame: &mut [u8]) {
+    let Some(unfinished) = Unfinished::read(frame, frame.len(), 0) else {
         return;
     };
-    let sum = Sum::ZERO.bytes(segment).checksum();
-    // Zero says that there is none (RFC 768).
-    let sum = match (packet.tuple.proto, sum) {
-        (Proto::UDP, 0) => 0xffff,
-        (_, sum) => sum,
+    let Some((headers, rest)) = frame.split_at_mut_checked(unfinished.headers()) else {
+        return;
     };
-    if let Some(field) = segment.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-        *field = sum.to_be_bytes();
-    }
+    let payload = rest.get(..unfinished.payload()).unwrap_or_default();
+    unfinished.finish(headers, Pieces::default().bytes(payload));
 }
 
 /// Writes a field at its fixed place in the outer header.

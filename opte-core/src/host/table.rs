@@ -75,6 +75,11 @@ impl<D> Table<D> {
         place.get(index)?.as_ref()
     }
 
+    /// The devices of ports.
+    pub fn ports(&self) -> impl Iterator<Item = &Arc<D>> {
+        self.ports.iter().flatten()
+    }
+
     /// Puts `device` in the source's place and returns what was there.
     ///
     /// # Errors
@@ -137,6 +142,11 @@ impl<R: RawMutex, D> Shared<R, D> {
         result
     }
 
+    /// The current table.
+    pub fn table(&self) -> Arc<Table<D>> {
+        Arc::clone(&self.table.lock())
+    }
+
     /// A view of the current table.
     pub fn view(self: &Arc<Self>) -> View<R, D> {
         let mut view = View {
@@ -168,7 +178,7 @@ impl<R: RawMutex, D> View<R, D> {
     pub fn refresh(&mut self) {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation {
-            self.table = Arc::clone(&self.shared.table.lock());
+            self.table = self.shared.table();
             self.generation = generation;
         }
     }

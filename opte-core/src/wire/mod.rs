@@ -31,6 +31,7 @@ pub mod membership;
 pub mod name;
 pub mod ndp;
 pub mod notice;
+pub mod offload;
 mod option;
 pub mod outer;
 pub mod packet;

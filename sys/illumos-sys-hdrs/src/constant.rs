@@ -38,6 +38,13 @@ constants! { CONSTANTS:
     MAC_PROMISC_FLAGS_NO_TX_LOOP: u16 = 1;
     MAC_OPEN_FLAGS_NO_UNICAST_ADDR: u16 = 64;
     MAC_DROP_ON_NO_DESC: u16 = 1;
+    MAC_CAPAB_HCKSUM: c_int = 1;
+    MAC_CAPAB_LSO: c_int = 8;
+    HCKSUM_INET_PARTIAL: u32 = 2;
+    HCK_PARTIALCKSUM: u32 = 2;
+    HW_LSO: u32 = 16;
+    LSO_TX_BASIC_TCP_IPV4: u32 = 1;
+    LSO_TX_BASIC_TCP_IPV6: u32 = 2;
     MAC_STAT_IFSPEED: c_uint = 1_000;
     MAC_STAT_IERRORS: c_uint = 1_006;
     MAC_STAT_OERRORS: c_uint = 1_009;

@@ -49,6 +49,7 @@ unsafe extern "C" {
     pub fn ddi_remove_minor_node(dip: *mut dev_info_t, name: *const c_char);
     pub fn ddi_report_dev(dip: *mut dev_info_t);
     pub fn delay(ticks: i64);
+    pub fn dupb(mp: *mut mblk_t) -> *mut mblk_t;
     pub fn freeb(mp: *mut mblk_t);
     pub fn freemsg(mp: *mut mblk_t);
     pub fn freemsgchain(mp: *mut mblk_t);
@@ -120,6 +121,11 @@ unsafe extern "C" {
         name: *mut c_char,
         flags: u16,
     ) -> c_int;
+    pub fn mac_client_tx_notify(
+        mch: mac_client_handle_t,
+        func: Option<mac_tx_notify_t>,
+        arg: *mut c_void,
+    ) -> mac_tx_notify_handle_t;
     pub fn mac_close(mh: mac_handle_t);
     pub fn mac_fini_ops(ops: *mut dev_ops);
     pub fn mac_free(register: *mut mac_register_t);
@@ -129,7 +135,14 @@ unsafe extern "C" {
         arg: *mut c_void,
         result: *mut *mut c_void,
     ) -> c_int;
-    pub fn mac_hcksum_clone(from: *const mblk_t, to: *mut mblk_t);
+    pub fn mac_hcksum_get(
+        mp: *const mblk_t,
+        start: *mut u32,
+        stuff: *mut u32,
+        end: *mut u32,
+        value: *mut u32,
+        flags: *mut u32,
+    );
     pub fn mac_hcksum_set(
         mp: *mut mblk_t,
         start: u32,
@@ -140,6 +153,7 @@ unsafe extern "C" {
     );
     pub fn mac_init_ops(ops: *mut dev_ops, name: *const c_char);
     pub fn mac_link_update(mh: mac_handle_t, state: link_state_t);
+    pub fn mac_lso_get(mp: *mut mblk_t, mss: *mut u32, flags: *mut u32);
     pub fn mac_maxsdu_update(mh: mac_handle_t, sdu: c_uint) -> c_int;
     pub fn mac_open_by_linkname(name: *const c_char, mh: *mut mac_handle_t) -> c_int;
     pub fn mac_private_minor() -> minor_t;
@@ -163,7 +177,10 @@ unsafe extern "C" {
         flags: u16,
         returned: *mut *mut mblk_t,
     ) -> mac_tx_cookie_t;
+    pub fn mac_tx_is_flow_blocked(mch: mac_client_handle_t, cookie: mac_tx_cookie_t) -> boolean_t;
+    pub fn mac_tx_update(mh: mac_handle_t);
     pub fn mac_unicast_primary_get(mh: mac_handle_t, addr: *mut u8);
+    pub fn mac_unicst_update(mh: mac_handle_t, addr: *const u8);
     pub fn mac_unregister(mh: mac_handle_t) -> c_int;
 
     // misc/dls

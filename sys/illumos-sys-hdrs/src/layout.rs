@@ -19,6 +19,8 @@ pub type mac_prop_info_handle_t = *mut c_void;
 pub type mac_promisc_handle_t = *mut c_void;
 pub type mac_resource_handle_t = *mut c_void;
 pub type mac_tx_cookie_t = usize;
+pub type mac_tx_notify_handle_t = *mut c_void;
+pub type mac_tx_notify_t = unsafe extern "C" fn(*mut c_void, mac_tx_cookie_t);
 pub type minor_t = u32;
 pub type zoneid_t = c_int;
 

@@ -81,6 +81,8 @@ fn class_of_c(text: &str) -> Class {
         "..." => Class::Rest,
         "caddr_t"
         | "mac_rx_t"
+        | "mac_tx_notify_t"
+        | "mac_tx_notify_handle_t"
         | "mac_handle_t"
         | "mac_client_handle_t"
         | "mac_promisc_handle_t"

@@ -3,6 +3,9 @@
 //! Sections that can be written go into one mapping and all others into
 //! another; a relocation *adds* to what is in the file; an undefined name that
 //! begins as a probe's does becomes one, and any other is looked up.
+//!
+//! Rules     I1  the site of a probe is five NOPs, as krtld makes it, but while
+//!               probes are watched: then it is what the file has, a call.
 
 use crate::kernel::{Export, Kernel, exports};
 use crate::low::Low;
@@ -10,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use object::Endianness::Little;
 use object::elf;
 use object::read::elf::{ElfFile64, FileHeader as _, Rela as _, SectionHeader as _, Sym as _};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Bytes of stubs behind the module's text.
 const STUBS: usize = 64 << 10;
@@ -21,7 +24,9 @@ pub(crate) struct Image {
     pub(crate) entries: HashMap<String, u64>,
     /// Names of its probes, by their number.
     pub(crate) probes: Vec<String>,
-    _text: Low,
+    /// The probes' sites, and the call that is at each while it is watched.
+    sites: Vec<(u64, [u8; 5])>,
+    text: Low,
     _data: Low,
 }
 
@@ -53,6 +58,7 @@ impl Image {
             text: &mut text,
             data: &mut data,
             probes: Vec::new(),
+            stubs: HashSet::new(),
             known: exports(),
         };
         let (mut values, mut entries) = (vec![0_u64; list.len()], HashMap::new());
@@ -69,20 +75,43 @@ impl Image {
                 entries.insert(name.to_owned(), values[index.0]);
             }
         }
-        let probes = linker.probes;
-        relocate_all(bytes, &places, &values)?;
-        text.make_code()?;
-        Ok(Self {
+        let (probes, stubs) = (linker.probes, linker.stubs);
+        let sites = relocate_all(bytes, &places, &values, &stubs)?;
+        let image = Self {
             entries,
             probes,
-            _text: text,
+            sites,
+            text,
             _data: data,
-        })
+        };
+        image.watch(false)?;
+        Ok(image)
+    }
+
+    /// Makes the sites of probes calls, or nothing (rule I1). While no thread is
+    /// in the module.
+    pub(crate) fn watch(&self, watched: bool) -> Result<()> {
+        const NOPS: [u8; 5] = [0x90; 5];
+        self.text.make_data()?;
+        for (at, call) in &self.sites {
+            let site = std::ptr::with_exposed_provenance_mut::<[u8; 5]>(usize::try_from(*at)?);
+            // SAFETY: in the module's text, which can be written now and which
+            // nobody runs.
+            unsafe { site.write_unaligned(if watched { *call } else { NOPS }) };
+        }
+        self.text.make_code()
     }
 }
 
-/// Applies every relocation of a section that is loaded.
-fn relocate_all(bytes: &[u8], places: &[u64], values: &[u64]) -> Result<()> {
+/// Applies every relocation of a section that is loaded; the sites of probes,
+/// whose stand-ins are `stubs`, as they are then.
+fn relocate_all(
+    bytes: &[u8],
+    places: &[u64],
+    values: &[u64],
+    stubs: &HashSet<u64>,
+) -> Result<Vec<(u64, [u8; 5])>> {
+    let mut sites = Vec::new();
     let file: ElfFile64 = ElfFile64::parse(bytes)?;
     let table = file.elf_header().sections(Little, bytes)?;
     for (_, section) in table.enumerate() {
@@ -101,10 +130,19 @@ fn relocate_all(bytes: &[u8], places: &[u64], values: &[u64]) -> Result<()> {
             );
             let symbol = *symbol.context("a relocation by no symbol")?;
             let kind = entry.r_type(Little, false).0;
-            relocate(place + offset, kind, symbol, entry.r_addend(Little))?;
+            let at = place + offset;
+            relocate(at, kind, symbol, entry.r_addend(Little))?;
+            if stubs.contains(&symbol) {
+                let site = at - 1;
+                let place = std::ptr::with_exposed_provenance::<[u8; 5]>(usize::try_from(site)?);
+                // SAFETY: an instruction of the image, as `--check` has seen.
+                let call = unsafe { place.read_unaligned() };
+                ensure!(call[0] == 0xe8, "a probe's site is no call");
+                sites.push((site, call));
+            }
         }
     }
-    Ok(())
+    Ok(sites)
 }
 
 /// Finds what a module refers to.
@@ -112,6 +150,8 @@ struct Linker<'l> {
     text: &'l mut Low,
     data: &'l mut Low,
     probes: Vec<String>,
+    /// Where the stand-ins for probes are.
+    stubs: HashSet<u64>,
     known: HashMap<&'static str, Export>,
 }
 
@@ -127,7 +167,9 @@ impl Linker<'_> {
             code.extend((Kernel::fire as *const () as u64).to_le_bytes());
             code.extend([0xff, 0xd0, 0x48, 0x83, 0xc4, 0x08, 0xc3]);
             self.probes.push(probe.replace("__", "-"));
-            return self.saving(&code);
+            let stub = self.saving(&code)?;
+            self.stubs.insert(stub);
+            return Ok(stub);
         }
         let known = self.known.get(name);
         match known.with_context(|| format!("undefined symbol {name}"))? {

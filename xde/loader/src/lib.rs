@@ -28,6 +28,7 @@ mod context;
 mod image;
 mod kernel;
 mod low;
+mod room;
 mod sled;
 
 pub use context::Context;

@@ -46,10 +46,18 @@ impl Low {
 
     /// Makes it code, which can't be written any more.
     pub(crate) fn make_code(&self) -> Result<()> {
-        let protection = libc::PROT_READ | libc::PROT_EXEC;
+        self.protect(libc::PROT_READ | libc::PROT_EXEC)
+    }
+
+    /// Makes it data again, which can be written and not run.
+    pub(crate) fn make_data(&self) -> Result<()> {
+        self.protect(libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn protect(&self, protection: libc::c_int) -> Result<()> {
         // SAFETY: a mapping of ours.
         let done = unsafe { libc::mprotect(self.base.cast(), self.len, protection) };
-        ensure!(done == 0, "cannot make it code");
+        ensure!(done == 0, "cannot change what it is");
         Ok(())
     }
 }

@@ -3,8 +3,9 @@
 use crate::call;
 use crate::context::{self, Context};
 use crate::image::Image;
+use crate::kernel::mac::Provider;
 use crate::kernel::{Kernel, Probe};
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use illumos_sys_hdrs as sys;
 use opte_core::limits::RESPONSE_BYTES_MAX;
 use opte_ioctl::device::{COMMAND, TRANSFER_VERSION, Transfer};
@@ -22,6 +23,10 @@ pub struct Layout {
     pub blocks: Vec<usize>,
     /// Whether somebody else has the memory, too.
     pub shared: bool,
+    /// Whether the transport checksum is left to the device.
+    pub unsummed: bool,
+    /// Bytes of each segment that the device shall cut the payload into; zero: none.
+    pub segment_len: u16,
 }
 
 /// A packet that the module handed out: to a guest's port, or to a link.
@@ -29,7 +34,7 @@ pub type Sent = (String, Vec<u8>);
 
 /// A kernel with the module in it.
 pub struct Sled {
-    kernel: Arc<Kernel>,
+    pub(crate) kernel: Arc<Kernel>,
     image: Image,
 }
 
@@ -62,7 +67,7 @@ impl Sled {
     }
 
     /// Calls a function of the module; a result of 32 bits.
-    fn call(&self, context: Context, function: u64, arguments: &[u64]) -> Result<u64> {
+    pub(crate) fn call(&self, context: Context, function: u64, arguments: &[u64]) -> Result<u64> {
         let result = context::within(&self.kernel, context, || call::module(function, arguments));
         if context::locks_held() != 0 {
             self.kernel.violated("a call came back with locks held");
@@ -209,9 +214,14 @@ impl Sled {
         self.kernel.steps_left.store(count, Ordering::Relaxed);
     }
 
-    /// Has probes kept from now on, or no more.
-    pub fn watch(&self, watching: bool) {
-        self.kernel.watching.store(watching, Ordering::Relaxed);
+    /// Has somebody watch all probes from now on, or nobody. While no thread is
+    /// in the module.
+    ///
+    /// # Errors
+    ///
+    /// When the module's text can't be changed.
+    pub fn watch(&self, watching: bool) -> Result<()> {
+        self.image.watch(watching)
     }
 
     /// The probes that fired while they were watched.
@@ -313,13 +323,7 @@ impl Sled {
             function.context("no callback")?,
             &[argument],
         )?;
-        let mut state = self.kernel.state();
-        let handle = state.net.provider(name).map(|(handle, _)| handle);
-        let provider = handle.and_then(|handle| state.net.providers.get_mut(&handle));
-        if let Some(provider) = provider {
-            provider.in_use = start;
-        }
-        Ok(())
+        self.with_provider(name, |provider| provider.in_use = start)
     }
 
     /// Whether a port is a datalink that is up, and its MTU.
@@ -328,6 +332,34 @@ impl Sled {
         let state = self.kernel.state();
         let (_, provider) = state.net.provider(name)?;
         Some((provider.up, provider.mtu))
+    }
+
+    /// The hardware address of a port's datalink, and MAC's handle of it.
+    #[must_use]
+    pub fn port_address(&self, name: &str) -> Option<([u8; 6], u64)> {
+        let state = self.kernel.state();
+        let (handle, provider) = state.net.provider(name)?;
+        Some((provider.address, handle))
+    }
+
+    /// What a port's datalink says of a capability: the words that it writes, of
+    /// those that are there.
+    ///
+    /// # Errors
+    ///
+    /// When the module panics.
+    pub fn port_capability(&self, name: &str, capability: i32) -> Result<Option<Vec<u32>>> {
+        const UNTOUCHED: u32 = 0xdead_beef;
+        let (callbacks, argument) = self.port(name)?;
+        let function = callbacks.mc_getcapab.context("no mc_getcapab")?;
+        let mut words = [UNTOUCHED; 16];
+        let place = words.as_mut_ptr().expose_provenance() as u64;
+        let arguments = [argument, u64::from(capability.cast_unsigned()), place];
+        let has = self.call(Context::Interrupt, function as *const () as u64, &arguments)?;
+        // SAFETY: written by the module, behind the compiler's back.
+        let words = unsafe { (&raw const words).read_volatile() };
+        let written = words.into_iter().take_while(|word| *word != UNTOUCHED);
+        Ok((has != 0).then(|| written.collect()))
     }
 
     /// A statistic of a port, by MAC's number.
@@ -357,7 +389,20 @@ impl Sled {
         context::within(&self.kernel, Context::Thread, read).map_err(|why| anyhow!(why))
     }
 
-    fn port(&self, name: &str) -> Result<(&'static sys::mac_callbacks_t, u64)> {
+    pub(crate) fn with_provider<T>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&mut Provider) -> T,
+    ) -> Result<T> {
+        let mut state = self.kernel.state();
+        let handle = state.net.provider(name).map(|(handle, _)| handle);
+        let provider = handle.and_then(|handle| state.net.providers.get_mut(&handle));
+        provider
+            .map(work)
+            .with_context(|| format!("no port {name}"))
+    }
+
+    pub(crate) fn port(&self, name: &str) -> Result<(&'static sys::mac_callbacks_t, u64)> {
         let state = self.kernel.state();
         let (_, provider) = state
             .net
@@ -368,7 +413,8 @@ impl Sled {
         Ok((unsafe { &*callbacks }, provider.argument))
     }
 
-    /// A guest sends packets, in one chain.
+    /// A guest sends packets, in one chain. MAC keeps what the module gives
+    /// back, which it may only while a link is full.
     ///
     /// # Errors
     ///
@@ -379,17 +425,9 @@ impl Sled {
         packets: &[(&[u8], Layout)],
         context: Context,
     ) -> Result<()> {
-        let (callbacks, argument) = self.port(port)?;
-        let function = callbacks.mc_tx.context("no mc_tx")? as *const () as u64;
-        let chain = self.chain(packets);
-        let result = context::within(&self.kernel, context, || {
-            call::module(function, &[argument, chain])
-        });
-        match result {
-            Ok(0) => Ok(()),
-            Ok(_) => bail!("the module gave packets back"),
-            Err(panic) => bail!("the module panicked: {panic}"),
-        }
+        self.port(port)?;
+        let messages = crate::room::addresses(self.chain(packets));
+        self.offer(port, messages, context)
     }
 
     /// Packets come in on a link, in one chain.
@@ -426,6 +464,12 @@ impl Sled {
             }
             pieces.push(rest);
             let message = self.kernel.message(layout.room, &pieces, layout.shared);
+            let flags = if layout.unsummed {
+                sys::HCK_PARTIALCKSUM
+            } else {
+                0
+            };
+            self.kernel.mark(message, flags, layout.segment_len.into());
             // SAFETY: made just now.
             unsafe { (*message).b_next = first };
             first = message;

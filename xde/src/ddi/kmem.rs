@@ -20,6 +20,7 @@
 
 use super::context;
 use crate::lane;
+use crate::packet::GROUP;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -117,6 +118,9 @@ struct Class {
     left: AtomicUsize,
 }
 
+/// Classes of which less than half is left.
+static LOW: AtomicUsize = AtomicUsize::new(0);
+
 static RESERVE: Reserve = Reserve {
     classes: [const {
         Class {
@@ -166,22 +170,30 @@ impl Drop for Filled {
 }
 
 /// Whether packets should be refused (rule A3).
+#[inline]
 pub(crate) fn is_low() -> bool {
-    let mut classes = RESERVE.classes.iter().zip(CLASSES);
-    classes.any(|(class, (_, count))| class.left.load(Ordering::Relaxed) < count / 2)
+    LOW.load(Ordering::Relaxed) != 0
 }
+
+// What a group of packets may want at once is left when it is taken in.
+const _: () = {
+    let [.., (_, fewest)] = CLASSES;
+    assert!(fewest / 2 >= GROUP);
+};
 
 impl Reserve {
     /// A block that has room for `size` bytes, or null.
     fn take(&self, size: usize) -> *mut u8 {
         let fitting = self.classes.iter().zip(CLASSES);
-        for (class, _) in fitting.filter(|(_, (block, _))| *block >= size) {
+        for (class, (_, count)) in fitting.filter(|(_, (block, _))| *block >= size) {
             let mut free = class.free.lock();
             let block = ptr::with_exposed_provenance_mut::<usize>(*free);
             if !block.is_null() {
                 // SAFETY: a free block of ours holds the next one's address.
                 *free = unsafe { block.read() };
-                class.left.fetch_sub(1, Ordering::Relaxed);
+                if class.left.fetch_sub(1, Ordering::Relaxed) == count / 2 {
+                    LOW.fetch_add(1, Ordering::Relaxed);
+                }
                 return block.cast();
             }
         }
@@ -200,7 +212,9 @@ impl Reserve {
             // SAFETY: `take` gave it out; nobody uses it any more.
             unsafe { block.write(*free) };
             *free = block.expose_provenance();
-            class.left.fetch_add(1, Ordering::Relaxed);
+            if class.left.fetch_add(1, Ordering::Relaxed) == count / 2 - 1 {
+                LOW.fetch_sub(1, Ordering::Relaxed);
+            }
             return true;
         }
         false

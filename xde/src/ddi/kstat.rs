@@ -25,15 +25,15 @@ unsafe impl Send for Kstat {}
 unsafe impl Sync for Kstat {}
 
 impl Kstat {
-    /// Shows `names` as `xde:0:NAME`; `None` when there is no memory or the
+    /// Shows `names` as `MODULE:0:NAME`; `None` when there is no memory or the
     /// name is taken.
     pub(crate) fn show(
-        name: &CStr,
+        (module, name): (&CStr, &CStr),
         names: impl ExactSizeIterator<Item = &'static CStr>,
         source: Box<dyn Source>,
     ) -> Option<Self> {
         let count = c_uint::try_from(names.len()).ok()?;
-        let (module, class) = (c"xde".as_ptr(), c"net".as_ptr());
+        let (module, class) = (module.as_ptr(), c"net".as_ptr());
         let kind = sys::KSTAT_TYPE_NAMED;
         // SAFETY: C strings; kstat allocates `count` named values.
         let stats = unsafe { sys::kstat_create(module, 0, name.as_ptr(), class, kind, count, 0) };

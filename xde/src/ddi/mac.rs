@@ -8,15 +8,17 @@
 //!               reference to the MAC.
 //!           P2  callbacks may start before `mac_register` returns, and have
 //!               all ended when `mac_unregister` has succeeded.
-//!           C1  opened: MAC, client, promiscuous callback; closed the other
+//!           C1  opened: MAC, client, notification, promiscuous callback; closed the other
 //!               way round. Removing the callback waits for calls of it, so a
 //!               link isn't closed from one.
+//!               So does removing the notification of room.
 //!           C2  all of it may sleep and takes the perimeter of the datalink
 //!               below: never from a callback of MAC (rules L3, L5).
 
 use super::mblk::{self, Chain};
 use super::{Errno, check};
 use core::ffi::{CStr, c_char, c_uint, c_void};
+use core::num::NonZeroUsize;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use illumos_sys_hdrs as sys;
@@ -138,11 +140,24 @@ impl Provider {
         check(result)
     }
 
+    /// Says what address it has.
+    pub(crate) fn set_address(&self, mac: MacAddr) {
+        // SAFETY: registered, and not withdrawn; MAC copies the address.
+        unsafe { sys::mac_unicst_update(self.handle, mac.0.as_ptr()) }
+    }
+
     /// Says how large packets may be.
     pub(crate) fn set_mtu(&self, mtu: u16) -> Result<(), Errno> {
         // SAFETY: registered, and not withdrawn.
         let result = unsafe { sys::mac_maxsdu_update(self.handle, mtu.into()) };
         check(result)
+    }
+
+    /// There is room again for what `mc_tx` gave back. With no lock held
+    /// (rule L1).
+    pub(crate) fn has_room(&self) {
+        // SAFETY: registered: the callers hold the device that this is part of.
+        unsafe { sys::mac_tx_update(self.handle) }
     }
 
     /// Hands packets to whoever uses the datalink. With no lock held (rule L1).
@@ -159,6 +174,19 @@ pub(crate) struct Client {
     mac: AtomicPtr<c_void>,
     client: AtomicPtr<c_void>,
     promiscuous: AtomicPtr<c_void>,
+    notification: AtomicPtr<c_void>,
+}
+
+/// MAC's name for a queue that is full.
+pub(crate) type Cookie = NonZeroUsize;
+
+/// What becomes of packets that there is no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// MAC frees them.
+    Drop,
+    /// MAC keeps them, up to its limit, and says that it is full.
+    Tell,
 }
 
 // SAFETY: MAC's functions lock for themselves.
@@ -177,6 +205,7 @@ impl Client {
             mac: AtomicPtr::new(mac),
             client: AtomicPtr::default(),
             promiscuous: AtomicPtr::default(),
+            notification: AtomicPtr::default(),
         };
         let our_name: *mut c_char = our_name.as_ptr().cast_mut();
         let flags = sys::MAC_OPEN_FLAGS_NO_UNICAST_ADDR;
@@ -188,16 +217,21 @@ impl Client {
         Ok(opened)
     }
 
-    /// Has `callback` called with a copy of each packet that arrives.
+    /// Has `room` called when there is room again after there was none, and
+    /// `callback` with a copy of each packet that arrives.
     ///
     /// # Safety
     ///
-    /// `argument` is what `callback` expects, until [`Client::close`].
+    /// `argument` is what both expect, until [`Client::close`].
     pub(crate) unsafe fn listen(
         &self,
         callback: sys::mac_rx_t,
+        room: sys::mac_tx_notify_t,
         argument: *mut c_void,
     ) -> Result<(), Errno> {
+        // SAFETY: the caller vouches for the argument; the client is open.
+        let handle = unsafe { sys::mac_client_tx_notify(self.client(), Some(room), argument) };
+        self.notification.store(handle, Ordering::Relaxed);
         let mut handle = ptr::null_mut();
         // SAFETY: the caller vouches for the argument; the client is open.
         let result = unsafe {
@@ -224,6 +258,11 @@ impl Client {
             unsafe { sys::mac_promisc_remove(promiscuous) };
         }
         let client = self.client.swap(ptr::null_mut(), Ordering::Relaxed);
+        let notification = self.notification.swap(ptr::null_mut(), Ordering::Relaxed);
+        if !notification.is_null() {
+            // SAFETY: added by `listen`, and removed once.
+            unsafe { sys::mac_client_tx_notify(client, None, notification) };
+        }
         if !client.is_null() {
             // SAFETY: opened by `open`, and closed once.
             unsafe { sys::mac_client_close(client, 0) };
@@ -262,16 +301,30 @@ impl Client {
         u16::try_from(max).unwrap_or(u16::MAX)
     }
 
-    /// Sends packets, each a flow by itself. What the datalink has no room for
-    /// is dropped by it. With no lock held (rule L1).
-    pub(crate) fn send(&self, mut chain: Chain) {
+    /// Sends packets, each a flow by itself; the queue that has no room for
+    /// more, if there is one. With no lock held (rule L1).
+    pub(crate) fn send(&self, mut chain: Chain, full: Full) -> Option<Cookie> {
+        let flags = match full {
+            Full::Drop => sys::MAC_DROP_ON_NO_DESC,
+            Full::Tell => 0,
+        };
+        let mut cookie = None;
         while let Some(message) = chain.pop() {
             // SAFETY: the message is ours until it is sent.
             let hint = flow_hint(unsafe { mblk::start_of(message) });
-            let (flags, returned) = (sys::MAC_DROP_ON_NO_DESC, ptr::null_mut());
+            let message = message.as_ptr();
             // SAFETY: the message is given away; the client is open.
-            unsafe { sys::mac_tx(self.client(), message.as_ptr(), hint, flags, returned) };
+            let said = unsafe { sys::mac_tx(self.client(), message, hint, flags, ptr::null_mut()) };
+            cookie = Cookie::new(said).or(cookie);
         }
+        cookie
+    }
+
+    /// Whether a queue is full still. Any context.
+    pub(crate) fn is_full(&self, cookie: Cookie) -> bool {
+        // SAFETY: the client is open; what the cookie says is compared only.
+        let blocked = unsafe { sys::mac_tx_is_flow_blocked(self.client(), cookie.get()) };
+        blocked != sys::B_FALSE
     }
 }
 

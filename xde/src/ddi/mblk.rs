@@ -19,7 +19,7 @@ use core::ffi::c_uint;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
 use illumos_sys_hdrs::{self as sys, mblk_t};
-use opte_core::frame::Frame;
+use opte_core::frame::{Frame, Offload};
 use opte_core::limits::{ENCAP_LEN, IPV6_EXTENSION_BYTES_MAX};
 
 /// Bytes in front of a head: what the engine puts there, the option that
@@ -32,27 +32,67 @@ const HEAD: usize = 128 + IPV6_EXTENSION_BYTES_MAX;
 /// longer (RFC 2131 section 2) unless the client asks.
 const SMALL: usize = 640;
 
-/// A packet that is ours. Its head is as rule B1 says.
+/// A packet that is ours. Its head is as rule B1 says; or nothing, where a packet
+/// was.
 pub(crate) struct Message {
     head: NonNull<mblk_t>,
     /// Bytes of all blocks.
     len: usize,
+    /// What its sender left to its device.
+    offload: Offload,
 }
 
 // SAFETY: a message belongs to whoever has it, in any thread.
 unsafe impl Send for Message {}
 
+/// A block without bytes, which is nobody's and stands for no message.
+struct Nothing(mblk_t);
+
+// SAFETY: it is never written.
+unsafe impl Sync for Nothing {}
+
+static NOTHING: Nothing = Nothing(mblk_t {
+    b_next: ptr::null_mut(),
+    b_prev: ptr::null_mut(),
+    b_cont: ptr::null_mut(),
+    b_rptr: NonNull::dangling().as_ptr(),
+    b_wptr: NonNull::dangling().as_ptr(),
+    b_datap: ptr::null_mut(),
+    b_band: 0,
+    b_tag: 0,
+    b_flag: 0,
+    b_queue: ptr::null_mut(),
+});
+
 impl Message {
+    /// No packet.
+    pub(crate) const NONE: Self = Self {
+        head: NonNull::from_ref(&NOTHING.0),
+        len: 0,
+        offload: FINISHED,
+    };
+
+    /// The packet, which isn't here any more.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::NONE)
+    }
+
+    fn is_none(&self) -> bool {
+        ptr::eq(self.head.as_ptr(), &raw const NOTHING.0)
+    }
+
     /// Takes a packet over and makes its head fit for the engine, with `room`
     /// bytes in front; `None` when it couldn't be, and is freed.
     ///
     /// # Safety
     ///
     /// `mp` is a message of data that is the caller's alone, in no chain.
-    unsafe fn adopt(mp: NonNull<mblk_t>, room: usize) -> Option<Self> {
+    unsafe fn adopt(mp: NonNull<mblk_t>, room: usize, offload: Offload) -> Option<Self> {
         let message = Self {
             head: mp,
             len: len_of(mp),
+            offload,
         };
         let want = if message.len <= SMALL {
             message.len
@@ -77,7 +117,11 @@ impl Message {
         let size = ROOM.checked_add(len)?;
         // SAFETY: doesn't sleep, so it may be called from any context.
         let head = NonNull::new(unsafe { sys::allocb(size, sys::BPRI_HI) })?;
-        let message = Self { head, len: 0 };
+        let message = Self {
+            head,
+            len: 0,
+            offload: FINISHED,
+        };
         let block = message.head.as_ptr();
         // SAFETY: the block is ours alone.
         let start = unsafe { (*block).b_rptr }.wrapping_add(ROOM);
@@ -112,8 +156,7 @@ impl Message {
     /// Copies the first `want` bytes into a new head in front of the rest.
     fn with_own_head(self, want: usize) -> Option<Self> {
         let mut message = Self::empty(want)?;
-        // SAFETY: both are messages of ours.
-        unsafe { sys::mac_hcksum_clone(self.head.as_ptr(), message.head.as_ptr()) };
+        message.offload = self.offload;
         let mut rest = Some(ManuallyDrop::new(self).head);
         let mut left = want;
         while let Some(block) = rest
@@ -144,11 +187,19 @@ impl Message {
         Some(message)
     }
 
-    /// What hardware said about checksums holds for other headers than those
-    /// that are there now.
-    pub(crate) fn forget_checksums(&mut self) {
-        // SAFETY: a message of ours.
-        unsafe { sys::mac_hcksum_set(self.head.as_ptr(), 0, 0, 0, 0, 0) }
+    /// Nothing is left to do for it any more.
+    pub(crate) fn set_finished(&mut self) {
+        self.offload = FINISHED;
+    }
+
+    /// The first block.
+    pub(super) fn head_block(&self) -> NonNull<mblk_t> {
+        self.head
+    }
+
+    /// Counts bytes of blocks that were put behind the others.
+    pub(super) fn grow(&mut self, len: usize) {
+        self.len += len;
     }
 
     /// Hands the message to somebody else.
@@ -163,9 +214,12 @@ impl Message {
 }
 
 impl Drop for Message {
+    #[inline]
     fn drop(&mut self) {
-        // SAFETY: the message is ours and isn't used any more.
-        unsafe { sys::freemsg(self.head.as_ptr()) }
+        if !self.is_none() {
+            // SAFETY: the message is ours and isn't used any more.
+            unsafe { sys::freemsg(self.head.as_ptr()) }
+        }
     }
 }
 
@@ -200,6 +254,9 @@ impl Frame for Message {
 
     #[inline]
     fn push(&mut self, len: usize) -> Option<&mut [u8]> {
+        if self.is_none() {
+            return None;
+        }
         let block = self.block();
         // SAFETY: as in `is_ready`.
         let base = unsafe { (*block.b_datap).db_base };
@@ -230,20 +287,59 @@ impl Frame for Message {
             whole.append(bytes_of(block));
             next = NonNull::new(block.b_cont);
         }
-        // SAFETY: both are messages of ours.
-        unsafe { sys::mac_hcksum_clone(self.head.as_ptr(), whole.head.as_ptr()) };
+        whole.offload = self.offload;
         *self = whole;
         true
+    }
+
+    #[inline]
+    fn offload(&self) -> Offload {
+        self.offload
     }
 }
 
 /// The bytes of a block.
 #[inline]
-fn bytes_of(block: &mblk_t) -> &[u8] {
+pub(super) fn bytes_of(block: &mblk_t) -> &[u8] {
     let len = block.b_wptr.addr().saturating_sub(block.b_rptr.addr());
     // SAFETY: what lies between the two is initialised and, as a message has
     // one owner, written by nobody else while the block is borrowed.
     unsafe { core::slice::from_raw_parts(block.b_rptr, len) }
+}
+
+/// Nothing is left to do.
+const FINISHED: Offload = Offload {
+    checksum_partial: false,
+    segment_len: 0,
+};
+
+/// What a message says of checksums and segments, which it doesn't any more
+/// then: the headers that it says it of will be others. Of a large segment the
+/// mark stays, but none of its blocks leads a packet that goes on (`part`).
+///
+/// # Safety
+///
+/// `mp` is a message that is the caller's alone.
+unsafe fn take_marks(mp: NonNull<mblk_t>) -> Offload {
+    let [mut start, mut stuff, mut end, mut value, mut flags] = [0_u32; 5];
+    let [start, stuff, end, value] = [&raw mut start, &raw mut stuff, &raw mut end, &raw mut value];
+    // SAFETY: the caller's message, and places for the answers.
+    unsafe { sys::mac_hcksum_get(mp.as_ptr(), start, stuff, end, value, &raw mut flags) };
+    let (mut segment, mut large) = (0, 0);
+    // SAFETY: as above.
+    unsafe { sys::mac_lso_get(mp.as_ptr(), &raw mut segment, &raw mut large) };
+    if flags != 0 {
+        // SAFETY: the caller's message.
+        unsafe { sys::mac_hcksum_set(mp.as_ptr(), 0, 0, 0, 0, 0) };
+    }
+    let segment_len = match large & sys::HW_LSO {
+        0 => 0,
+        _ => u16::try_from(segment).unwrap_or(u16::MAX).max(1),
+    };
+    Offload {
+        checksum_partial: flags & sys::HCK_PARTIALCKSUM != 0,
+        segment_len,
+    }
 }
 
 /// Bytes of a block and those behind it.
@@ -273,8 +369,10 @@ impl Received {
     }
 
     /// The next packet, with `room` bytes in front: `None` at the end, and
-    /// `Some(None)` for one that there was no memory for.
-    pub(crate) fn take(&mut self, room: usize) -> Option<Option<Message>> {
+    /// `Some(None)` for one that there was no memory for. A guest's (`unfinished`)
+    /// may have something left to do; what a NIC says of the outer headers holds
+    /// no more behind them.
+    pub(crate) fn take(&mut self, room: usize, unfinished: bool) -> Option<Option<Message>> {
         let first = NonNull::new(self.0)?;
         let block = first.as_ptr();
         // SAFETY: the chain is ours.
@@ -283,8 +381,26 @@ impl Received {
         unsafe { (*block).b_next = ptr::null_mut() };
         // SAFETY: as above.
         unsafe { (*block).b_prev = ptr::null_mut() };
+        // SAFETY: the message is ours.
+        let marks = unsafe { take_marks(first) };
+        let offload = if unfinished { marks } else { FINISHED };
         // SAFETY: it is in no chain any more.
-        Some(unsafe { Message::adopt(first, room) })
+        Some(unsafe { Message::adopt(first, room, offload) })
+    }
+
+    /// Frees the packets that are left.
+    pub(crate) fn free(&mut self) {
+        drop(Self(core::mem::replace(&mut self.0, ptr::null_mut())));
+    }
+
+    /// Whether there is no packet left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Gives the packets that are left back.
+    pub(crate) fn into_raw(self) -> *mut mblk_t {
+        ManuallyDrop::new(self).0
     }
 }
 

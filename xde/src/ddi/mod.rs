@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod mac;
 pub(crate) mod mblk;
 pub(crate) mod mutex;
+pub(crate) mod payload;
 pub(crate) mod periodic;
 pub(crate) mod probe;
 pub(crate) mod thread;

@@ -1,24 +1,25 @@
 //! MAC's callbacks: of ports, and of links.
 //!
-//! Rules     E1  the argument of a port's callbacks is the [`Port`] that was
-//!               registered. It is in an `Arc` that the registry lets go of
+//! Rules     E1  the argument of a datalink's callbacks is the [`Datalink`] that
+//!               was registered. It is in an `Arc` that the registry lets go of
 //!               after `mac_unregister` has succeeded, when all callbacks have
 //!               ended.
-//!           E2  the argument of a link's callback is its [`Link`], which is
-//!               let go of after `mac_promisc_remove`, which waits for calls.
+//!           E2  the argument of a link's callbacks is its [`Link`], which is
+//!               let go of after they are removed, which waits for calls.
 
 use crate::ddi::Errno;
 use crate::ddi::mac::{DeviceInfo, Provider};
 use crate::ddi::mblk::Received;
-use crate::device::{Link, Port};
-use crate::packet;
+use crate::device::{Datalink, Link};
+use crate::{packet, room};
 use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::ptr;
 use illumos_sys_hdrs as sys;
+use opte_core::wire::offload::LARGE_MAX;
 
 /// What MAC calls a port by.
 static CALLBACKS: Callbacks = Callbacks(sys::mac_callbacks_t {
-    mc_callbacks: sys::MC_PROPINFO,
+    mc_callbacks: sys::MC_GETCAPAB | sys::MC_PROPINFO,
     mc_getstat: Some(getstat),
     mc_start: Some(start),
     mc_stop: Some(stop),
@@ -28,7 +29,7 @@ static CALLBACKS: Callbacks = Callbacks(sys::mac_callbacks_t {
     mc_tx: Some(tx),
     mc_reserved: ptr::null_mut(),
     mc_ioctl: None,
-    mc_getcapab: None,
+    mc_getcapab: Some(getcapab),
     mc_open: None,
     mc_close: None,
     mc_setprop: None,
@@ -41,45 +42,55 @@ struct Callbacks(sys::mac_callbacks_t);
 // SAFETY: it is never written; the pointers in it are functions.
 unsafe impl Sync for Callbacks {}
 
-/// Registers a port, which lives until its provider is withdrawn.
-pub(crate) fn register(instance: DeviceInfo, port: &Port) -> Result<(), Errno> {
-    let argument = (&raw const *port).cast::<c_void>().cast_mut();
+/// Registers a datalink, which lives until its provider is withdrawn.
+pub(crate) fn register(instance: DeviceInfo, datalink: &Datalink) -> Result<(), Errno> {
+    let argument = (&raw const *datalink).cast::<c_void>().cast_mut();
+    let (mac, mtu) = (datalink.mac(), datalink.mtu());
     // SAFETY: rule E1.
-    let provider =
-        unsafe { Provider::register(instance, &CALLBACKS.0, argument, port.mac, port.mtu()) };
-    provider.map(|provider| port.set_provider(provider))
+    let provider = unsafe { Provider::register(instance, &CALLBACKS.0, argument, mac, mtu) };
+    provider.map(|provider| datalink.set_provider(provider))
 }
 
-/// Has a link's packets come to us, until its client is closed.
+/// Has a link's packets come to us, and what it says of room, until its client is closed.
 pub(crate) fn listen(link: &Link) -> Result<(), Errno> {
     let argument = (&raw const *link).cast::<c_void>().cast_mut();
     // SAFETY: rule E2.
-    unsafe { link.client.listen(receive, argument) }
+    unsafe { link.client.listen(receive, has_room, argument) }
 }
 
-/// The port of a callback.
+/// The datalink of a callback.
 ///
 /// # Safety
 ///
 /// `argument` is what [`register`] gave to MAC, which calls back with it.
-unsafe fn port<'p>(argument: *mut c_void) -> &'p Port {
+unsafe fn datalink<'d>(argument: *mut c_void) -> &'d Datalink {
     // SAFETY: rule E1.
-    unsafe { &*argument.cast::<Port>() }
+    unsafe { &*argument.cast::<Datalink>() }
 }
 
-/// `mc_tx`: takes what a guest sends. Everything is taken; what there is no
-/// room for is dropped, as on a wire.
+/// `mc_tx`: takes what a guest sends, and gives back what there is no room for
+/// (rules of [`room`]).
 ///
 /// # Safety
 ///
 /// Called by MAC, with a chain that becomes ours.
 unsafe extern "C" fn tx(argument: *mut c_void, chain: *mut sys::mblk_t) -> *mut sys::mblk_t {
     // SAFETY: MAC's callback.
-    let port = unsafe { port(argument) };
+    let datalink = unsafe { datalink(argument) };
     // SAFETY: the chain is ours.
     let chain = unsafe { Received::new(chain) };
-    packet::from_guest(&port.driver, port.id, chain);
-    ptr::null_mut()
+    packet::from_guest(datalink, chain).into_raw()
+}
+
+/// `mac_tx_notify_t`: a link has room again. From any context below LOCK_LEVEL.
+///
+/// # Safety
+///
+/// Called by MAC, with a [`Link`].
+unsafe extern "C" fn has_room(argument: *mut c_void, _: sys::mac_tx_cookie_t) {
+    // SAFETY: rule E2.
+    let link = unsafe { &*argument.cast::<Link>() };
+    room::returned(link);
 }
 
 /// `mac_rx_t`: takes copies of what arrives on a link.
@@ -103,25 +114,25 @@ unsafe extern "C" fn receive(
     }
 }
 
-/// `mc_start`: somebody uses the port.
+/// `mc_start`: somebody uses the datalink.
 ///
 /// # Safety
 ///
 /// Called by MAC.
 unsafe extern "C" fn start(argument: *mut c_void) -> c_int {
     // SAFETY: MAC's callback.
-    unsafe { port(argument) }.set_in_use(true);
+    unsafe { datalink(argument) }.set_in_use(true);
     0
 }
 
-/// `mc_stop`: nobody uses the port any more.
+/// `mc_stop`: nobody uses the datalink any more.
 ///
 /// # Safety
 ///
 /// Called by MAC.
 unsafe extern "C" fn stop(argument: *mut c_void) {
     // SAFETY: MAC's callback.
-    unsafe { port(argument) }.set_in_use(false);
+    unsafe { datalink(argument) }.set_in_use(false);
 }
 
 /// `mc_setpromisc`: a port sees nothing but its own packets anyway.
@@ -142,21 +153,49 @@ unsafe extern "C" fn multicst(_: *mut c_void, _: sys::boolean_t, _: *const u8) -
     0
 }
 
-/// `mc_unicst`: a port has the address that its configuration says.
+/// `mc_unicst`: a datalink has the address that its port's configuration says.
 ///
 /// # Safety
 ///
 /// Called by MAC, with an Ethernet address.
 unsafe extern "C" fn unicst(argument: *mut c_void, address: *const u8) -> c_int {
     // SAFETY: MAC's callback.
-    let port = unsafe { port(argument) };
+    let datalink = unsafe { datalink(argument) };
     // SAFETY: six bytes, as the medium's addresses have.
     let address = unsafe { address.cast::<[u8; 6]>().read() };
-    if address == port.mac.0 {
+    if address == datalink.mac().0 {
         0
     } else {
         sys::ENOTSUP
     }
+}
+
+/// `mc_getcapab`: checksums and large segments (`finish`). Only the words that
+/// every kernel's structures begin with are written. An IPv4 header's checksum
+/// isn't offered: the engine changes it by difference.
+///
+/// # Safety
+///
+/// Called by MAC, with a place for what is known of the capability.
+unsafe extern "C" fn getcapab(
+    _: *mut c_void,
+    capability: sys::mac_capab_t,
+    place: *mut c_void,
+) -> sys::boolean_t {
+    match capability {
+        sys::MAC_CAPAB_HCKSUM => {
+            // SAFETY: the place for one word of flags.
+            unsafe { place.cast::<u32>().write(sys::HCKSUM_INET_PARTIAL) };
+        }
+        sys::MAC_CAPAB_LSO => {
+            let kinds = sys::LSO_TX_BASIC_TCP_IPV4 | sys::LSO_TX_BASIC_TCP_IPV6;
+            let most = u32::from(LARGE_MAX);
+            // SAFETY: the place for flags, and for a maximum of each kind.
+            unsafe { place.cast::<[u32; 3]>().write([kinds, most, most]) };
+        }
+        _ => return sys::B_FALSE,
+    }
+    sys::B_TRUE
 }
 
 /// `mc_propinfo`: the MTU is the port's configuration's to change.
@@ -172,7 +211,7 @@ unsafe extern "C" fn propinfo(
 ) {
     if property == sys::MAC_PROP_MTU {
         // SAFETY: MAC's callback.
-        let mtu = u32::from(unsafe { port(argument) }.mtu());
+        let mtu = u32::from(unsafe { datalink(argument) }.mtu());
         // SAFETY: the handle is for this call.
         unsafe { sys::mac_prop_info_set_range_uint32(handle, mtu, mtu) }
     }
@@ -185,8 +224,8 @@ unsafe extern "C" fn propinfo(
 /// Called by MAC, with a place for the answer.
 unsafe extern "C" fn getstat(argument: *mut c_void, stat: c_uint, value: *mut u64) -> c_int {
     // SAFETY: MAC's callback.
-    let port = unsafe { port(argument) };
-    let Some(number) = statistic(port, stat) else {
+    let datalink = unsafe { datalink(argument) };
+    let Some(number) = statistic(datalink, stat) else {
         return sys::ENOTSUP;
     };
     // SAFETY: the place for the answer.
@@ -195,7 +234,7 @@ unsafe extern "C" fn getstat(argument: *mut c_void, stat: c_uint, value: *mut u6
 }
 
 /// A statistic of a port by MAC's number.
-fn statistic(port: &Port, stat: c_uint) -> Option<u64> {
+fn statistic(datalink: &Datalink, stat: c_uint) -> Option<u64> {
     // What the guest sends goes out of the datalink for MAC.
     let name = match stat {
         sys::MAC_STAT_IPACKETS => "in_packets",
@@ -205,7 +244,7 @@ fn statistic(port: &Port, stat: c_uint) -> Option<u64> {
         sys::ETHER_STAT_LINK_DUPLEX => return Some(sys::LINK_DUPLEX_FULL),
         _ => return None,
     };
-    let stats = port.driver.engine.counted(Some(&port.name))?;
+    let stats = datalink.driver.engine.counted(Some(&datalink.name))?;
     let counter = stats.counters.iter().find(|counter| counter.name == name);
     Some(counter.map_or(0, |counter| counter.value))
 }

@@ -79,7 +79,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         if !port.may_copy(copies, env.now) {
             return Err(refused(DropReason::MulticastRate)); // G6
         }
-        finish(frame, packet).map_err(refused)?;
+        finish(frame).map_err(refused)?;
         observe!(
             env.observer,
             McastTx {
@@ -170,7 +170,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         if is_copy && !mode.has_hosts() {
             return Err(DropReason::ReplicatedElsewhere);
         }
-        finish(frame, packet)?;
+        finish(frame)?;
         observe!(
             env.observer,
             McastRx {
@@ -353,7 +353,7 @@ fn source_port(hash: u64) -> [u8; 2] {
 
 /// Makes a frame such that its copies need no more work: they leave without
 /// the device that would do it.
-fn finish(frame: &mut impl Frame, packet: &Packet) -> Result<(), DropReason> {
+fn finish(frame: &mut impl Frame) -> Result<(), DropReason> {
     let offload = frame.offload();
     if offload.segment_len != 0 {
         return Err(DropReason::TooBig);
@@ -362,7 +362,7 @@ fn finish(frame: &mut impl Frame, packet: &Packet) -> Result<(), DropReason> {
         return Err(DropReason::NoHeadroom);
     }
     if offload.checksum_partial {
-        finish_checksum(frame.head_mut(), packet);
+        finish_checksum(frame.head_mut());
     }
     Ok(())
 }

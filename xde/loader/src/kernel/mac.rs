@@ -1,6 +1,7 @@
 //! MAC and DLS: ports that the module registers, links that it opens.
 
 use super::Kernel;
+use super::nic::Nic;
 use crate::context;
 use illumos_sys_hdrs as sys;
 use std::collections::BTreeMap;
@@ -25,6 +26,10 @@ pub(crate) struct Net {
     pub(crate) sent: Vec<(String, Vec<u8>)>,
     /// Structures of `mac_alloc`.
     registers: usize,
+    /// What links have room for, where it isn't any number of packets.
+    nics: BTreeMap<String, Nic>,
+    /// Packets that links had no room for.
+    pub(crate) dropped: usize,
 }
 
 /// A MAC of the module.
@@ -35,6 +40,12 @@ pub(crate) struct Provider {
     pub(crate) up: bool,
     pub(crate) in_use: bool,
     pub(crate) mtu: u32,
+    /// Its hardware address.
+    pub(crate) address: [u8; 6],
+    /// Messages that the module gave back.
+    pub(crate) kept: Vec<usize>,
+    /// Whether it said since that there is room.
+    pub(crate) resumed: bool,
 }
 
 /// A client of the module.
@@ -42,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) link: String,
     pub(crate) client: bool,
     pub(crate) callback: Option<(u64, u64)>,
+    /// What it wants to have called when there is room.
+    pub(crate) notification: Option<(u64, u64)>,
 }
 
 impl Net {
@@ -61,6 +74,16 @@ impl Net {
         }
     }
 
+    /// The NIC of a link.
+    pub(crate) fn nic(&mut self, link: &str) -> &mut Nic {
+        self.nics.entry(link.to_owned()).or_default()
+    }
+
+    /// Whether a link is full.
+    pub(crate) fn is_any_full(&self) -> bool {
+        self.nics.values().any(Nic::is_full)
+    }
+
     /// The name that dlmgmtd has for a number.
     fn name_of(&self, number: u32) -> Option<String> {
         let mut numbers = self.numbers.iter();
@@ -78,7 +101,7 @@ impl Net {
     }
 }
 
-fn handle(address: *mut c_void) -> u64 {
+pub(super) fn handle(address: *mut c_void) -> u64 {
     address.addr() as u64
 }
 
@@ -164,6 +187,10 @@ pub(super) unsafe extern "C" fn mac_register(
         up: false,
         in_use: false,
         mtu: fields.m_max_sdu,
+        // SAFETY: an Ethernet address, as the plugin's are.
+        address: unsafe { fields.m_src_addr.cast::<[u8; 6]>().read() },
+        kept: Vec::new(),
+        resumed: false,
     };
     state.net.providers.insert(handle, provider);
     // SAFETY: the module's place for the handle.
@@ -180,7 +207,11 @@ pub(super) unsafe extern "C" fn mac_unregister(mh: *mut c_void) -> c_int {
         Some(provider) if provider.number.is_some() => {
             kernel.violated("mac_unregister before dls_devnet_destroy");
         }
-        Some(_) => {}
+        Some(provider) => {
+            for message in provider.kept {
+                kernel.free_message(ptr::with_exposed_provenance_mut(message));
+            }
+        }
     }
     0
 }
@@ -264,6 +295,19 @@ pub(super) unsafe extern "C" fn mac_maxsdu_update(mh: *mut c_void, sdu: c_uint) 
     0
 }
 
+pub(super) unsafe extern "C" fn mac_unicst_update(mh: *mut c_void, address: *const u8) {
+    let kernel = context::kernel();
+    // SAFETY: an Ethernet address of the module's.
+    let address = unsafe { address.cast::<[u8; 6]>().read() };
+    let mut state = kernel.state();
+    let provider = state.net.providers.get_mut(&handle(mh));
+    let known = provider.map(|provider| provider.address = address);
+    drop(state);
+    if known.is_none() {
+        kernel.violated("mac_unicst_update of what isn't registered");
+    }
+}
+
 pub(super) unsafe extern "C" fn mac_prop_info_set_range_uint32(
     place: *mut c_void,
     min: u32,
@@ -288,31 +332,8 @@ pub(super) unsafe extern "C" fn mac_rx(mh: *mut c_void, _: *mut c_void, chain: *
     receive(&kernel, &name.unwrap_or_default(), chain);
 }
 
-pub(super) unsafe extern "C" fn mac_tx(
-    mch: *mut c_void,
-    chain: *mut sys::mblk_t,
-    _: usize,
-    flags: u16,
-    _: *mut *mut sys::mblk_t,
-) -> usize {
-    let kernel = context::kernel();
-    kernel.no_locks("mac_tx");
-    let link = kernel
-        .state()
-        .net
-        .clients
-        .get(&handle(mch))
-        .filter(|client| client.client)
-        .map(|client| client.link.clone());
-    if link.is_none() || flags != sys::MAC_DROP_ON_NO_DESC {
-        kernel.violated("mac_tx by no client, or in a way that waits");
-    }
-    receive(&kernel, &link.unwrap_or_default(), chain);
-    0
-}
-
 /// Takes what the module sends.
-fn receive(kernel: &Kernel, to: &str, chain: *mut sys::mblk_t) {
+pub(super) fn receive(kernel: &Kernel, to: &str, chain: *mut sys::mblk_t) {
     for message in kernel.take_apart(chain) {
         let bytes = kernel.bytes(message);
         if kernel.checksum_flags(message) != 0 {
@@ -347,6 +368,7 @@ pub(super) unsafe extern "C" fn mac_open_by_linkname(
         link,
         client: false,
         callback: None,
+        notification: None,
     };
     state.net.clients.insert(handle, client);
     // SAFETY: the module's place for the handle.
@@ -419,13 +441,16 @@ pub(super) unsafe extern "C" fn mac_promisc_remove(mph: *mut c_void) {
 pub(super) unsafe extern "C" fn mac_client_close(mch: *mut c_void, _: u16) {
     let kernel = context::kernel();
     kernel.sleeps("mac_client_close");
-    let listens = with_client(&kernel, mch, |client| {
+    let open = with_client(&kernel, mch, |client| {
         client.client = false;
-        client.callback.is_some()
+        let listens = client.callback.is_some() || client.notification.is_some();
+        (client.link.clone(), listens)
     });
-    if listens == Some(true) {
-        kernel.violated("mac_client_close before mac_promisc_remove");
+    let Some((link, listens)) = open else { return };
+    if listens {
+        kernel.violated("mac_client_close before its callbacks are removed");
     }
+    kernel.state().net.nic(&link).queue.clear();
 }
 
 pub(super) unsafe extern "C" fn mac_close(mh: *mut c_void) {

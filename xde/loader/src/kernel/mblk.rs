@@ -2,7 +2,7 @@
 
 use super::Kernel;
 use crate::context;
-use illumos_sys_hdrs::mblk_t;
+use illumos_sys_hdrs::{self as sys, mblk_t};
 use std::ffi::c_uint;
 use std::ptr;
 
@@ -15,16 +15,13 @@ struct Data {
     lim: *mut u8,
     references: u8,
     kind: u8,
-    rest: [u8; 94],
+    rest: [u8; 86],
     /// What `mac_hcksum_set` was told.
     flags: u32,
-}
-
-/// A block with everything that belongs to it.
-#[repr(C)]
-struct Block {
-    mblk: mblk_t,
-    data: Data,
+    /// Payload of each segment of a large one, which this leads; or zero.
+    segment: u32,
+    /// Blocks that have it. Somebody else may seem to have it, too.
+    owners: usize,
     memory: Vec<u8>,
 }
 
@@ -33,38 +30,49 @@ impl Kernel {
     pub(crate) fn block(&self, size: usize) -> *mut mblk_t {
         let mut memory = vec![0xba; size];
         let base = memory.as_mut_ptr();
-        let block = Box::new(Block {
-            mblk: mblk_t {
-                b_next: ptr::null_mut(),
-                b_prev: ptr::null_mut(),
-                b_cont: ptr::null_mut(),
-                b_rptr: base,
-                b_wptr: base,
-                b_datap: ptr::null_mut(),
-                b_band: 0,
-                b_tag: 0,
-                b_flag: 0,
-                b_queue: ptr::null_mut(),
-            },
-            data: Data {
-                free: 0,
-                base,
-                lim: base.wrapping_add(size),
-                references: 1,
-                kind: 0,
-                rest: [0; 94],
-                flags: 0,
-            },
+        let data = Box::new(Data {
+            free: 0,
+            base,
+            lim: base.wrapping_add(size),
+            references: 1,
+            kind: 0,
+            rest: [0; 86],
+            flags: 0,
+            segment: 0,
+            owners: 1,
             memory,
         });
-        let block = Box::into_raw(block);
-        // SAFETY: made here.
-        let data = unsafe { &raw mut (*block).data };
-        // SAFETY: as above.
-        unsafe { (*block).mblk.b_datap = data.cast() };
+        self.window(Box::into_raw(data), base, base)
+    }
+
+    /// A block that shows this part of some memory.
+    fn window(&self, data: *mut Data, start: *mut u8, end: *mut u8) -> *mut mblk_t {
+        let block = Box::into_raw(Box::new(mblk_t {
+            b_next: ptr::null_mut(),
+            b_prev: ptr::null_mut(),
+            b_cont: ptr::null_mut(),
+            b_rptr: start,
+            b_wptr: end,
+            b_datap: data.cast(),
+            b_band: 0,
+            b_tag: 0,
+            b_flag: 0,
+            b_queue: ptr::null_mut(),
+        }));
         self.state().messages.insert(block.addr(), ());
         block.expose_provenance();
-        block.cast()
+        block
+    }
+
+    /// Marks a message as its sender does that leaves its transport checksum,
+    /// and cutting it into segments, to the device.
+    pub(crate) fn mark(&self, message: *mut mblk_t, flags: u32, segment: u32) {
+        // SAFETY: a message that was made just now.
+        let data = unsafe { (*message).b_datap.cast::<Data>() };
+        // SAFETY: a block's data lives as long.
+        unsafe { (*data).flags = flags };
+        // SAFETY: as above.
+        unsafe { (*data).segment = segment };
     }
 
     /// A message of pieces, with `room` bytes in front of the first.
@@ -124,7 +132,8 @@ impl Kernel {
         // SAFETY: a message that the module handed over.
         let data = unsafe { (*message).b_datap };
         // SAFETY: a block's data lives as long.
-        unsafe { (*data.cast::<Data>()).flags }
+        let data = unsafe { &*data.cast::<Data>() };
+        data.flags | if data.segment == 0 { 0 } else { sys::HW_LSO }
     }
 
     /// The messages of a chain, each by itself.
@@ -145,8 +154,22 @@ impl Kernel {
             self.violated("a block was freed twice");
             return;
         }
-        // SAFETY: made by `block`, and known until now.
-        drop(unsafe { Box::from_raw(block.cast::<Block>()) });
+        // SAFETY: made by `window`, and known until now.
+        let block = unsafe { Box::from_raw(block) };
+        let data = block.b_datap.cast::<Data>();
+        let state = self.state();
+        // SAFETY: it lives as long as a block has it, and blocks come and go with
+        // the kernel's state locked.
+        let owners = unsafe { &mut (*data).owners };
+        *owners -= 1;
+        let is_last = *owners == 0;
+        // SAFETY: as above.
+        unsafe { (*data).references -= 1 };
+        drop(state);
+        if is_last {
+            // SAFETY: made by `block`; nobody has it any more.
+            drop(unsafe { Box::from_raw(data) });
+        }
     }
 
     /// Frees a message.
@@ -202,8 +225,52 @@ pub(super) unsafe extern "C" fn mac_hcksum_set(
     unsafe { (*data.cast::<Data>()).flags = flags };
 }
 
-pub(super) unsafe extern "C" fn mac_hcksum_clone(from: *const mblk_t, to: *mut mblk_t) {
-    let flags = context::kernel().checksum_flags(from);
-    // SAFETY: the callee's contract is the caller's.
-    unsafe { mac_hcksum_set(to, 0, 0, 0, 0, flags) };
+pub(super) unsafe extern "C" fn mac_hcksum_get(
+    mp: *const mblk_t,
+    _: *mut u32,
+    _: *mut u32,
+    _: *mut u32,
+    _: *mut u32,
+    place: *mut u32,
+) {
+    let flags = context::kernel().checksum_flags(mp) & !sys::HW_LSO;
+    // SAFETY: the module's place for the answer.
+    unsafe { place.write(flags) };
+}
+
+pub(super) unsafe extern "C" fn mac_lso_get(mp: *mut mblk_t, mss: *mut u32, place: *mut u32) {
+    // SAFETY: a message of the module's.
+    let data = unsafe { (*mp).b_datap };
+    // SAFETY: a block's data lives as long.
+    let segment = unsafe { (*data.cast::<Data>()).segment };
+    // SAFETY: the module's place for the answer.
+    unsafe { place.write(if segment == 0 { 0 } else { sys::HW_LSO }) };
+    if segment != 0 {
+        // SAFETY: as above.
+        unsafe { mss.write(segment) };
+    }
+}
+
+/// Blocks that may have the same memory.
+const OWNERS_MAX: u8 = 255;
+
+pub(super) unsafe extern "C" fn dupb(mp: *mut mblk_t) -> *mut mblk_t {
+    let kernel = context::kernel();
+    if !Kernel::succeeds(&kernel.memory_left) {
+        return ptr::null_mut();
+    }
+    // SAFETY: a block of the module's.
+    let block = unsafe { &*mp };
+    let data = block.b_datap.cast::<Data>();
+    let state = kernel.state();
+    // SAFETY: it lives as long as the block, and is counted with the kernel's
+    // state locked.
+    let fields = unsafe { &mut *data };
+    if fields.references == OWNERS_MAX {
+        return ptr::null_mut();
+    }
+    fields.references += 1;
+    fields.owners += 1;
+    drop(state);
+    kernel.window(data, block.b_rptr, block.b_wptr)
 }

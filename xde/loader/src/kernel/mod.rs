@@ -10,6 +10,7 @@ mod kstat;
 pub(crate) mod mac;
 pub(crate) mod mblk;
 mod mutex;
+pub(crate) mod nic;
 mod thread;
 
 use crate::context::{self, Context};
@@ -55,8 +56,6 @@ pub(crate) struct Kernel {
     pub(crate) seed: AtomicU64,
     /// Whether callers may administer datalinks.
     pub(crate) privileged: AtomicBool,
-    /// Whether probes are kept.
-    pub(crate) watching: AtomicBool,
     /// Allocations that may fail and still succeed before one fails.
     pub(crate) memory_left: AtomicU64,
     /// Steps (of MAC, DLS and DDI) that still succeed before one fails.
@@ -90,7 +89,6 @@ impl Default for Kernel {
             outlet: OnceLock::new(),
             seed: AtomicU64::new(1),
             privileged: AtomicBool::new(true),
-            watching: AtomicBool::new(false),
             memory_left: AtomicU64::new(u64::MAX),
             steps_left: AtomicU64::new(u64::MAX),
         }
@@ -142,9 +140,6 @@ impl Kernel {
     /// A probe fires.
     pub(crate) extern "C" fn fire(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, number: u64) {
         let kernel = context::kernel();
-        if !kernel.watching.load(Ordering::Relaxed) {
-            return;
-        }
         let mut state = kernel.state();
         let name = usize::try_from(number)
             .ok()
@@ -232,7 +227,8 @@ pub(crate) fn exports() -> HashMap<&'static str, Export> {
             nodev nulldev random_get_pseudo_bytes secpolicy_dl_config servicing_interrupt;
         kmem: kmem_alloc kmem_free;
         kstat: kstat_create kstat_delete kstat_install kstat_named_init;
-        mblk: allocb freeb freemsg freemsgchain mac_hcksum_clone mac_hcksum_set;
+        mblk: allocb dupb freeb freemsg freemsgchain mac_hcksum_get mac_hcksum_set
+            mac_lso_get;
         mutex: mutex_destroy mutex_enter mutex_exit mutex_init mutex_owned mutex_tryenter
             sema_destroy sema_init sema_p sema_v;
         thread: thread_create;
@@ -240,8 +236,9 @@ pub(crate) fn exports() -> HashMap<&'static str, Export> {
             mac_client_close mac_client_open mac_close mac_fini_ops mac_free mac_getinfo
             mac_init_ops mac_link_update mac_maxsdu_update mac_open_by_linkname
             mac_private_minor mac_promisc_add mac_promisc_remove
-            mac_prop_info_set_range_uint32 mac_register mac_rx mac_sdu_get mac_tx
-            mac_unicast_primary_get mac_unregister;
+            mac_prop_info_set_range_uint32 mac_register mac_rx mac_sdu_get
+            mac_unicast_primary_get mac_unicst_update mac_unregister;
+        nic: mac_client_tx_notify mac_tx mac_tx_is_flow_blocked mac_tx_update;
     };
     let functions = functions
         .into_iter()

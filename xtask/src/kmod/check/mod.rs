@@ -5,7 +5,8 @@
 //!           `graph`: who calls whom -> depth of stack, panics
 //!
 //! Rules     L1  `limits.toml` says how deep the stack of each entry point may
-//!               be, and lists what panics there are; lists only shrink.
+//!               be, lists what panics there are, and says how many
+//!               instructions a packet may take; lists and numbers only shrink.
 
 mod code;
 mod file;
@@ -49,6 +50,9 @@ struct Limits {
     panics: BTreeSet<String>,
     /// Functions that call each other in a circle.
     recursion: BTreeMap<String, Circle>,
+    /// How many times the engine's instructions a packet of the cached path
+    /// takes, by its way.
+    instructions: BTreeMap<String, f64>,
 }
 
 /// Why a circle of calls ends, and after how many rounds.
@@ -87,6 +91,12 @@ pub(super) fn module(bytes: &[u8], facts: &str, limits: &str) -> Result<Checked>
     findings.extend(more);
     report.push_str(&text);
     Ok(Checked { findings, report })
+}
+
+/// How many times the engine's instructions a packet may take, by its way.
+pub(super) fn instructions(limits: &str) -> Result<BTreeMap<String, f64>> {
+    let limits: Limits = toml::from_str(limits).context("limits.toml")?;
+    Ok(limits.instructions)
 }
 
 /// What the file and its code say by themselves.

@@ -2,7 +2,9 @@
 //!
 //! Terms     run   this program under callgrind, with two sleds in the loader
 //!                 that one guest's frames go through
-//! Rules     N1  there is a run for N chains of frames and one for 2N; the
+//! Rules     N0  nobody watches a probe, so their sites are what an illumos
+//!               kernel makes of them then (rule I1 of the loader's image).
+//!           N1  there is a run for N chains of frames and one for 2N; the
 //!               difference counts, so that what isn't packets cancels.
 //!           N2  what counts is the module's own code, which is of no file as
 //!               callgrind sees it. The kernel's functions are doubles, whose

@@ -2,7 +2,8 @@
 //!
 //! What `xded replay` does with a case is done with a sled: its clock is the
 //! capture's, its random numbers are the seed, neighbours answer. Each case is
-//! played with packets that lie in memory in one piece, and again cut up.
+//! played with packets that lie in memory in one piece, again cut up, and again
+//! by guests that leave checksums to their device.
 
 #[path = "../../../../xded/src/replay/neighbour.rs"]
 mod neighbour;
@@ -11,8 +12,12 @@ use super::{LINK, attached, command, end};
 use crate::case::{self, Case};
 use crate::script::{self, Place};
 use anyhow::{Result, bail, ensure};
+use opte_core::Direction;
 use opte_core::api::dump::{Counter, Stats};
 use opte_core::api::{Command, Response, Setup};
+use opte_core::flow::Proto;
+use opte_core::wire::offload::{Pieces, Unfinished};
+use opte_core::wire::packet;
 use pcap_file::pcap::PcapReader;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -44,7 +49,7 @@ pub(super) fn all(root: &Path, module: &[u8]) -> Result<Vec<(String, Result<()>)
     Ok(done)
 }
 
-fn layouts() -> [(&'static str, Layout); 2] {
+fn layouts() -> [(&'static str, Layout); 3] {
     let whole = Layout {
         room: 128,
         ..Layout::default()
@@ -53,8 +58,19 @@ fn layouts() -> [(&'static str, Layout); 2] {
         room: 2,
         blocks: vec![14, 20, 8],
         shared: true,
+        ..Layout::default()
     };
-    [("in one piece", whole), ("cut up", cut)]
+    let unsummed = Layout {
+        room: 128,
+        blocks: vec![60, 7, 33],
+        unsummed: true,
+        ..Layout::default()
+    };
+    [
+        ("in one piece", whole),
+        ("cut up", cut),
+        ("without checksums", unsummed),
+    ]
 }
 
 /// Frames by place (`port-NAME`, `link-NAME`), each with its time.
@@ -171,6 +187,25 @@ fn to_host(bytes: &[u8], address: &[u8; 16]) -> Option<[u8; 6]> {
     (to_us && mac[0] & 1 == 0).then_some(mac)
 }
 
+/// A guest's frame without its transport checksum, if it has one and it is right.
+fn unsummed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let packet = packet::parse(bytes, bytes.len(), Direction::Out).ok()?;
+    let unfinished = Unfinished::read(bytes, bytes.len(), 0)?;
+    let mut frame = bytes.to_vec();
+    let (headers, rest) = frame.split_at_mut(unfinished.headers());
+    let payload = rest.get(..unfinished.payload())?;
+    unfinished.finish(headers, Pieces::default().bytes(payload));
+    let is_right = frame == bytes;
+    let at = packet.transport
+        + if packet.tuple.proto == Proto::UDP {
+            6
+        } else {
+            16
+        };
+    frame.get_mut(at..at + 2)?.fill(0x5a);
+    is_right.then_some(frame)
+}
+
 /// A case that is being played.
 struct Player<'p> {
     sled: &'p Sled,
@@ -191,8 +226,12 @@ impl Player<'_> {
         self.sled.set_time(now);
         match &input.place {
             Place::Tx(port) => {
-                let packet = [(input.bytes.as_slice(), self.layout.clone())];
-                self.sled.guest_sends(port, &packet, Context::Packet)?;
+                let mut layout = self.layout.clone();
+                let unsummed = unsummed(&input.bytes).filter(|_| layout.unsummed);
+                layout.unsummed = unsummed.is_some();
+                let bytes = unsummed.as_ref().unwrap_or(&input.bytes);
+                self.sled
+                    .guest_sends(port, &[(bytes, layout)], Context::Packet)?;
             }
             Place::Rx(link) => self.receive(link, &input.bytes)?,
         }

@@ -130,7 +130,7 @@ fn failing_setup(module: &[u8]) -> Result<()> {
         // A command that asks for nothing puts away what retires.
         command(&sled, Command::ListPorts(0))?;
         let [_, macs, clients, _] = sled.holdings();
-        if done.is_ok() && sled.kstat("xde:g2").is_ok() {
+        if done.is_ok() && sled.kstat("xde_layer:g2").is_ok() {
             break;
         }
         // All or nothing: also when only the answer couldn't be copied out.
@@ -233,6 +233,21 @@ fn statistics(module: &[u8]) -> Result<()> {
     }
     let port = sled.kstat("xde:g1")?;
     ensure!(port.get("out_packets") == Some(&2), "{port:?}");
+    let layers = sled.kstat("xde_layer:g1")?;
+    let name = "g1".parse().map_err(anyhow::Error::msg)?;
+    let Response::Layers(entries) = command(&sled, Command::ListLayers(name))? else {
+        anyhow::bail!("another answer");
+    };
+    for entry in entries {
+        let get = |name: &str| layers.get(&format!("{}_{name}", entry.layer)).copied();
+        ensure!(
+            get("flows") == Some(entry.flows.into())
+                && get("default_hits_in") == Some(entry.default_hits_in)
+                && get("default_hits_out") == Some(entry.default_hits_out),
+            "{entry:?} isn't what {layers:?} says"
+        );
+    }
+    ensure!(layers.get("router_rules_out") == Some(&2), "{layers:?}");
     ensure!(sled.port_statistic("g1", 1_014)? == 2, "MAC_STAT_OPACKETS");
     ensure!(sled.port_statistic("g2", 1_012)? == 1, "MAC_STAT_IPACKETS");
     ensure!(sled.port_statistic("g2", 1_010).is_err(), "collisions");
@@ -246,14 +261,17 @@ fn probes(module: &[u8]) -> Result<()> {
         .iter()
         .map(|f| (f.as_slice(), Layout::default()))
         .collect();
-    sled.watch(true);
+    sled.watch(true)?;
+    // Somebody asks for all of them, those of guests' traffic included.
+    sled.tick()?;
+    let _ = sled.take_probes();
     sled.guest_sends("g1", &packets, Context::Packet)?;
     let first = sled.take_probes();
     sled.guest_sends("g1", &packets, Context::Packet)?;
     let second = sled.take_probes();
     command(&sled, Command::ListPorts(0))?;
     let ioctl = sled.take_probes();
-    sled.watch(false);
+    sled.watch(false)?;
     let names = |probes: &[xde_loader::Probe]| -> Vec<String> {
         probes.iter().map(|probe| probe.name.clone()).collect()
     };
@@ -261,6 +279,7 @@ fn probes(module: &[u8]) -> Result<()> {
         "port-process-entry",
         "layer-process-entry",
         "rule-match",
+        "udp-send",
         "guest-loopback",
     ] {
         ensure!(

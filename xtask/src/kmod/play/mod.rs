@@ -11,6 +11,9 @@ mod count;
 mod drive;
 mod golden;
 mod life;
+mod offload;
+mod replace;
+mod room;
 mod storm;
 
 pub(super) use bridge::serve;
@@ -36,7 +39,9 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
         Ok(()) => outcome.passed += 1,
         Err(error) => outcome.failures.push(format!("{name}: {error:#}")),
     };
-    for (name, play) in life::PLAYS.iter().chain(storm::PLAYS).chain(bridge::PLAYS) {
+    let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
+    let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
+    for (name, play) in plays.chain(bridge::PLAYS) {
         record(name, play(&bytes));
     }
     for (name, done) in golden::all(root, &bytes)? {

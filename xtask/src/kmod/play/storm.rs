@@ -35,6 +35,7 @@ fn layouts(module: &[u8]) -> Result<()> {
                     room,
                     blocks,
                     shared,
+                    ..Layout::default()
                 };
                 let packets: Vec<_> = frames
                     .iter()
@@ -203,7 +204,7 @@ fn on_link() -> Result<Setup> {
 }
 
 /// The setup of the host of `g1` alone.
-fn sled_a() -> Result<Setup> {
+pub(super) fn sled_a() -> Result<Setup> {
     let mut setup = on_link()?;
     setup.ports.truncate(1);
     Ok(setup)
