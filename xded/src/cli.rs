@@ -153,7 +153,7 @@ impl FromStr for InputArg {
 }
 
 #[cfg(test)]
-#[path = "../../man/page.rs"]
+#[path = "../../pkg/man/page.rs"]
 mod page;
 
 #[cfg(test)]

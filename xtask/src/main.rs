@@ -63,7 +63,7 @@ enum Command {
     Probes(probe::Args),
     /// Run scripts of dtrace/ on golden cases, by the real DTrace (as root)
     Tracer(tracer::Args),
-    /// Write the manual pages in man/ from the code
+    /// Write the manual pages in pkg/man/ from the code
     Manual(manual::Args),
     /// Make what operators install: a Debian package, an IPS archive
     Package(package::Args),

@@ -1,6 +1,6 @@
 //! The command line as it is defined, documented and refused.
 
-#[path = "../../../man/page.rs"]
+#[path = "../../../pkg/man/page.rs"]
 mod page;
 
 use super::*;

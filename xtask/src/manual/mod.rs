@@ -1,11 +1,11 @@
-//! `cargo xtask manual`: the manual pages in `man/`.
+//! `cargo xtask manual`: the manual pages in `pkg/man/`.
 //!
 //! Flow      opteadm(8), xded(8)   from their command lines, by a test of each
-//!                                 (`man/page.rs`)
+//!                                 (`pkg/man/page.rs`)
 //!           opte-setup(5)         from `opteadm/setup/README.md`
 //!           opte-trace(8)         from the heads of `dtrace/opte-trace` and of
 //!                                 the scripts
-//!           xde(4D)               from `man/xde.md`, and from what the engine
+//!           xde(4D)               from `pkg/man/xde.md`, and from what the engine
 //!                                 and the contract declare
 //!
 //! Rules     M1  what the code declares is never written by hand.
@@ -36,7 +36,7 @@ pub(crate) struct Args {}
 /// The version that every page, program and package has.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Pages by their files below `man/`, with what packages call them.
+/// Pages by their files below `pkg/man/`, with what packages call them.
 pub(crate) const PAGES: [&str; 5] = [
     "opteadm.8",
     "xded.8",
@@ -49,7 +49,7 @@ pub(crate) const PAGES: [&str; 5] = [
 pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
     let root = workspace::root();
     for (file, text) in pages(&root)? {
-        fs::write(root.join("man").join(file), text)?;
+        fs::write(root.join("pkg/man").join(file), text)?;
     }
     let done = Command::new("cargo")
         .args(["test", "--quiet", "--package=opteadm", "--package=xded"])
@@ -67,10 +67,10 @@ pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
 pub(crate) fn check(root: &Path) -> Result<Outcome> {
     let mut failures = key::missing(&fs::read_to_string(root.join(SETUP))?)?;
     for (file, text) in pages(root)? {
-        let there = fs::read_to_string(root.join("man").join(file)).unwrap_or_default();
+        let there = fs::read_to_string(root.join("pkg/man").join(file)).unwrap_or_default();
         if there != text {
             failures.push(format!(
-                "man/{file} isn't of today: run `cargo xtask manual`"
+                "pkg/man/{file} isn't of today: run `cargo xtask manual`"
             ));
         }
     }
@@ -89,7 +89,10 @@ fn pages(root: &Path) -> Result<[(&'static str, String); 3]> {
             render("opte-setup", "5", &setup(&read(SETUP)?)),
         ),
         ("opte-trace.8", render("opte-trace", "8", &trace(root)?)),
-        ("xde.4d", render("xde", "4D", &device(&read("man/xde.md")?))),
+        (
+            "xde.4d",
+            render("xde", "4D", &device(&read("pkg/man/xde.md")?)),
+        ),
     ])
 }
 
@@ -141,7 +144,7 @@ fn trace(root: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// What `man/xde.md` says, and what the code declares.
+/// What `pkg/man/xde.md` says, and what the code declares.
 fn device(text: &str) -> String {
     let mut text = format!("{text}\n| reason | what |\n| --- | --- |\n");
     for reason in DropReason::ALL {

@@ -127,7 +127,7 @@ fn items(root: &Path, programs: &Programs, version: &str) -> Result<Vec<Item>> {
         if section == "4d" {
             continue;
         }
-        let text = fs::read(root.join("man").join(page))?;
+        let text = fs::read(root.join("pkg/man").join(page))?;
         items.push(compressed(
             format!("usr/share/man/man{section}/{page}.gz"),
             &text,

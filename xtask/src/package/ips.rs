@@ -105,7 +105,7 @@ fn complete(root: &Path, actions: &[Action]) -> Result<()> {
     let pages = crate::manual::PAGES
         .iter()
         .filter(|page| **page != "xded.8");
-    wanted.extend(pages.map(|page| format!("man/{page}")));
+    wanted.extend(pages.map(|page| format!("pkg/man/{page}")));
     for entry in fs::read_dir(root.join("pkg/ips"))? {
         let name = entry?.file_name();
         wanted.insert(format!("pkg/ips/{}", name.to_string_lossy()));

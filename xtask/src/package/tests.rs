@@ -60,7 +60,7 @@ fn every_crate_has_the_one_version() {
 fn the_script_for_illumos_knows_the_commands() {
     let root = workspace::root();
     let script = std::fs::read_to_string(root.join("pkg/verify-on-illumos.sh")).unwrap();
-    let page = std::fs::read_to_string(root.join("man/opteadm.8")).unwrap();
+    let page = std::fs::read_to_string(root.join("pkg/man/opteadm.8")).unwrap();
     let calls = script
         .split("opteadm\" ")
         .chain(script.split("opteadm' "))

@@ -75,7 +75,7 @@ fn tidy(page: &str) -> String {
 /// in the environment.
 pub(crate) fn hold(file: &str, page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../man")
+        .join("../pkg/man")
         .join(file);
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, page).unwrap();
@@ -83,6 +83,6 @@ pub(crate) fn hold(file: &str, page: &str) {
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         there == page,
-        "man/{file} isn't of today: run `cargo xtask manual`"
+        "pkg/man/{file} isn't of today: run `cargo xtask manual`"
     );
 }
