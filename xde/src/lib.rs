@@ -14,7 +14,7 @@
 //! Flow      guest:  mc_tx -> `packet::from_guest` -> `Host::tx`
 //!           link:   promiscuous callback -> `packet::from_link` -> `Host::rx`
 //!           both:   -> outbox -> lane is let go -> mac_rx or mac_tx
-//!           full:   mac_tx -> [`room`]: mc_tx gives packets back until there is
+//!           full:   mac_tx -> `room`: mc_tx gives packets back until there is
 //!                   room again
 //!           time:   periodic handler -> `driver::Driver::tick` -> `Host::tick`
 //!           tool:   ioctl -> `control` -> `opte_ioctl::serve` -> `Host::command`
