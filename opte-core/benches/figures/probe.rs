@@ -1,6 +1,6 @@
-//! What probes cost that nobody watches: `probe/disabled/ratio`, the time of a
-//! packet in a host whose probes could be watched, by that in one that has no
-//! probes at all.
+//! What probes cost: `probe/disabled/ratio`, the time of a packet in a host
+//! whose probes could be watched, by that in one that has no probes at all; and
+//! `probe/port_latency/ns`, what it takes more when `opte-perf-port.d` runs.
 //!
 //! The two take turns, so that what else the machine does hits both; packets
 //! come in chains, as drivers hand them over.
@@ -12,7 +12,9 @@ use crate::rig::{Rig, Shape};
 use crate::{Figures, median};
 use opte_core::Direction;
 use opte_core::event::{Event, Observer, Probe};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Instant;
 
 /// What tracers would count up, as in user probes: a word for each probe.
 static WATCHERS: [AtomicU16; Probe::ALL.len()] = [const { AtomicU16::new(0) }; Probe::ALL.len()];
@@ -31,31 +33,40 @@ impl Observer for Asking {
     fn event(&self, event: &Event<'_>) {
         unreachable!("nobody watches {}", event.probe().name());
     }
+
+    fn clock_ns(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        u64::try_from(START.elapsed().as_nanos()).unwrap()
+    }
+}
+
+/// Has frames timed, or not. No tick comes meanwhile, so nothing is told.
+fn time_frames(wanted: bool) {
+    WATCHERS[Probe::PortLatency as usize].store(u16::from(wanted), Ordering::Relaxed);
 }
 
 pub(crate) fn run(figures: &Figures) {
-    let name = "probe/disabled/ratio";
-    if !figures.wants("probe/disabled") {
+    if !figures.wants("probe/disabled") && !figures.wants("probe/port_latency") {
         return;
     }
     let (asking, mut asking_lane) = Rig::observed(Shape::default(), Asking);
     let (plain, mut plain_lane) = Rig::new(Shape::default());
     let flows = Flows::establish(&asking, &mut asking_lane, Kind::Udp4, 1_000);
     Flows::establish(&plain, &mut plain_lane, Kind::Udp4, 1_000);
-    let mut ratios = Vec::new();
+    let (mut ratios, mut timings) = (Vec::new(), Vec::new());
     for _ in 0..3 * figures.runs() {
         for dir in [Direction::Out, Direction::In] {
             let traffic = &mut Traffic::of(&flows, dir, 64);
-            let with = runs(
-                &asking,
-                &mut asking_lane,
-                traffic,
-                1,
-                Traffic::chained_burst,
-            );
+            let lane = &mut asking_lane;
+            let with = median(runs(&asking, lane, traffic, 1, Traffic::chained_burst));
             let without = runs(&plain, &mut plain_lane, traffic, 1, Traffic::chained_burst);
-            ratios.push(median(with) / median(without));
+            ratios.push(with / median(without));
+            time_frames(true);
+            let timed = median(runs(&asking, lane, traffic, 1, Traffic::chained_burst));
+            time_frames(false);
+            timings.push(timed - with);
         }
     }
-    figures.tell(name, median(ratios));
+    figures.tell("probe/disabled/ratio", median(ratios));
+    figures.tell("probe/port_latency/ns", median(timings));
 }
