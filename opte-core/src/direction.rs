@@ -1,5 +1,6 @@
 //! Directions and layers: the two labels that every decision carries.
 
+use crate::numbered::numbered;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -48,49 +49,21 @@ impl fmt::Display for Direction {
     }
 }
 
-/// The layers of a port, in outbound order; inbound is the reverse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum LayerId {
-    /// Anti-spoofing and the replies that the virtual gateway makes.
-    Gateway = 1,
-    /// Stateful allow and deny rules.
-    Firewall = 2,
-    /// Longest-prefix routes of the VPC.
-    Router = 3,
-    /// External addresses and port translation.
-    Nat = 4,
-    /// Virtual to physical mapping and encapsulation.
-    Overlay = 5,
-}
-
-impl LayerId {
-    /// Every layer, in outbound order.
-    pub const ALL: [Self; 5] = [
-        Self::Gateway,
-        Self::Firewall,
-        Self::Router,
-        Self::Nat,
-        Self::Overlay,
-    ];
-
-    /// The number in probes.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The layer's one spelling.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Firewall => "firewall",
-            Self::Router => "router",
-            Self::Nat => "nat",
-            Self::Overlay => "overlay",
-        }
+numbered! {
+    /// The layers of a port, in outbound order; inbound is the reverse.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum LayerId {
+        /// Anti-spoofing and the replies that the virtual gateway makes.
+        Gateway = 1 "gateway",
+        /// Stateful allow and deny rules.
+        Firewall = 2 "firewall",
+        /// Longest-prefix routes of the VPC.
+        Router = 3 "router",
+        /// External addresses and port translation.
+        Nat = 4 "nat",
+        /// Virtual to physical mapping and encapsulation.
+        Overlay = 5 "overlay",
     }
 }
 

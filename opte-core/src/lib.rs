@@ -42,6 +42,7 @@ pub mod host;
 pub mod keyed;
 pub mod layer;
 pub mod limits;
+mod numbered;
 mod port;
 #[cfg(test)]
 mod rng;

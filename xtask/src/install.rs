@@ -121,6 +121,32 @@ pub(crate) fn install(packages: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&second.stderr).trim().to_owned())
 }
 
+/// A toolchain that was looked for.
+pub(crate) enum Found<T> {
+    /// All of it.
+    Usable(T),
+    /// What to do about what isn't there.
+    Missing(String),
+}
+
+impl<T> Found<T> {
+    /// The toolchain, for whoever can't do without.
+    pub(crate) fn usable(self) -> Result<T> {
+        match self {
+            Self::Usable(toolchain) => Ok(toolchain),
+            Self::Missing(why) => anyhow::bail!("{why}"),
+        }
+    }
+
+    /// What to do about what isn't there, if so.
+    pub(crate) fn missing(self) -> Option<String> {
+        match self {
+            Self::Usable(_) => None,
+            Self::Missing(why) => Some(why),
+        }
+    }
+}
+
 fn apt(command: &[&str], packages: &[&str]) -> Result<Output> {
     Command::new("apt-get")
         .args(["--yes", "--quiet", "--no-install-recommends"])

@@ -89,6 +89,17 @@ pub(crate) struct Report {
     ci: bool,
 }
 
+/// Names what is wrong, if anything, for a command that isn't a step.
+pub(crate) fn end(failures: &[String]) -> ExitCode {
+    for failure in failures {
+        println!("error: {failure}");
+    }
+    match failures {
+        [] => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
 /// Whether this run is a gate, where what can't be checked counts as wrong.
 pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")

@@ -1,4 +1,5 @@
-//! Where things are: the repository's root and what git tracks in it.
+//! Where things are: the repository's root and what git tracks in it; and how
+//! programs are run there.
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -88,4 +89,22 @@ pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
     files.sort();
     files.dedup();
     Ok(files)
+}
+
+/// Runs a program and returns what it prints.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    let done = command
+        .output()
+        .with_context(|| format!("cannot run {program}"))?;
+    let words: Vec<_> = command.get_args().map(|w| w.to_string_lossy()).collect();
+    anyhow::ensure!(
+        done.status.success(),
+        "{program} {}: {}\n{}{}",
+        words.join(" "),
+        done.status,
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }

@@ -1,6 +1,7 @@
 //! What a port is made from.
 
 use super::list::at_most;
+use super::setting::Range;
 use super::{Advertise, ExternalIps, FwRule, Name, Prefix, RouteSpec, beside};
 use crate::limits::{
     DHCP_LIST_MAX, FRAGMENT_S_DEFAULT, FRAGMENT_S_MAX, FRAGMENTS_HELD_DEFAULT, FRAGMENTS_HELD_MAX,
@@ -246,8 +247,8 @@ impl PortPath {
 const TIMEOUT_MAX_S: u32 = 604_800;
 
 impl PortOptions {
-    /// Options that have a range from 1 on: name, value, and the largest one.
-    pub(crate) const fn ranges(&self) -> [(&'static str, u32, u32); 13] {
+    /// The options that have a range.
+    pub(crate) const fn ranges(&self) -> [Range; 13] {
         [
             ("flows_max", self.flows_max, PORT_FLOWS_MAX),
             ("udp_one_way_s", self.udp_one_way_s, TIMEOUT_MAX_S),

@@ -111,7 +111,7 @@ impl PortSpec {
         };
         let stored = put_port(&mut port, setting);
         (self.mtu, self.options) = (port.mtu, port.options);
-        finish(PORT, setting, stored, error)
+        finish(PORT, setting, stored, &self.options.ranges(), error)
     }
 
     /// Every setting of the port, as it is.
@@ -168,7 +168,8 @@ impl HostOptions {
     /// As [`PortSpec::set`].
     pub fn set(&mut self, setting: Setting) -> Result<(), ConfigError> {
         let error = |code| ConfigError::new(code, ObjectKind::Host, "");
-        finish(HOST, setting, put_host(self, setting), error)
+        let stored = put_host(self, setting);
+        finish(HOST, setting, stored, &self.ranges(), error)
     }
 
     /// Every setting of the host, as it is.
@@ -180,6 +181,25 @@ impl HostOptions {
 
 /// Whether a field could hold a value, and the largest one if not.
 type Stored = Result<(), u64>;
+
+/// An option with a range from 1 on: its name, its value, and the largest one.
+pub(crate) type Range = (&'static str, u32, u32);
+
+/// Checks options against their ranges; `group` is in front of their names.
+pub(crate) fn check_ranges(
+    ranges: &[Range],
+    group: &str,
+    error: impl Fn(ErrorCode) -> ConfigError,
+) -> Result<(), ConfigError> {
+    for (name, value, max) in ranges {
+        if !(1..=*max).contains(value) {
+            return Err(error(ErrorCode::OutOfRange)
+                .field(&alloc::format!("{group}{name}"), value)
+                .hint(alloc::format!("1 to {max}")));
+        }
+    }
+    Ok(())
+}
 
 /// A field that a setting sets.
 trait Store {
@@ -228,6 +248,7 @@ fn finish(
     table: &[(u16, &str)],
     setting: Setting,
     stored: Option<Stored>,
+    ranges: &[Range],
     error: impl Fn(ErrorCode) -> ConfigError,
 ) -> Result<(), ConfigError> {
     let Setting { number, value } = setting;
@@ -235,8 +256,7 @@ fn finish(
     match (name, stored) {
         (Some(_), Some(Ok(()))) => Ok(()),
         (Some((_, name)), Some(Err(max))) => {
-            let usual = PortOptions::default().ranges();
-            let range = usual.iter().find(|(known, ..)| known == name);
+            let range = ranges.iter().find(|(known, ..)| known == name);
             let (min, max) = range.map_or((0, max), |(.., max)| (1, u64::from(*max)));
             Err(error(ErrorCode::OutOfRange)
                 .field(name, value)

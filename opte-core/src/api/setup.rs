@@ -6,6 +6,7 @@
 //! `apply-parts`) is a list of [`SetupPart`]s.
 
 use super::list::at_most;
+use super::setting::Range;
 use super::{
     AddressSet, Advertise, MulticastSpec, Name, NatOptions, PortFragments, PortNat, PortOptions,
     PortPath, PortSpec, UnderlaySpec, V2b, V2p,
@@ -49,6 +50,13 @@ pub struct Setup {
 pub struct HostOptions {
     /// Flows that all ports together may have.
     pub flows_max: u32,
+}
+
+impl HostOptions {
+    /// The options that have a range.
+    pub(crate) const fn ranges(&self) -> [Range; 1] {
+        [("flows_max", self.flows_max, HOST_FLOWS_MAX)]
+    }
 }
 
 impl Default for HostOptions {

@@ -2,11 +2,12 @@
 
 use super::device::Devices;
 use super::{Host, mtu};
+use crate::api::setting::check_ranges;
 use crate::api::{
     ConfigError, ErrorCode, HostOptions, Name, ObjectKind, PortSpec, Response, Setting,
 };
 use crate::event::Observer;
-use crate::limits::{HOST_FLOWS_MAX, SETTINGS_MAX};
+use crate::limits::SETTINGS_MAX;
 use crate::port::{Policy, Port};
 use lock_api::RawMutex;
 
@@ -96,13 +97,8 @@ pub(super) fn check_room<R: RawMutex>(port: &Port<R>, spec: &PortSpec) -> Result
 
 /// Whether options of a host make sense.
 pub(super) fn check_host(options: &HostOptions) -> Result<(), ConfigError> {
-    if (1..=HOST_FLOWS_MAX).contains(&options.flows_max) {
-        return Ok(());
-    }
-    let error = ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Host, "");
-    Err(error
-        .field("flows_max", options.flows_max)
-        .hint(alloc::format!("1 to {HOST_FLOWS_MAX}")))
+    let error = |code| ConfigError::new(code, ObjectKind::Host, "");
+    check_ranges(&options.ranges(), "", error)
 }
 
 fn check_count(settings: &[Setting], kind: ObjectKind, object: &str) -> Result<(), ConfigError> {

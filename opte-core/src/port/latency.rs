@@ -14,9 +14,9 @@
 //!           more are forgotten.
 
 use super::{Env, Port};
-use crate::event::{Observer, Path, Probe, observe};
+use crate::Direction;
+use crate::event::{Observer, Path, PortTag, Probe, observe};
 use crate::flow::record::side;
-use crate::{Direction, event::PortTag};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, Ordering};
 use lock_api::RawMutex;
@@ -61,19 +61,12 @@ impl Count {
 }
 
 impl Times {
-    /// None yet, made in place: a kernel's stack has no room to spare.
-    pub(crate) fn new() -> Box<Self> {
-        Box::default()
-    }
-
     fn count(&self, dir: Direction, path: Path, ns: u64) {
         let time = ns.checked_ilog2().unwrap_or(0);
         let time = usize::try_from(time).unwrap_or(TIMES).min(TIMES - 1);
-        let counts = self.0.get(side(dir)).and_then(|paths| {
-            let at = Path::ALL.iter().position(|known| *known == path)?;
-            paths.get(at)?.get(time)
-        });
-        if let Some(count) = counts {
+        let paths = self.0.get(side(dir));
+        let counts = paths.and_then(|paths| paths.get(usize::from(path.number())));
+        if let Some(count) = counts.and_then(|counts| counts.get(time)) {
             count.add();
         }
     }
@@ -125,7 +118,7 @@ impl<R: RawMutex> Port<R> {
         if let Some(started) = env.started.take() {
             let ns = env.observer.clock_ns().wrapping_sub(started);
             let times = &self.stats.lane(env.lane).times;
-            times.get_or_init(Times::new).count(dir, path, ns);
+            times.get_or_init(Box::default).count(dir, path, ns);
         }
     }
 
@@ -175,7 +168,7 @@ mod tests {
     fn each_frame_is_told_once() {
         let name: Name = "g1".parse().unwrap();
         let tag = PortTag::new(PortId(1), &name, Vni::new(7).unwrap(), Default::default());
-        let times = Times::new();
+        let times = Times::default();
         let listener = Listener::default();
         for ns in [0, 1, 2, 3, 1_023, 1_024, u64::MAX] {
             times.count(Direction::Out, Path::Hit, ns);

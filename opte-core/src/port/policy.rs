@@ -4,6 +4,7 @@ mod service;
 
 use super::Dropped;
 use crate::api::mapping::BOUNDARY_VNI;
+use crate::api::setting::check_ranges;
 use crate::api::{
     ConfigError, ErrorCode, HostFilter, Name, ObjectKind, PortSpec, Prefix, TransitPrefix,
 };
@@ -375,22 +376,13 @@ fn check_attached(spec: &PortSpec) -> Result<(), ConfigError> {
 
 fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
     let o = &spec.options;
-    for (field, value, max) in o.ranges() {
-        if value == 0 || value > max {
-            return Err(
-                ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name)
-                    .field(&alloc::format!("options.{field}"), value)
-                    .hint(alloc::format!("1 to {max}")),
-            );
-        }
-    }
+    let error = |code| ConfigError::new(code, ObjectKind::Port, spec.name);
+    check_ranges(&o.ranges(), "options.", error)?;
     // Every host takes segments of 536 bytes (RFC 9293 section 3.7.1).
     if o.mss_max != 0 && !(MSS_MIN..=PORT_MTU_MAX).contains(&o.mss_max) {
-        return Err(
-            ConfigError::new(ErrorCode::OutOfRange, ObjectKind::Port, spec.name)
-                .field("options.mss_max", o.mss_max)
-                .hint(alloc::format!("0, or {MSS_MIN} to {PORT_MTU_MAX}")),
-        );
+        return Err(error(ErrorCode::OutOfRange)
+            .field("options.mss_max", o.mss_max)
+            .hint(alloc::format!("0, or {MSS_MIN} to {PORT_MTU_MAX}")));
     }
     Ok(())
 }

@@ -440,7 +440,9 @@ impl<R: RawMutex> Port<R> {
         result: Result<Vec<u8>, Dropped>,
         out: &mut impl Output,
     ) -> Verdict {
-        self.left(env, dir, path);
+        if O::CAN_WATCH && env.followed {
+            self.left(env, dir, path);
+        }
         observe!(
             env.observer,
             PortProcessReturn {

@@ -310,6 +310,11 @@ fn the_host_s_budget_keeps_established_flows_and_refuses_others() {
         error.to_string(),
         "host: flows_max 0 is out of range (1 to 8388608)"
     );
+    let error = host("flows_max=99999999999").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "host: flows_max 99999999999 is out of range (1 to 8388608)"
+    );
     // As the setup file says it.
     let setup = port("g1", 1, ALLOW_ALL) + &port("g2", 2, ALLOW_ALL);
     sled.apply(&format!("host = {{ flows_max = 204 }}\n{setup}"))

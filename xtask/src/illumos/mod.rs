@@ -22,13 +22,14 @@ mod inspect;
 mod sysroot;
 mod toolchain;
 
-use crate::step::Outcome;
+use crate::install::Found;
+use crate::step::{self, Outcome};
 use crate::workspace;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use toolchain::{Found, Toolchain};
+use toolchain::Toolchain;
 
 /// What `userland` is told.
 #[derive(clap::Args)]
@@ -43,14 +44,7 @@ pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
     let program = build(&root)?;
     let failures = look_over(&program)?;
     println!("{}", program.display());
-    for failure in &failures {
-        println!("error: {failure}");
-    }
-    Ok(if failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(step::end(&failures))
 }
 
 /// Builds the program and looks it over, as a step of the tests.
@@ -67,18 +61,12 @@ pub(crate) fn step(root: &Path) -> Result<Outcome> {
 
 /// Why the program can't be built here, if so.
 pub(crate) fn missing() -> Result<Option<String>> {
-    Ok(match toolchain::find_or_install()? {
-        Found::Usable(_) => None,
-        Found::Missing(why) => Some(why),
-    })
+    Ok(toolchain::find_or_install()?.missing())
 }
 
 /// Builds `opteadm` and says where it is.
 pub(crate) fn build(root: &Path) -> Result<PathBuf> {
-    match toolchain::find_or_install()? {
-        Found::Usable(toolchain) => compile(root, &toolchain),
-        Found::Missing(why) => anyhow::bail!("{why}"),
-    }
+    compile(root, &toolchain::find_or_install()?.usable()?)
 }
 
 fn look_over(program: &Path) -> Result<Vec<String>> {
@@ -104,20 +92,6 @@ fn compile(root: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
         let linker = sysroot::make(&folder.join("sysroot"), binutils)?;
         cargo.env("CARGO_TARGET_X86_64_UNKNOWN_ILLUMOS_LINKER", linker);
     }
-    run_quietly(&mut cargo)?;
+    workspace::output(&mut cargo)?;
     Ok(folder.join(TARGET).join("release/opteadm"))
-}
-
-fn run_quietly(command: &mut Command) -> Result<()> {
-    let program = command.get_program().display().to_string();
-    let done = command
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
-    let errors = String::from_utf8_lossy(&done.stderr);
-    ensure!(
-        done.status.success(),
-        "{program}: {}\n{errors}",
-        done.status
-    );
-    Ok(())
 }

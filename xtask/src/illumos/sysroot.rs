@@ -1,7 +1,7 @@
 //! What programs for illumos are linked with on another system.
 
-use super::run_quietly;
 use super::toolchain::Binutils;
+use crate::workspace;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ pub(super) fn make(folder: &Path, binutils: &Binutils) -> Result<PathBuf> {
         let mut link = Command::new(&binutils.ld);
         link.args(["-shared", "--hash-style=sysv", "-soname", &name, "-o"])
             .args([&stub, &object]);
-        run_quietly(&mut link)?;
+        workspace::output(&mut link)?;
         // As `-lc` asks for it.
         let (short, _) = name.split_once(".so").context("not a library's name")?;
         fs::copy(&stub, lib.join(format!("{short}.so")))?;
@@ -55,7 +55,8 @@ fn assemble(binutils: &Binutils, source: &str, object: &Path) -> Result<()> {
     let file = object.with_extension("s");
     fs::write(&file, source)?;
     let mut assembler = Command::new(&binutils.assembler);
-    run_quietly(assembler.arg("-o").args([object, &file]))
+    workspace::output(assembler.arg("-o").args([object, &file]))?;
+    Ok(())
 }
 
 /// Functions of one byte, and data of the size that it has.

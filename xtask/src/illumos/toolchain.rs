@@ -2,18 +2,10 @@
 //! system GNU's assembler and linker.
 
 use super::TARGET;
-use crate::install;
+use crate::install::{self, Found};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// What was found.
-pub(crate) enum Found {
-    /// All of it.
-    Usable(Toolchain),
-    /// What to do about what isn't there.
-    Missing(String),
-}
 
 /// Programs beside cargo.
 #[derive(Debug)]
@@ -30,7 +22,7 @@ pub(crate) struct Binutils {
 }
 
 /// Looks for the toolchain, and installs it where that is ours to do.
-pub(crate) fn find_or_install() -> Result<Found> {
+pub(crate) fn find_or_install() -> Result<Found<Toolchain>> {
     if cfg!(target_os = "illumos") {
         return Ok(Found::Usable(Toolchain { binutils: None }));
     }

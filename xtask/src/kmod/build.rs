@@ -2,7 +2,8 @@
 
 use super::toolchain::Toolchain;
 use super::{finish, folder};
-use anyhow::{Context, Result, ensure};
+use crate::workspace;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,14 +41,14 @@ pub(super) fn module(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<
     }
     link.args(["--gc-sections", "-T"]).arg(&script);
     link.arg("-o").arg(&linked).arg(&library);
-    run(&mut link)?;
+    workspace::output(&mut link)?;
     let stripped = folder.join("stripped.o");
     let mut strip = Command::new(&toolchain.objcopy);
     strip.arg("--strip-debug");
     for entry in ENTRIES {
         strip.arg(format!("--keep-global-symbol={entry}"));
     }
-    run(strip.arg(&linked).arg(&stripped))?;
+    workspace::output(strip.arg(&linked).arg(&stripped))?;
     let module = folder.join("xde");
     let bytes = fs::read(&stripped)?;
     fs::write(&module, finish::module(&bytes)?)?;
@@ -78,7 +79,7 @@ fn library(root: &Path, folder: &Path, toolchain: &Toolchain, debug: bool) -> Re
         // Names that fbt and DTrace show are better short; both spell the same.
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .env("CARGO_ENCODED_RUSTFLAGS", "");
-    run(&mut cargo)?;
+    workspace::output(&mut cargo)?;
     let profile = if debug { "debug" } else { "release" };
     Ok(build.join(TARGET).join(profile).join("libxde.a"))
 }
@@ -128,18 +129,4 @@ fn write_if_changed(path: &Path, text: &str) -> Result<()> {
         return Ok(());
     }
     fs::write(path, text).with_context(|| path.display().to_string())
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let done = command
-        .output()
-        .with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))?;
-    ensure!(
-        done.status.success(),
-        "{}: {}\n{}",
-        command.get_program().to_string_lossy(),
-        done.status,
-        String::from_utf8_lossy(&done.stderr)
-    );
-    Ok(())
 }

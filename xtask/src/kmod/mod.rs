@@ -30,7 +30,8 @@ mod finish;
 mod play;
 mod toolchain;
 
-use crate::step::Outcome;
+use crate::install::Found;
+use crate::step::{self, Outcome};
 use crate::{bench, workspace};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -97,14 +98,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if let Some(socket) = &args.serve {
         play::serve(&module, socket)?;
     }
-    for failure in &failures {
-        println!("error: {failure}");
-    }
-    Ok(if failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(step::end(&failures))
 }
 
 /// Builds the module as it ships.
@@ -113,10 +107,7 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
 }
 
 fn build_as(root: &Path, debug: bool) -> Result<PathBuf> {
-    match toolchain::find_or_install()? {
-        toolchain::Found::Usable(toolchain) => build::module(root, &toolchain, debug),
-        toolchain::Found::Missing(why) => anyhow::bail!("{why}"),
-    }
+    build::module(root, &toolchain::find_or_install()?.usable()?, debug)
 }
 
 /// Where the module is when it was built.
@@ -126,17 +117,14 @@ pub(crate) fn built(root: &Path) -> PathBuf {
 
 /// Whether the module can be built here; otherwise why not.
 pub(crate) fn can_build() -> Result<Option<String>> {
-    match toolchain::find_or_install()? {
-        toolchain::Found::Usable(_) => Ok(None),
-        toolchain::Found::Missing(why) => Ok(Some(why)),
-    }
+    Ok(toolchain::find_or_install()?.missing())
 }
 
 /// Builds, checks and plays the module as a step of the tests.
 pub(crate) fn step(root: &Path) -> Result<Outcome> {
     let toolchain = match toolchain::find_or_install()? {
-        toolchain::Found::Usable(toolchain) => toolchain,
-        toolchain::Found::Missing(why) => return Ok(Outcome::skip(why)),
+        Found::Usable(toolchain) => toolchain,
+        Found::Missing(why) => return Ok(Outcome::skip(why)),
     };
     let module = build::module(root, &toolchain, false)?;
     let findings = look_over(root, &module)?;

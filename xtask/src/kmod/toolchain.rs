@@ -5,7 +5,7 @@
 //! of cargo be allowed. Debian packages both (`rustc-web`); elsewhere it is the
 //! toolchain on the path, with the component `rust-src`.
 
-use crate::install;
+use crate::install::{self, Found};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,16 +23,8 @@ pub(crate) struct Toolchain {
     pub(crate) objcopy: PathBuf,
 }
 
-/// What was found.
-pub(crate) enum Found {
-    /// All of it.
-    Usable(Toolchain),
-    /// What to do about what isn't there.
-    Missing(String),
-}
-
 /// Looks for the toolchain, and installs it where that is ours to do.
-pub(crate) fn find_or_install() -> Result<Found> {
+pub(crate) fn find_or_install() -> Result<Found<Toolchain>> {
     if let Some(toolchain) = find() {
         return Ok(Found::Usable(toolchain));
     }

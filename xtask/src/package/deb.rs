@@ -1,7 +1,7 @@
 //! Debian's package: an `ar` archive of two compressed `tar` archives (deb(5)).
 
-use super::{Content, Item, VERSION, elf, folder, gzip, install, output, time};
-use crate::workspace;
+use super::{Content, Item, VERSION, elf, folder, gzip, install, time};
+use crate::workspace::{self, output};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;

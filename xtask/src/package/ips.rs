@@ -6,8 +6,9 @@
 
 use super::manifest::{self, Action};
 use super::p5p::{self, Package};
-use super::{VERSION, folder, output, time};
+use super::{VERSION, folder, time};
 use crate::step::Outcome;
+use crate::workspace::output;
 use crate::{illumos, install, kmod};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;

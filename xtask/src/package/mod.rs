@@ -25,7 +25,7 @@ mod trial;
 
 use crate::step::{self, Outcome, Step};
 use crate::workspace;
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -151,22 +151,4 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
 /// Where packages and what they are made of is.
 fn folder(root: &Path) -> PathBuf {
     root.join("target/package")
-}
-
-/// Runs a program and returns what it prints.
-fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().display().to_string();
-    let done = command
-        .output()
-        .with_context(|| format!("cannot run {program}"))?;
-    let words: Vec<_> = command.get_args().map(|w| w.to_string_lossy()).collect();
-    ensure!(
-        done.status.success(),
-        "{program} {}: {}\n{}{}",
-        words.join(" "),
-        done.status,
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr)
-    );
-    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }

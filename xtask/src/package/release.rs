@@ -1,6 +1,7 @@
 //! `cargo xtask package release TAG`: all that a release consists of.
 
-use super::{VERSION, deb, folder, ips, output};
+use super::{VERSION, deb, folder, ips};
+use crate::workspace::output;
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;

@@ -12,9 +12,10 @@
 //! unit's filters (system calls, devices, file systems) let the driver work is
 //! not proved here.
 
-use super::{deb, folder, output};
+use super::{deb, folder};
 use crate::install;
 use crate::step::Outcome;
+use crate::workspace::output;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
