@@ -698,12 +698,6 @@ pub trait Observer {
     /// together, so it must be cheap.
     fn enabled(&self, probe: Probe) -> bool;
 
-    /// Whether anybody wants one of these events.
-    #[inline(always)]
-    fn enabled_any(&self, probes: &[Probe]) -> bool {
-        probes.iter().any(|probe| self.enabled(*probe))
-    }
-
     /// Monotonic time in nanoseconds, from whenever; read when somebody wants
     /// to know how long something takes.
     fn clock_ns(&self) -> u64 {

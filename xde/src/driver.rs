@@ -7,7 +7,7 @@ use crate::ddi::{Errno, context, kmem};
 use crate::device::Shared;
 use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
-use crate::probe::{self, Probes};
+use crate::probe::Probes;
 use crate::stat::HostStats;
 use crate::{Engine, Mutex, room, stat};
 use alloc::boxed::Box;
@@ -116,7 +116,6 @@ impl Driver {
     /// What the time asks for. About every [`TICK_MS`], in a thread that may
     /// sleep.
     pub(crate) fn tick(&self) {
-        probe::look();
         let mut outbox = Outbox::new();
         let mut lane = self.ticker.lock();
         lane.view.refresh();

@@ -7,25 +7,11 @@
 //!           T2  a kernel has no way to ask whether a probe is watched, but the
 //!               site shows it: a load and a test. Arguments are put together
 //!               only then: integers and addresses of what exists anyway.
-//!           T3  whether any of many probes is watched, as the engine asks for
-//!               those of guests' traffic with each group of packets, is looked
-//!               at with each tick ([`look`]) and remembered: such probes begin
-//!               to fire a moment later.
 //!
 //! What the probes are is declared in [`opte_core::event`] and nowhere else.
 
 use crate::ddi::{context, probe};
-use core::sync::atomic::{AtomicBool, Ordering};
 use opte_core::event::{Event, Observer, Probe};
-
-/// Whether some probe was watched at the last tick.
-static WATCHED: AtomicBool = AtomicBool::new(false);
-
-/// Looks whether some probe is watched (rule T3).
-pub(crate) fn look() {
-    let any = Probe::ALL.iter().any(|probe| probe::is_watched(*probe));
-    WATCHED.store(any, Ordering::Relaxed);
-}
 
 /// Fires SDT probes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,11 +25,6 @@ impl Observer for Probes {
 
     fn clock_ns(&self) -> u64 {
         context::now().as_nanos()
-    }
-
-    #[inline(always)]
-    fn enabled_any(&self, probes: &[Probe]) -> bool {
-        WATCHED.load(Ordering::Relaxed) && probes.iter().any(|probe| self.enabled(*probe))
     }
 
     #[cold]

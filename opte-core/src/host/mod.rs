@@ -61,6 +61,7 @@ mod port_command;
 pub mod table;
 pub mod underlay;
 pub(crate) mod view;
+mod watch;
 
 use crate::api::PortId;
 use crate::api::mapping::BOUNDARY_VNI;
@@ -72,8 +73,6 @@ use crate::frame::Frame;
 use crate::keyed::Keyed;
 use crate::limits::{HOST_FLOWS_MAX, LANES_MAX};
 use crate::port::errand::Errands;
-use crate::port::latency::FOLLOWING;
-use crate::port::traffic::TRAFFIC;
 use crate::port::{Env, Left, Onward, Port, Read};
 use crate::rule::AddressSets;
 use crate::stats::HostCounters;
@@ -95,6 +94,7 @@ use mapping::Mappings;
 use multicast::Multicast;
 use underlay::{Accept, Underlay};
 use view::View;
+use watch::Watch;
 
 /// What a host is started with.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +110,7 @@ pub struct HostConfig {
 pub struct Host<R: RawMutex, O> {
     seed: u64,
     observer: O,
+    watch: Watch,
     lanes: Arc<[AtomicBool]>,
     counters: Box<[HostCounters]>,
     view: Mutex<R, Arc<View<R>>>,
@@ -156,9 +157,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     pub fn new(config: HostConfig, observer: O) -> Self {
         let lanes = config.lanes.clamp(1, LANES_MAX);
         let key = Keyed::new(config.seed, "view");
+        let watch = Watch::default();
+        watch.look(&observer);
         Self {
             seed: config.seed,
             observer,
+            watch,
             lanes: (0..lanes).map(|_| AtomicBool::new(false)).collect(),
             counters: (0..lanes).map(|_| HostCounters::default()).collect(),
             view: Mutex::new(Arc::new(View::new(1, Vec::new(), Departed::new(), key))),
@@ -352,6 +356,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     /// advertisements. Call it about every 100 ms, from one lane at a time;
     /// each call's work is bounded.
     pub fn tick(&self, lane: &mut Lane<R>, now: Instant, out: &mut impl Output) {
+        self.watch.look(&self.observer);
         self.renew(lane);
         let env = self.env(lane, now);
         for port in env.view.ports() {
@@ -520,8 +525,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             choice: &self.choice,
             observer: &self.observer,
             errands,
-            watched: O::CAN_WATCH && self.observer.enabled_any(TRAFFIC),
-            followed: O::CAN_WATCH && self.observer.enabled_any(FOLLOWING),
+            watched: self.watch.traffic::<O>(),
+            followed: self.watch.frames::<O>(),
             started: Cell::new(None),
             lane,
             now,

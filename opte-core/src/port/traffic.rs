@@ -6,7 +6,7 @@
 //! Flow      Host::tx -> process -> tell_frame, as the guest sent it
 //!           Host::rx -> process -> deliver -> tell_frame, as the guest gets it
 //!           answers of the gateway -> to_guest -> tell_frame
-//! Rules     T1  whether anybody watches is asked once for a burst
+//! Rules     T1  whether anybody watches is looked at with each tick
 //!               (`Env::watched`); all else is out of the line of a hit.
 //!           T2  a flow may be looked up here, so no flow and no shard is held.
 

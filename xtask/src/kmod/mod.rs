@@ -153,7 +153,7 @@ pub(crate) fn count_hits(root: &Path) -> Result<Outcome> {
         let most = limits.get(way).copied().unwrap_or_default();
         let times = count / engine;
         let note = format!("{way} {count:.0}, {times:.2} times the engine's {engine:.0}");
-        if times > most {
+        if count > f64::from(most) {
             let failure = format!("instructions per packet: {note}; {most} is the limit");
             outcome.failures.push(failure);
         } else {

@@ -10,12 +10,15 @@ use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a scenario may take.
 const LIMIT: Duration = Duration::from_secs(420);
+/// How many are played at the same time.
+const AT_ONCE: usize = 2;
 /// Exit code of a scenario that can't be played here.
 const UNPLAYABLE: u8 = 77;
 /// What a scenario's sandbox prints, in the scenario's folder.
@@ -72,19 +75,17 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         stage.build(&workspace::root())?;
     }
     let (mut failed, mut skipped) = (0, 0);
-    for scenario in chosen {
-        let start = Instant::now();
-        let ended = stage.play(scenario)?;
-        let took = start.elapsed().as_secs_f64();
+    stage.play_all(&chosen, |scenario, ended, took| {
+        let (name, took) = (scenario.name, took.as_secs_f64());
         match &ended {
-            End::Passed => println!("✓ {:<20} {took:>5.1} s  {}", scenario.name, scenario.about),
+            End::Passed => println!("✓ {name:<20} {took:>5.1} s  {}", scenario.about),
             End::Skipped(why) => {
                 skipped += 1;
-                println!("! {:<20} SKIPPED: {why}", scenario.name);
+                println!("! {name:<20} SKIPPED: {why}");
             }
             End::Failed(_) => {
                 failed += 1;
-                println!("✗ {:<20} {took:>5.1} s", scenario.name);
+                println!("✗ {name:<20} {took:>5.1} s");
             }
         }
         match ended {
@@ -92,7 +93,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             _ if args.verbose => println!("{}", stage.told(scenario)),
             _ => {}
         }
-    }
+    })?;
     println!("{failed} failed, {skipped} skipped");
     let bad = failed > 0 || (skipped > 0 && crate::step::in_ci());
     Ok(if bad {
@@ -110,14 +111,12 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
         note: format!("{} scenarios", SCENARIOS.len()),
         ..Outcome::default()
     };
-    for scenario in SCENARIOS {
-        let name = scenario.name;
-        match stage.play(scenario)? {
-            End::Passed => outcome.passed += 1,
-            End::Skipped(why) => outcome.skips.push(format!("{name}: {why}")),
-            End::Failed(told) => outcome.failures.push(format!("{name}: {told}")),
-        }
-    }
+    let all: Vec<_> = SCENARIOS.iter().collect();
+    stage.play_all(&all, |Scenario { name, .. }, ended, _| match ended {
+        End::Passed => outcome.passed += 1,
+        End::Skipped(why) => outcome.skips.push(format!("{name}: {why}")),
+        End::Failed(told) => outcome.failures.push(format!("{name}: {told}")),
+    })?;
     Ok(outcome)
 }
 
@@ -177,6 +176,36 @@ impl Stage {
     fn told(&self, scenario: &Scenario) -> String {
         let told = fs::read(self.folder(scenario).join(TOLD)).unwrap_or_default();
         String::from_utf8_lossy(&told).into_owned()
+    }
+
+    /// Plays some, several at a time: a scenario mostly waits for timers of the
+    /// programs in it. Tells how each ended and how long it took, in the order
+    /// in which they end.
+    fn play_all(
+        &self,
+        scenarios: &[&'static Scenario],
+        mut tell: impl FnMut(&'static Scenario, End, Duration),
+    ) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let (ended, ends) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE.min(scenarios.len()) {
+                let (next, ended) = (&next, ended.clone());
+                scope.spawn(move || {
+                    while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let start = Instant::now();
+                        let end = self.play(scenario);
+                        // Who doesn't listen any more has an error to tell.
+                        drop(ended.send((*scenario, end, start.elapsed())));
+                    }
+                });
+            }
+            drop(ended);
+            for (scenario, end, took) in ends {
+                tell(scenario, end?, took);
+            }
+            Ok(())
+        })
     }
 
     /// Plays one.

@@ -52,7 +52,7 @@ struct Limits {
     recursion: BTreeMap<String, Circle>,
     /// How many times the engine's instructions a packet of the cached path
     /// takes, by its way.
-    instructions: BTreeMap<String, f64>,
+    instructions: BTreeMap<String, u32>,
 }
 
 /// Why a circle of calls ends, and after how many rounds.
@@ -93,8 +93,8 @@ pub(super) fn module(bytes: &[u8], facts: &str, limits: &str) -> Result<Checked>
     Ok(Checked { findings, report })
 }
 
-/// How many times the engine's instructions a packet may take, by its way.
-pub(super) fn instructions(limits: &str) -> Result<BTreeMap<String, f64>> {
+/// How many instructions a packet may take, by its way.
+pub(super) fn instructions(limits: &str) -> Result<BTreeMap<String, u32>> {
     let limits: Limits = toml::from_str(limits).context("limits.toml")?;
     Ok(limits.instructions)
 }
