@@ -8,16 +8,20 @@ for every in all default; do
 	echo 1 >/proc/sys/net/ipv6/conf/$every/disable_ipv6
 done
 
+# Whether a node is of the device that a file names: another namespace may have
+# a device of the same number, and the node.
+is_of() {
+	[ "$(cat "$2")" = "$((0x$(stat -c %t "$1"))):$((0x$(stat -c %T "$1")))" ]
+}
+
 by_macvtap() {
 	ip link add link g1 name mv1 type macvtap mode passthru || return
 	ip link set mv1 up
 	number=$(cat /sys/class/net/mv1/ifindex)
-	# Another namespace may have a device of this number.
-	major=$((0x$(stat -c %t "/dev/tap$number")))
-	minor=$((0x$(stat -c %T "/dev/tap$number")))
-	if [ "$(cat "/sys/class/net/mv1/tap$number/dev")" = "$major:$minor" ] &&
-		(: 3<>"/dev/tap$number"); then
-		echo "use fd=3 3<>/dev/tap$number"
+	node=/dev/tap$number
+	if [ -c "$node" ] && is_of "$node" "/sys/class/net/mv1/tap$number/dev" &&
+		(: 3<>"$node"); then
+		echo "use fd=3 3<>$node"
 	else
 		ip link delete mv1
 		false
