@@ -1,14 +1,15 @@
 //! The programs that tests talk to, and how to get them.
 
 mod build;
+pub(crate) mod kernel;
 
 use crate::scenario;
-use crate::step::Outcome;
+use crate::step::{self, Outcome, Step};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitCode, Output};
 
 /// A program that tests run, and the Debian package that has it. What scenarios
 /// run they say themselves.
@@ -25,14 +26,22 @@ const TOOLS: &[(&str, &str)] = &[
     ("valgrind", "valgrind"),
 ];
 
+/// What `tools` is told.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the step alone.
+pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
+    Ok(step::run_all(vec![Step::new("tools", check)]).finish())
+}
+
 /// Installs what is missing where that is ours to do: as root on Debian.
 /// Elsewhere it names what is missing.
 pub(crate) fn check() -> Result<Outcome> {
     let mut outcome = packages()?;
     // What is built needs what is installed.
-    if let Some(why) = build::all() {
-        outcome.skips.push(why);
-    }
+    outcome.skips.extend(build::all());
+    outcome.skips.extend(kernel::fetch());
     Ok(outcome)
 }
 
@@ -70,7 +79,9 @@ fn missing() -> Vec<&'static str> {
         .copied()
         .chain(scenario::programs())
         .chain(build::TOOLS.iter().copied())
-        .filter(|(program, _)| find(program).is_none() && !build::makes(program))
+        .filter(|(program, _)| {
+            find(program).is_none() && !build::makes(program) && !kernel::fetches(program)
+        })
         .map(|(_, package)| package)
         .collect();
     packages.into_iter().collect()

@@ -55,6 +55,8 @@ enum Command {
     Tidy(tidy::Args),
     /// Everything that can be tested on this machine (as root: installs tools)
     Test(test::Args),
+    /// Install, build and fetch the programs that tests need (as root on Debian)
+    Tools(install::Args),
     /// Run golden cases: setups, frames and every byte that must come of them
     Cases(case::Args),
     /// Take what the engine does now for what golden cases expect
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Tidy(args) => tidy::run(args),
         Command::Test(args) => test::run(args),
+        Command::Tools(args) => install::run(args),
         Command::Cases(args) => case::run(args),
         Command::Bless(args) => case::bless::run(args),
         Command::Probes(args) => probe::run(args),

@@ -43,7 +43,7 @@ pub(super) fn makes(program: &str) -> bool {
 }
 
 /// Where such programs are.
-pub(super) fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     workspace::root().join("target/tools")
 }
 
@@ -62,11 +62,9 @@ fn build() -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    for part in ["lists/partial", "cache/archives/partial", "source"] {
-        fs::create_dir_all(folder.join(part))?;
-    }
-    fetch(&folder)?;
     let source = folder.join("source");
+    fs::create_dir_all(&source)?;
+    fetch(&folder)?;
     let packed = fs::read_dir(&folder)?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .find(|name| name.contains(".orig.tar."))
@@ -85,28 +83,45 @@ fn build() -> Result<()> {
 
 /// Fetches the source package of this machine's release into `folder`.
 fn fetch(folder: &Path) -> Result<()> {
-    let release = fs::read_to_string("/etc/os-release").context("no Debian")?;
-    let name = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .context("a release without a name")?;
-    let sources = folder.join("sources.list");
-    fs::write(
-        &sources,
-        format!("deb-src http://deb.debian.org/debian {name} main\n"),
-    )?;
+    let lists = Lists::new(folder, "deb-src")?;
     let apt = || {
         let mut apt = Command::new("apt-get");
-        let set = |name: &str, path: &Path| format!("-o{name}={}", path.display());
-        apt.args(["-q", "-oDir::Etc::sourceparts=-"])
-            .arg(set("Dir::Etc::sourcelist", &sources))
-            .arg(set("Dir::State::lists", &folder.join("lists")))
-            .arg(set("Dir::Cache", &folder.join("cache")))
-            .current_dir(folder);
+        apt.arg("-q").args(&lists.settings).current_dir(folder);
         apt
     };
     run(apt().arg("update"))?;
     run(apt().args(["source", "--download-only", SOURCE]))
+}
+
+/// Lists of this machine's release that are not the machine's.
+pub(super) struct Lists {
+    /// What leads `apt` to them.
+    pub(super) settings: Vec<String>,
+}
+
+impl Lists {
+    /// Empty lists in `folder`, of sources (`deb-src`) or packages (`deb`).
+    pub(super) fn new(folder: &Path, kind: &str) -> Result<Self> {
+        let release = fs::read_to_string("/etc/os-release").context("no Debian")?;
+        let name = release
+            .lines()
+            .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+            .context("a release without a name")?;
+        for part in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        let sources = folder.join("sources.list");
+        let line = format!("{kind} http://deb.debian.org/debian {name} main\n");
+        fs::write(&sources, line)?;
+        let set = |name: &str, path: &Path| format!("-o{name}={}", path.display());
+        let settings = vec![
+            "-oDir::Etc::sourceparts=-".to_owned(),
+            set("Dir::Etc::sourcelist", &sources),
+            set("Dir::State::lists", &folder.join("lists")),
+            set("Dir::Cache", &folder.join("cache")),
+        ];
+        Ok(Self { settings })
+    }
 }
 
 /// Says "no" to all but [`SETTINGS`].
@@ -142,7 +157,7 @@ fn make(source: &Path) -> Command {
     make
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(super) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().display().to_string();
     let done = command
         .output()

@@ -41,6 +41,7 @@ mod outside;
 mod play;
 mod probes;
 mod protocols;
+mod qemu;
 mod routing;
 mod rules;
 mod sctp;
@@ -68,6 +69,7 @@ const SCENARIOS: &[Scenario] = &[
     outside::SCENARIO,
     probes::SCENARIO,
     protocols::SCENARIO,
+    qemu::SCENARIO,
     routing::SCENARIO,
     rules::SCENARIO,
     sctp::SCENARIO,
