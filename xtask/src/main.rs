@@ -18,6 +18,8 @@ mod check;
 mod demo;
 mod illumos;
 mod install;
+#[cfg_attr(not(target_os = "linux"), path = "internet/elsewhere.rs")]
+mod internet;
 mod kmod;
 #[cfg(target_os = "linux")]
 mod lab;
@@ -79,6 +81,8 @@ enum Command {
     Kmod(kmod::Args),
     /// Build opteadm for illumos, on illumos or for it, and look it over
     Userland(illumos::Args),
+    /// Play the boundary and a host on the internet, in the network namespace that is here
+    Internet(internet::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -100,6 +104,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Kmod(args) => kmod::run(args),
         Command::Userland(args) => illumos::run(args),
+        Command::Internet(args) => internet::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {
