@@ -12,6 +12,7 @@
 //!           can't run here is skipped loudly, and counts as a failure in CI.
 
 mod bench;
+mod book;
 mod case;
 mod check;
 #[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
@@ -69,6 +70,8 @@ enum Command {
     Tracer(tracer::Args),
     /// Write the manual pages in pkg/man/ from the code
     Manual(manual::Args),
+    /// Build the book of docs/ with mdBook
+    Book(book::Args),
     /// Make what operators install: a Debian package, an IPS archive
     Package(package::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Command::Probes(args) => probe::run(args),
         Command::Tracer(args) => tracer::run(args),
         Command::Manual(args) => manual::run(args),
+        Command::Book(args) => book::run(args),
         Command::Package(args) => package::run(args),
         Command::Record(args) => record::run(args),
         Command::Scenario(args) => scenario::run(args),
