@@ -7,21 +7,22 @@
 //! Terms     way     room for one record, with a tag: a byte of the hash of the
 //!                   record that is there, zero for none
 //!           word    the tags of 8 ways
-//!           line    7 words and the address of the chunk that has their
-//!                   records: one cache line says where a record is
-//!           level   an array of lines. A key has one home word in each; when
-//!                   that is full it goes to another one of the same line.
+//!           line    the tags of 8 words: one cache line
+//!           chunk   the records of a line
+//!           level   an array of lines and one of their chunks. A key has a
+//!                   home in each: a word, and the way there that it prefers.
+//!                   It goes to another one of the word when that is taken, and
+//!                   of the line when the word is full.
 //!           number  of a record: that of its level's first way, and its way's
-//!                   there. It stays while the flow lives. Each line has 64
-//!                   numbers and uses 56.
+//!                   there. It stays while the flow lives.
 //! Shape
 //! ```text
 //! levels  [0]   n lines   each level makes four of what there is: memory
 //!         [1]  3n         follows the flows, and nothing is ever moved
 //!         [2] 12n         <- looked at first: it has most of the flows
 //!
-//! line    |8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|chunk|
-//! chunk   56 records                                 made at first use
+//! line    |8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|8 tags|
+//! chunk   64 records                                 made at first use
 //! ```
 //! A record goes where its line has a way left, in the newest level if it can:
 //! with as many choices as levels, many lines may be full. One key in a hundred
@@ -37,6 +38,9 @@
 //!               compare the whole key.
 //!           S3  levels and chunks come and never go, so a number that was
 //!               read can be looked at however late.
+//!           S4  most records are in the way that they prefer. So that one is
+//!               asked for before the tags are read: both come from memory at
+//!               the same time.
 //! Failure   [`Store::vacancy`] has none when all of these are full. The last
 //!           level brings the ways to an eighth more than the flows that the
 //!           table may hold, so that doesn't happen before it is full, but for
@@ -47,7 +51,7 @@ mod line;
 
 pub(super) use self::line::Slot;
 
-use self::level::{Level, NUMBERS, parts, scaled, tag};
+use self::level::{Level, parts, scaled, tag};
 use self::line::{LINE, WAYS};
 use super::position;
 use alloc::boxed::Box;
@@ -94,7 +98,7 @@ impl<R: RawMutex> Store<R> {
         let mut ends = [0; LEVELS];
         for (end, smaller) in ends.iter_mut().zip((0..levels).rev()) {
             let lines = most >> smaller.wrapping_mul(GROWTH_BITS);
-            *end = lines.saturating_mul(NUMBERS).saturating_mul(shards);
+            *end = lines.saturating_mul(LINE).saturating_mul(shards);
         }
         Self {
             levels: [const { OnceBox::new() }; LEVELS],
@@ -167,9 +171,7 @@ impl<R: RawMutex> Store<R> {
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
         for level in self.levels().take(2) {
-            if let Some(line) = level.lines.get(level.home(hash).line) {
-                prefetch(line);
-            }
+            level.prefetch(hash);
         }
     }
 
@@ -190,8 +192,7 @@ impl<R: RawMutex> Store<R> {
     /// The record of this number, if it was ever used.
     #[inline(always)]
     pub(super) fn slot(&self, number: u32) -> Option<&Slot<R>> {
-        let (line, place) = self.level(number)?.line(number)?;
-        line.slot(place)
+        self.level(number)?.slot(number)
     }
 
     /// Numbers that there are: all are below it.
@@ -215,7 +216,7 @@ impl<R: RawMutex> Store<R> {
                     return Some((number, slot));
                 }
                 // The rest of a line isn't there either.
-                next = (number / NUMBERS).saturating_add(1).saturating_mul(NUMBERS);
+                next = (number / LINE).saturating_add(1).saturating_mul(LINE);
             }
             None
         })
@@ -225,7 +226,7 @@ impl<R: RawMutex> Store<R> {
     /// there, and it stays empty while the shard's lock is held.
     pub(super) fn vacancy(&self, hash: u64, flows: u32) -> Option<u32> {
         // Three in four ways.
-        let fill = |numbers: u32| flows >= (numbers / NUMBERS).saturating_mul(LINE * 3 / 4);
+        let fill = |numbers: u32| flows >= numbers.saturating_sub(numbers / 4);
         loop {
             let count = self.count.load(Ordering::Acquire);
             if fill(self.end(count)) && self.grow(count) {
@@ -254,10 +255,11 @@ impl<R: RawMutex> Store<R> {
         self.levels().flat_map(move |level| {
             let home = level.home(hash);
             let first = level.number(home.line);
-            home.words().flat_map(move |word| {
-                let first = first.wrapping_add(word.wrapping_mul(WAYS));
-                (0..WAYS).map(move |way| first.wrapping_add(way))
-            })
+            // The home word first.
+            let word = home.place.wrapping_sub(home.place % WAYS);
+            (word..LINE)
+                .chain(0..word)
+                .map(move |place| first.wrapping_add(place))
         })
     }
 
@@ -273,8 +275,11 @@ impl<R: RawMutex> Store<R> {
     }
 
     fn set(&self, number: u32, tag: u8) {
-        let place = self.level(number).and_then(|level| level.line(number));
-        if let Some((line, place)) = place {
+        let Some(level) = self.level(number) else {
+            return;
+        };
+        let (line, place) = level.at(number);
+        if let Some(line) = level.lines.get(line) {
             line.set(place, tag);
         }
     }

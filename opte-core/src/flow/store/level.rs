@@ -1,23 +1,25 @@
 //! A level of the store: lines, and which of them a key is in.
 
-use super::line::{Line, Slot, WORDS};
+use super::line::{Chunk, LINE, Line, Slot, WAYS};
 use crate::flow::position;
 use alloc::boxed::Box;
 use lock_api::RawMutex;
-
-/// Numbers of a line.
-pub(super) const NUMBERS: u32 = 64;
+use prefetch::prefetch;
 
 /// Where records with one hash are in a level.
 #[derive(Clone, Copy)]
 pub(super) struct Home {
     pub(super) line: usize,
-    pub(super) word: u32,
+    /// The place of the preferred way (rule S4).
+    pub(super) place: u32,
 }
 
 #[derive(Debug)]
 pub(super) struct Level<R: RawMutex> {
-    pub(super) lines: Box<[Line<R>]>,
+    pub(super) lines: Box<[Line]>,
+    /// The records of each line. The addresses of chunks are few enough to
+    /// stay in the processor's cache.
+    pub(super) chunks: Box<[Chunk<R>]>,
     /// Number of the first record here.
     pub(super) first: u32,
     /// Numbers here of one shard.
@@ -65,20 +67,13 @@ fn halves(number: u64) -> [u32; 2] {
     ]
 }
 
-impl Home {
-    /// The words of the line, this one first.
-    #[inline(always)]
-    pub(super) fn words(self) -> impl Iterator<Item = u32> {
-        (self.word..WORDS).chain(0..self.word)
-    }
-}
-
 impl<R: RawMutex> Level<R> {
     /// The level of the records from number `first` to before `end`.
     pub(super) fn new(first: u32, end: u32, shards: u32) -> Self {
         let numbers = end.saturating_sub(first);
         Self {
-            lines: (0..numbers / NUMBERS).map(|_| Line::new()).collect(),
+            lines: (0..numbers / LINE).map(|_| Line::default()).collect(),
+            chunks: (0..numbers / LINE).map(|_| Chunk::new()).collect(),
             first,
             numbers: numbers.checked_div(shards).unwrap_or(numbers),
             // Multiples of an odd number near the golden section spread well.
@@ -93,16 +88,24 @@ impl<R: RawMutex> Level<R> {
         let (shard, place) = parts(hash);
         let at = shard ^ place.wrapping_mul(self.mix) & self.place_bits;
         let (line, rest) = scaled(at, self.lines.len());
-        let [_, word] = halves(u64::from(rest).wrapping_mul(u64::from(WORDS)));
-        Home { line, word }
+        Home {
+            line,
+            place: rest / (u32::MAX / LINE + 1),
+        }
     }
 
-    /// The line and the place there of a record.
+    /// The line and the place there of a number.
     #[inline(always)]
-    pub(super) fn line(&self, number: u32) -> Option<(&Line<R>, u32)> {
+    pub(super) fn at(&self, number: u32) -> (usize, u32) {
         let at = number.wrapping_sub(self.first);
-        let line = self.lines.get(position(at / NUMBERS))?;
-        Some((line, at % NUMBERS))
+        (position(at / LINE), at % LINE)
+    }
+
+    /// The record of a number, if there is memory for it.
+    #[inline(always)]
+    pub(super) fn slot(&self, number: u32) -> Option<&Slot<R>> {
+        let (line, place) = self.at(number);
+        self.chunks.get(line)?.slot(place)
     }
 
     /// Calls `each` with the numbers of records here that a hash may mean, and
@@ -115,41 +118,54 @@ impl<R: RawMutex> Level<R> {
     ) -> Option<T> {
         let home = self.home(hash);
         let first = self.number(home.line);
+        let records = self.chunks.get(home.line)?.records()?;
         let line = self.lines.get(home.line)?;
-        line.find(tag(hash), |place, slot| {
-            each(first.wrapping_add(place), slot)
+        line.find(tag(hash), |place| {
+            each(first.wrapping_add(place), records.get(position(place))?)
         })
     }
 
-    /// The first of them in the home word, where nearly all are.
+    /// The first of them in the home word, where nearly all are. It is asked
+    /// for before its tag is read (rule S4).
     #[inline(always)]
     pub(super) fn first_meant(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
         let home = self.home(hash);
+        let records = self.chunks.get(home.line)?.records()?;
+        prefetch(records.get(position(home.place))?);
         let line = self.lines.get(home.line)?;
-        let (place, slot) = line.first_meant(home.word, tag(hash))?;
+        let place = line.first_meant(home.place / WAYS, tag(hash))?;
+        let slot = records.get(position(place))?;
         Some((self.number(home.line).wrapping_add(place), slot))
+    }
+
+    /// Asks for the tags of this key's home.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, hash: u64) {
+        let home = self.home(hash);
+        if let Some(line) = self.lines.get(home.line) {
+            prefetch(line);
+        }
     }
 
     /// A way in this key's home that is empty, and whose memory is there.
     pub(super) fn vacancy(&self, hash: u64) -> Option<u32> {
         let home = self.home(hash);
-        let line = self.lines.get(home.line)?;
-        let place = line.vacancy(home.words())?;
-        line.make_chunk()?;
+        let place = self.lines.get(home.line)?.vacancy(home.place)?;
+        self.chunks.get(home.line)?.make()?;
         Some(self.number(home.line).wrapping_add(place))
     }
 
     /// The record of such a way, if its memory is there.
     pub(super) fn vacant(&self, hash: u64) -> Option<&Slot<R>> {
         let home = self.home(hash);
-        let line = self.lines.get(home.line)?;
-        line.slot(line.vacancy(home.words())?)
+        let place = self.lines.get(home.line)?.vacancy(home.place)?;
+        self.chunks.get(home.line)?.slot(place)
     }
 
     /// The number of the first record of a line.
     #[inline(always)]
     pub(super) fn number(&self, line: usize) -> u32 {
         let line = u32::try_from(line).unwrap_or(u32::MAX);
-        self.first.wrapping_add(line.wrapping_mul(NUMBERS))
+        self.first.wrapping_add(line.wrapping_mul(LINE))
     }
 }

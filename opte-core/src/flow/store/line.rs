@@ -1,4 +1,4 @@
-//! A line of the store: the tags of 56 records, and where these are.
+//! A line of the store: the tags of 64 records, and their memory.
 
 use crate::flow::position;
 use crate::flow::record::Flow;
@@ -10,7 +10,7 @@ use once_cell::race::OnceBox;
 /// Ways of a word.
 pub(super) const WAYS: u32 = 8;
 /// Words of a line.
-pub(super) const WORDS: u32 = 7;
+pub(super) const WORDS: u32 = 8;
 const WORDS_LEN: usize = position(WORDS);
 /// Ways of a line.
 pub(super) const LINE: u32 = WORDS * WAYS;
@@ -25,8 +25,6 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 #[repr(align(64))]
 pub(crate) struct Slot<R: RawMutex>(pub(crate) Mutex<R, Flow>);
 
-type Chunk<R> = [Slot<R>; LINE_LEN];
-
 /// The tags of eight ways.
 #[derive(Debug, Default)]
 pub(super) struct Word(AtomicU64);
@@ -35,13 +33,16 @@ pub(super) struct Word(AtomicU64);
 #[derive(Clone, Copy)]
 pub(super) struct Ways(u64);
 
-/// Tags, and the records that they are of.
-#[derive(Debug)]
+/// The tags of a line's records.
+#[derive(Debug, Default)]
 #[repr(align(64))]
-pub(super) struct Line<R: RawMutex> {
-    words: [Word; WORDS_LEN],
-    chunk: OnceBox<Chunk<R>>,
-}
+pub(super) struct Line([Word; WORDS_LEN]);
+
+pub(super) type Records<R> = [Slot<R>; LINE_LEN];
+
+/// The records of a line, once one is used.
+#[derive(Debug)]
+pub(super) struct Chunk<R: RawMutex>(OnceBox<Records<R>>);
 
 impl Word {
     /// The ways with this tag, and now and then one that has another.
@@ -55,12 +56,26 @@ impl Word {
         Ways(differ.wrapping_sub(LOW) & !differ & HIGH)
     }
 
+    /// The ways that are empty.
+    fn empty(&self) -> Ways {
+        let tags = self.0.load(Ordering::Relaxed);
+        // The highest bit of a byte whose others aren't all zero.
+        let others = (tags & !HIGH).wrapping_add(!HIGH);
+        Ways(!(others | tags) & HIGH)
+    }
+
     /// Gives a way a tag (rules S1 and S2).
     pub(super) fn set(&self, way: u32, tag: u8) {
         let shift = way.wrapping_mul(8);
         let others = self.0.load(Ordering::Relaxed) & !0xff_u64.wrapping_shl(shift);
         let new = others | u64::from(tag).wrapping_shl(shift);
         self.0.store(new, Ordering::Release);
+    }
+}
+
+impl Ways {
+    fn has(self, way: u32) -> bool {
+        self.0.wrapping_shr(way.wrapping_mul(8)) & HIGH & 0xff != 0
     }
 }
 
@@ -78,27 +93,13 @@ impl Iterator for Ways {
     }
 }
 
-impl<R: RawMutex> Line<R> {
-    pub(super) fn new() -> Self {
-        Self {
-            words: Default::default(),
-            chunk: OnceBox::new(),
-        }
-    }
-
-    /// Calls `each` with the places of records here that a tag may mean, and
-    /// the records, until it has a result.
+impl Line {
+    /// Calls `each` with the places that a tag may mean until it has a result.
     #[inline]
-    pub(super) fn find<'s, T>(
-        &'s self,
-        tag: u8,
-        mut each: impl FnMut(u32, &'s Slot<R>) -> Option<T>,
-    ) -> Option<T> {
-        let chunk = self.chunk.get()?;
-        for (word, first) in self.words.iter().zip((0..LINE).step_by(position(WAYS))) {
+    pub(super) fn find<T>(&self, tag: u8, mut each: impl FnMut(u32) -> Option<T>) -> Option<T> {
+        for (word, first) in self.0.iter().zip((0..LINE).step_by(position(WAYS))) {
             for way in word.ways(tag) {
-                let place = first.wrapping_add(way);
-                let found = each(place, chunk.get(position(place))?);
+                let found = each(first.wrapping_add(way));
                 if found.is_some() {
                     return found;
                 }
@@ -109,47 +110,61 @@ impl<R: RawMutex> Line<R> {
 
     /// The first of them in one word: a hit's way.
     #[inline(always)]
-    pub(super) fn first_meant(&self, word: u32, tag: u8) -> Option<(u32, &Slot<R>)> {
-        let chunk = self.chunk.get()?;
-        let way = self.words.get(position(word))?.ways(tag).next()?;
-        let place = word.wrapping_mul(WAYS).wrapping_add(way);
-        Some((place, chunk.get(position(place))?))
+    pub(super) fn first_meant(&self, word: u32, tag: u8) -> Option<u32> {
+        let way = self.0.get(position(word))?.ways(tag).next()?;
+        Some(word.wrapping_mul(WAYS).wrapping_add(way))
     }
 
-    /// The record at a place, if it was ever used.
-    #[inline(always)]
-    pub(super) fn slot(&self, place: u32) -> Option<&Slot<R>> {
-        self.chunk.get()?.get(position(place))
-    }
-
-    /// The place of an empty way in the first of these words that has one.
-    pub(super) fn vacancy(&self, mut words: impl Iterator<Item = u32>) -> Option<u32> {
+    /// The place of an empty way: `first` when it is one, else in the first of
+    /// its word's others and the words after it that has one.
+    pub(super) fn vacancy(&self, first: u32) -> Option<u32> {
+        let (at, way) = (first / WAYS, first % WAYS);
+        let mut words = (at..WORDS).chain(0..at);
         words.find_map(|word| {
-            let way = self.words.get(position(word))?.ways(0).next()?;
+            let mut empty = self.0.get(position(word))?.empty();
+            let way = if empty.has(way) { way } else { empty.next()? };
             Some(word.wrapping_mul(WAYS).wrapping_add(way))
         })
     }
 
     /// Gives the way at a place a tag (rules S1 and S2).
     pub(super) fn set(&self, place: u32, tag: u8) {
-        if let Some(word) = self.words.get(position(place / WAYS)) {
+        if let Some(word) = self.0.get(position(place / WAYS)) {
             word.set(place % WAYS, tag);
         }
+    }
+}
+
+impl<R: RawMutex> Chunk<R> {
+    pub(super) const fn new() -> Self {
+        Self(OnceBox::new())
+    }
+
+    /// The records, if there is memory for them.
+    #[inline(always)]
+    pub(super) fn records(&self) -> Option<&Records<R>> {
+        self.0.get()
+    }
+
+    /// The record at a place, if there is memory for it.
+    #[inline(always)]
+    pub(super) fn slot(&self, place: u32) -> Option<&Slot<R>> {
+        self.records()?.get(position(place))
     }
 
     /// Whether there is memory for the records here.
     #[cfg(test)]
-    pub(super) fn has_chunk(&self) -> bool {
-        self.chunk.get().is_some()
+    pub(super) fn is_made(&self) -> bool {
+        self.0.get().is_some()
     }
 
     /// Makes the memory of the records here.
-    pub(super) fn make_chunk(&self) -> Option<()> {
-        if self.chunk.get().is_none() {
+    pub(super) fn make(&self) -> Option<()> {
+        if self.0.get().is_none() {
             // Made where it stays: a kernel's stack has no room for a chunk.
             let records: Box<[_]> = (0..LINE).map(|_| Slot(Mutex::new(Flow::VACANT))).collect();
             // Another thread may have been faster, then it is there too.
-            let _ = self.chunk.set(Box::try_from(records).ok()?);
+            let _ = self.0.set(Box::try_from(records).ok()?);
         }
         Some(())
     }
