@@ -170,6 +170,7 @@ mod tests {
     fn the_manual_page_is_of_today() {
         let others = ["opteadm(8)", "opte-setup(5)", "opte-trace(8)"];
         page::hold("xded.8", &page::of(Cli::command(), &others));
+        page::hold_at("docs/reference/xded.md", &page::markdown(Cli::command()));
     }
 
     #[test]

@@ -12,12 +12,15 @@
 //!           can't run here is skipped loudly, and counts as a failure in CI.
 
 mod bench;
+mod book;
 mod case;
 mod check;
 #[cfg_attr(not(target_os = "linux"), path = "demo/elsewhere.rs")]
 mod demo;
 mod illumos;
 mod install;
+#[cfg_attr(not(target_os = "linux"), path = "internet/elsewhere.rs")]
+mod internet;
 mod kmod;
 #[cfg(target_os = "linux")]
 mod lab;
@@ -67,6 +70,8 @@ enum Command {
     Tracer(tracer::Args),
     /// Write the manual pages in pkg/man/ from the code
     Manual(manual::Args),
+    /// Build the book of docs/ with mdBook
+    Book(book::Args),
     /// Make what operators install: a Debian package, an IPS archive
     Package(package::Args),
     /// Record real clients as inputs of golden cases (no root; programs from Debian)
@@ -79,6 +84,8 @@ enum Command {
     Kmod(kmod::Args),
     /// Build opteadm for illumos, on illumos or for it, and look it over
     Userland(illumos::Args),
+    /// Play the boundary and a host on the internet, in the network namespace that is here
+    Internet(internet::Args),
     /// Show the engine at work between network namespaces (no root, nothing to install)
     Demo(demo::Args),
 }
@@ -94,12 +101,14 @@ fn main() -> ExitCode {
         Command::Probes(args) => probe::run(args),
         Command::Tracer(args) => tracer::run(args),
         Command::Manual(args) => manual::run(args),
+        Command::Book(args) => book::run(args),
         Command::Package(args) => package::run(args),
         Command::Record(args) => record::run(args),
         Command::Scenario(args) => scenario::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Kmod(args) => kmod::run(args),
         Command::Userland(args) => illumos::run(args),
+        Command::Internet(args) => internet::run(args),
         Command::Demo(args) => demo::run(args),
     };
     done.unwrap_or_else(|error| {

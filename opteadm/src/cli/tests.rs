@@ -46,6 +46,7 @@ fn every_command_has_examples_that_are_command_lines() {
 fn the_manual_page_is_of_today() {
     let others = ["xded(8)", "xde(4D)", "opte-setup(5)", "opte-trace(8)"];
     page::hold("opteadm.8", &page::of(Cli::command(), &others));
+    page::hold_at("docs/reference/opteadm.md", &page::markdown(Cli::command()));
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod no_std;
 mod workflow;
 
 use crate::step::{self, Outcome, Step};
-use crate::{manual, probe, tidy, workspace};
+use crate::{book, manual, probe, tidy, workspace};
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -38,6 +38,7 @@ pub(crate) fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("probes", || probe::check(root)),
         Step::new("workflows", || workflow::check(root)),
         Step::new("manual pages", || manual::check(root)),
+        Step::new("links", || book::check(root)),
         Step::new("clippy", move || cargo(root, &clippy, &[])),
         Step::new("documentation", move || {
             cargo(root, &doc, &[("RUSTDOCFLAGS", "-Dwarnings")])

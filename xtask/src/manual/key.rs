@@ -39,7 +39,9 @@ pub(super) fn missing(page: &str) -> Result<Vec<String>> {
                 .any(|line| line.starts_with(&format!("{key} = ")));
             let is_table = page.contains(&format!(".{key}")) || page.contains(&format!("[{key}."));
             if !is_set && !is_table && !named.iter().any(|name| page.contains(name)) {
-                failures.push(format!("opteadm/setup/README.md: {table} may have `{key}`"));
+                failures.push(format!(
+                    "docs/reference/setup-file.md: {table} may have `{key}`"
+                ));
             }
         }
     }

@@ -1,19 +1,23 @@
-//! `cargo xtask manual`: the manual pages in `pkg/man/`.
+//! `cargo xtask manual`: the manual pages in `pkg/man/`, and the book's reference.
 //!
 //! Flow      opteadm(8), xded(8)   from their command lines, by a test of each
 //!                                 (`pkg/man/page.rs`)
-//!           opte-setup(5)         from `opteadm/setup/README.md`
+//!           opte-setup(5)         from `docs/reference/setup-file.md`
 //!           opte-trace(8)         from the heads of `dtrace/opte-trace` and of
 //!                                 the scripts
 //!           xde(4D)               from `pkg/man/xde.md`, and from what the engine
 //!                                 and the contract declare
+//!           docs/reference/       the same declarations; the pages of
+//!                                 opteadm and xded by their tests
 //!
 //! Rules     M1  what the code declares is never written by hand.
 //!           M2  `check` fails when a page isn't what would be written, or when
 //!               opte-setup(5) lacks a key that setup files may have.
 
 mod key;
+mod limit;
 mod markdown;
+mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +55,9 @@ pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
     for (file, text) in pages(&root)? {
         fs::write(root.join("pkg/man").join(file), text)?;
     }
+    for (file, text) in reference::pages(&root)? {
+        fs::write(root.join(file), text)?;
+    }
     let done = Command::new("cargo")
         .args(["test", "--quiet", "--package=opteadm", "--package=xded"])
         .args(["--bins", "--", "the_manual_page"])
@@ -74,10 +81,17 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
             ));
         }
     }
-    Ok(Outcome::of(failures, format!("{} pages", PAGES.len())))
+    let reference = reference::pages(root)?;
+    for (file, text) in &reference {
+        if fs::read_to_string(root.join(file)).unwrap_or_default() != *text {
+            failures.push(format!("{file} isn't of today: run `cargo xtask manual`"));
+        }
+    }
+    let count = PAGES.len() + reference.len();
+    Ok(Outcome::of(failures, format!("{count} pages")))
 }
 
-const SETUP: &str = "opteadm/setup/README.md";
+const SETUP: &str = "docs/reference/setup-file.md";
 
 /// The pages that aren't of command lines.
 fn pages(root: &Path) -> Result<[(&'static str, String); 3]> {

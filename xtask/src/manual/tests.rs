@@ -32,3 +32,56 @@ fn every_page_names_its_version_and_what_the_code_declares() {
     let device = device("");
     assert!(device.contains("firewall_deny") && device.contains("uft-hit"));
 }
+
+#[test]
+fn every_counter_is_on_its_page() {
+    let root = workspace::root();
+    let page = fs::read_to_string(root.join("docs/reference/counters.md")).unwrap();
+    let source = fs::read_to_string(root.join("xde/src/stat.rs")).unwrap();
+    let names = |list: &str| {
+        let (_, after) = source.split_once(list).unwrap();
+        let (list, _) = after.split_once("];").unwrap();
+        let names = list.split("c\"").skip(1);
+        names
+            .map(|name| name.split('"').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut all = names("const COMMON");
+    all.extend(names("const HOST"));
+    assert!(all.len() > 10, "{all:?}");
+    for name in all {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
+fn every_reason_on_a_page_is_one() {
+    // Words in backquotes at the beginning of a row of a table about reasons.
+    let root = workspace::root();
+    for page in [
+        "how-to/dropped-packet.md",
+        "how-to/external-addresses.md",
+        "how-to/multicast.md",
+        "operations/watching.md",
+    ] {
+        let text = fs::read_to_string(root.join("docs").join(page)).unwrap();
+        let mut about_reasons = false;
+        let mut count = 0;
+        for line in text.lines() {
+            if !line.starts_with('|') {
+                about_reasons = false;
+            }
+            let first = line.split('|').nth(1).unwrap_or_default();
+            about_reasons |= first.contains("reason");
+            if !about_reasons {
+                continue;
+            }
+            for name in first.split('`').skip(1).step_by(2) {
+                let known = DropReason::ALL.iter().any(|reason| reason.name() == name);
+                assert!(known, "{page}: {name}");
+                count += 1;
+            }
+        }
+        assert!(count > 5, "{page} has no table of reasons");
+    }
+}

@@ -289,7 +289,10 @@ impl Ctx {
     /// What holds after every scenario: drivers run, and tshark finds nothing
     /// wrong with the underlay (rule C3).
     pub(super) fn judge(&mut self) -> Result<()> {
-        let rack = self.rack.as_mut().context("no rack was built")?;
+        // A scenario that makes its own world judges it itself.
+        let Some(rack) = &mut self.rack else {
+            return Ok(());
+        };
         for sled in &mut rack.sleds {
             sled.check()?;
         }

@@ -47,6 +47,7 @@ mod rules;
 mod sctp;
 mod trace;
 mod tunnel;
+mod tutorial;
 
 pub(crate) use context::{Ctx, Unplayable};
 pub(crate) use play::{Args, check, run};
@@ -75,6 +76,7 @@ const SCENARIOS: &[Scenario] = &[
     sctp::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,
+    tutorial::SCENARIO,
 ];
 
 /// A program, and the Debian package that has it.
