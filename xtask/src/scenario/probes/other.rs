@@ -166,7 +166,8 @@ fn association(
     ensure!(lines.iter().any(|line| is_timed(&line)), "no round trip");
     for new in ["SYN_SENT", "ESTABLISHED", "TIME_WAIT"] {
         let line = ["*", "*", &a, "*", &b, &at, "*", "->", new];
-        exactly("sctpstate", states, &line, 1)?;
+        // A call that came too soon was refused, and there was another.
+        ensure!(states.count(&line) >= 1, "sctpstate: not {new}");
     }
     Ok(())
 }
