@@ -11,6 +11,7 @@
 mod ask;
 mod beside;
 mod compile;
+mod elsewhere;
 mod reason;
 
 pub(crate) use ask::begin;
@@ -43,6 +44,8 @@ const RUNS: &[Run] = &[
     ("real-ping", "opte-port-process", every_frame_has_a_line),
     ("protocols", "opte-sctpio", an_init_is_sent_and_received),
     ("protocols", "opte-sctpstate", an_association_begins),
+    ("gateway", "opte-arp", who_asks_by_arp),
+    ("icmp-errors", "opte-icmpio", errors_quote_packets),
 ];
 
 /// Scripts for bpftrace, of the same names.
@@ -172,6 +175,10 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
         vec![
             ("dtrace/*.d".to_owned(), compile::check(root, &tracer)),
             (injected, reason::injected(root, &tracer, &tests)),
+            (
+                "scripts on tcpdump's capture".to_owned(),
+                elsewhere::check(root, &tracer, &driver),
+            ),
         ]
     };
     let results = side_by_side(&jobs, first, |job| {
@@ -252,7 +259,7 @@ impl Job {
 }
 
 /// The tracer, or why there is none.
-fn tracer(root: &Path) -> Result<Result<PathBuf, String>> {
+pub(crate) fn tracer(root: &Path) -> Result<Result<PathBuf, String>> {
     if !cfg!(target_os = "linux") || !is_root() {
         return Ok(Err("tracing is for root on Linux".to_owned()));
     }
@@ -466,6 +473,38 @@ fn an_association_begins(told: &Told) -> Result<()> {
     for (local, new) in [("10.0.0.1", "SYN_SENT"), ("10.0.0.2", "LISTEN")] {
         let line = ["*", "*", local, "*", "*", "*", "CLOSED", "->", new];
         ensure!(told.count(&line) == 1, "not one line {line:?}");
+    }
+    Ok(())
+}
+
+/// PORT -> OP SENDER MAC TARGET
+fn who_asks_by_arp(told: &Told) -> Result<()> {
+    let (guest, gateway) = ("a8:40:25:f0:00:01", "a8:40:25:ff:77:77");
+    let lines: Vec<String> = told.of("g1").map(|words| words.join(" ")).collect();
+    let expected = [
+        format!("g1 -> request 10.0.0.1 {guest} 10.0.0.254"),
+        format!("g1 <- reply 10.0.0.254 {gateway} 10.0.0.1"),
+        format!("g1 -> request 0.0.0.0 {guest} 10.0.0.1"),
+        format!("g1 -> request 10.0.0.1 {guest} 10.0.0.1"),
+        format!("g1 -> request 10.0.0.1 {guest} 10.0.0.2"),
+        format!("g1 -> request 10.0.0.2 {guest} 10.0.0.254"),
+    ];
+    ensure!(lines == expected, "{lines:#?}");
+    Ok(())
+}
+
+/// PORT -> SADDR DADDR TYPE CODE QUOTED
+fn errors_quote_packets(told: &Told) -> Result<()> {
+    for line in [
+        "g1 <- 10.0.0.254 10.0.0.1 11 0 UDP 10.0.0.1 > 1.1.1.1",
+        "g1 <- 198.51.100.1 10.0.0.1 3 4 TCP 10.0.0.1 > 1.1.1.1",
+        "g1 -> 10.0.0.1 1.1.1.1 3 3 UDP 1.1.1.1 > 10.0.0.1",
+        "g1 -> fd77::1 2001:db8:1::1 128 0 -",
+        "g1 <- 2001:db8:77::1 fd77::1 3 0 ICMPv6 fd77::1 > 2001:db8:1::1",
+        "g1 -> fd77::1 2001:db8:1::1 1 4 UDP 2001:db8:1::1 > fd77::1",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        ensure!(told.count(&words) > 0, "no line {line}");
     }
     Ok(())
 }

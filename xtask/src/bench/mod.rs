@@ -14,6 +14,7 @@
 
 mod count;
 mod goal;
+mod watched;
 
 use crate::step::Outcome;
 use crate::workspace;
@@ -40,8 +41,11 @@ const HUGE_PAGES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
 /// Measures, prints and writes.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace::root();
-    let program = build(&root)?;
     let prefix = args.prefix.unwrap_or_default();
+    if prefix.starts_with(watched::NAME) {
+        return watched::run(&root, args.quick);
+    }
+    let program = build(&root)?;
     println!("{}", goal::HEAD);
     let mut figures = Map::new();
     let mut tell = |name: &str, value: f64| {

@@ -6,6 +6,7 @@
 //!               counted is between addresses and ports that only this uses.
 
 mod manual;
+mod other;
 mod refusal;
 mod traffic;
 
@@ -23,9 +24,12 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "probes",
     about: "scripts print, line by line and in their totals, what guests did and what was refused, over IPv4 and IPv6.",
     programs: &[
+        ("busybox", "busybox"),
         ("cpp", "cpp"),
         ("dhclient", "isc-dhcp-client"),
         ("ping", "iputils-ping"),
+        ("stdbuf", "coreutils"),
+        ("../lib/usrsctp/tsctp", "libusrsctp-examples"),
     ],
     run,
 };
@@ -52,6 +56,7 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     ctx.opteadm("sled-a", &["add-fw-rule", "-p", "g2", &rule])?;
     traffic::play(ctx)?;
     manual::play(ctx)?;
+    other::play(ctx)?;
     refusal::play(ctx)
 }
 

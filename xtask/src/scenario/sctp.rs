@@ -25,7 +25,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-const FOLDER: &str = "/usr/lib/usrsctp";
+pub(super) const FOLDER: &str = "/usr/lib/usrsctp";
 /// Lines that a server sends back.
 const LINES: u32 = 50;
 /// Messages of an association that sends one way, and bytes of each.
@@ -167,7 +167,7 @@ fn pour(ctx: &mut Ctx, from: &str, (to, address): (&str, &str)) -> Result<()> {
 }
 
 /// Starts a server and waits for its raw sockets.
-fn serve(ctx: &mut Ctx, place: &str, server: &str) -> Result<Process> {
+pub(super) fn serve(ctx: &mut Ctx, place: &str, server: &str) -> Result<Process> {
     let process = ctx.start(place, &format!("stdbuf -oL {FOLDER}/{server}"), "")?;
     ctx.wait("the server has its sockets", |ctx| {
         // The protocol's number stands where others have a port.

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 const READY_LIMIT: Duration = Duration::from_secs(120);
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
+/// A driver looks at who watches with each of its ticks, a tenth of a second
+/// apart; until then frames aren't told.
+const NOTICED: Duration = Duration::from_millis(150);
 
 /// Serves a scenario whose files are in `folder` until it is over.
 pub(crate) fn serve(folder: &Path, is_over: &AtomicBool) {
@@ -110,6 +113,7 @@ impl Tracing {
             }
             thread::sleep(PAUSE);
         }
+        thread::sleep(NOTICED);
         Ok(())
     }
 

@@ -78,6 +78,8 @@ fn an_installed_opte_trace_lists_every_script() {
 fn opte_trace_says_what_is_missing() {
     let program = workspace::root().join("dtrace/opte-trace");
     let root = "tracing on Linux is for root";
+    let own = std::process::id().to_string();
+    let own = own.as_str();
     for (words, why) in [
         (vec!["opte-nothing"], "there is no script opte-nothing"),
         (vec!["--kernel", "opte-drop"], "no kernel module on Linux"),
@@ -89,6 +91,13 @@ fn opte_trace_says_what_is_missing() {
             vec!["-c", "/bin/true", "-n", "BEGIN {}"],
             "there is only bpftrace",
         ),
+        (vec!["-p", "one", "opte-drop"], "one is none"),
+        (vec!["-p", "99999999", "opte-drop"], "no process 99999999"),
+        (vec!["-p", own, "opte-drop"], "has no probes"),
+        (vec!["-p", own, "-c", "xded", "opte-drop"], "one of -p, -c"),
+        (vec!["-c", "/no/thing", "opte-drop"], "no program /no/thing"),
+        (vec!["opte-drop", "-p", own], "stands in front"),
+        (vec!["-n", "BEGIN {}", "opte-drop"], "not both"),
     ] {
         let done = opte_trace(&program, &words);
         let said = String::from_utf8(done.stderr).unwrap();
@@ -98,5 +107,11 @@ fn opte_trace_says_what_is_missing() {
             "{words:?}: {said}"
         );
     }
-    assert_eq!(opte_trace(&program, &[]).status.code(), Some(2), "a usage");
+    for usage in [&[][..], &["-p"], &["-c", "", "opte-drop"], &["-x"]] {
+        assert_eq!(
+            opte_trace(&program, usage).status.code(),
+            Some(2),
+            "a usage"
+        );
+    }
 }
