@@ -59,7 +59,7 @@ fn every_example_is_a_setup_and_says_what_is_in_it() {
 
 #[test]
 fn the_documented_setup_is_one() {
-    let (file, text) = example("README.md");
+    let (file, text) = example("../../docs/reference/setup-file.md");
     let mut blocks = 0;
     for block in text.split("```toml\n").skip(1) {
         let block = block.split("```").next().unwrap();
