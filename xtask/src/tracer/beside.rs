@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 /// they end.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+/// How long they may take to end; who hasn't after half of it is told again.
+const END_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 /// A driver looks at who watches with each of its ticks, a tenth of a second
 /// apart; until then frames aren't told.
@@ -117,6 +119,16 @@ impl Tracing {
         Ok(())
     }
 
+    /// Interrupts what runs, as Ctrl-C does.
+    fn interrupt(&mut self) -> Result<()> {
+        for (child, _) in &mut self.children {
+            if child.try_wait()?.is_none() {
+                kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
+            }
+        }
+        Ok(())
+    }
+
     fn progress(&mut self) -> Result<Progress> {
         let mut running = 0;
         for (child, _) in &mut self.children {
@@ -131,11 +143,15 @@ impl Tracing {
     /// What is silent for long (a tracer without its quick exit, see
     /// `get-dtrace-linux.sh`) is killed on drop.
     fn end(&mut self) -> Result<()> {
-        for (child, _) in &self.children {
-            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
-        }
-        let (mut seen, mut since) = (None, Instant::now());
-        while since.elapsed() < SILENCE_LIMIT {
+        self.interrupt()?;
+        let (mut seen, mut since, start) = (None, Instant::now(), Instant::now());
+        let mut again = false;
+        // One that prints by itself is never silent, so that there is an end.
+        while since.elapsed() < SILENCE_LIMIT && start.elapsed() < END_LIMIT {
+            if start.elapsed() > END_LIMIT / 2 && !again {
+                again = true;
+                self.interrupt()?;
+            }
             let now = self.progress()?;
             if now.running == 0 {
                 break;
