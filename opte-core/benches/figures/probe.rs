@@ -8,10 +8,11 @@
 use crate::hit::runs;
 use crate::rig::flows::{Flows, Kind};
 use crate::rig::traffic::Traffic;
-use crate::rig::{Rig, Shape};
+use crate::rig::{Raw, Rig, Shape};
 use crate::{Figures, median};
 use opte_core::Direction;
 use opte_core::event::{Event, Observer, Probe};
+use opte_core::host::Lane;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
@@ -40,9 +41,11 @@ impl Observer for Asking {
     }
 }
 
-/// Has frames timed, or not. No tick comes meanwhile, so nothing is told.
-fn time_frames(wanted: bool) {
+/// Has frames timed, or not, which the host notices with its tick. Nothing has
+/// been timed when that begins, so nothing is told.
+fn time_frames(rig: &Rig<Asking>, lane: &mut Lane<Raw>, wanted: bool) {
     WATCHERS[Probe::PortLatency as usize].store(u16::from(wanted), Ordering::Relaxed);
+    rig.tick(lane);
 }
 
 pub(crate) fn run(figures: &Figures) {
@@ -61,9 +64,9 @@ pub(crate) fn run(figures: &Figures) {
             let with = median(runs(&asking, lane, traffic, 1, Traffic::chained_burst));
             let without = runs(&plain, &mut plain_lane, traffic, 1, Traffic::chained_burst);
             ratios.push(with / median(without));
-            time_frames(true);
+            time_frames(&asking, lane, true);
             let timed = median(runs(&asking, lane, traffic, 1, Traffic::chained_burst));
-            time_frames(false);
+            time_frames(&asking, lane, false);
             timings.push(timed - with);
         }
     }
