@@ -161,6 +161,8 @@ impl<T> Found<T> {
 fn apt(command: &[&str], packages: &[&str]) -> Result<Output> {
     Command::new("apt-get")
         .args(["--yes", "--quiet", "--no-install-recommends"])
+        // Another step may be installing something.
+        .args(["-o", "DPkg::Lock::Timeout=300"])
         .args(command)
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive")

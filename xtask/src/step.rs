@@ -5,13 +5,22 @@
 //!                     skipped, and the sentences to repeat at the end
 //!           report    all outcomes
 //!
+//!           lane      steps that run one after the other; of the two lanes
+//!                     the other one has what waits for no network and builds
+//!                     in a folder of its own
+//!
 //! Rules     S1  a failed step never stops the steps after it.
 //!           S2  a step that can't run says why, at once and again at the end.
 //!           S3  with `CI=true` in the environment a skip is a failure.
+//!           S4  a step that waits for others waits for steps above it only,
+//!               so that the first one which hasn't run can always run.
 
 use anyhow::Result;
 use std::io::{IsTerminal, Write};
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a step found.
@@ -64,21 +73,41 @@ impl Outcome {
     }
 }
 
-type Run<'a> = Box<dyn FnOnce() -> Result<Outcome> + 'a>;
+type Run<'a> = Box<dyn FnOnce() -> Result<Outcome> + Send + 'a>;
 
 /// A name and something to run.
 pub(crate) struct Step<'a> {
     name: &'static str,
     run: Run<'a>,
+    aside: bool,
+    waits_for: &'static [&'static str],
 }
 
 impl<'a> Step<'a> {
     /// A step. An error is a failure of the step.
-    pub(crate) fn new(name: &'static str, run: impl FnOnce() -> Result<Outcome> + 'a) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        run: impl FnOnce() -> Result<Outcome> + Send + 'a,
+    ) -> Self {
         Self {
             name,
             run: Box::new(run),
+            aside: false,
+            waits_for: &[],
         }
+    }
+
+    /// The same in the other lane.
+    pub(crate) fn aside(self) -> Self {
+        Self {
+            aside: true,
+            ..self
+        }
+    }
+
+    /// The same, when these steps of the other lane have run.
+    pub(crate) fn after(self, waits_for: &'static [&'static str]) -> Self {
+        Self { waits_for, ..self }
     }
 }
 
@@ -112,21 +141,39 @@ pub(crate) fn skip_test(test: &str, why: &str) {
     assert!(!in_ci(), "a skip is a failure in CI");
 }
 
-/// Runs every step in order and prints a line for each.
+/// Runs every step, each lane in order, and prints a line for each.
 pub(crate) fn run_all(steps: Vec<Step<'_>>) -> Report {
-    let mut report = Report {
+    let report = Report {
         outcomes: Vec::new(),
         ci: in_ci(),
     };
-    for Step { name, run } in steps {
-        announce(name);
+    let (so_far, one_more) = (Mutex::new(report), Condvar::new());
+    let (other, main): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.aside);
+    thread::scope(|scope| {
+        scope.spawn(|| run_lane(other, &so_far, &one_more));
+        run_lane(main, &so_far, &one_more);
+    });
+    so_far.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_lane(steps: Vec<Step<'_>>, so_far: &Mutex<Report>, one_more: &Condvar) {
+    // What may panic runs while this isn't held.
+    let held = || so_far.lock().unwrap_or_else(PoisonError::into_inner);
+    for step in steps {
+        let waiting = |report: &mut Report| !step.waits_for.iter().all(|it| report.has(it));
+        drop(one_more.wait_while(held(), waiting));
+        announce(step.name);
         let start = Instant::now();
-        let outcome = run().unwrap_or_else(|error| Outcome::fail(format!("{error:#}")));
+        // Rule S1, and the other lane may wait for this step.
+        let outcome = panic::catch_unwind(AssertUnwindSafe(step.run))
+            .unwrap_or_else(|_| Ok(Outcome::fail("it panicked")))
+            .unwrap_or_else(|error| Outcome::fail(format!("{error:#}")));
         let took = start.elapsed();
-        report.print_line(name, &outcome, took);
-        report.outcomes.push((name, outcome, took));
+        let mut report = held();
+        report.print_line(step.name, &outcome, took);
+        report.outcomes.push((step.name, outcome, took));
+        one_more.notify_all();
     }
-    report
 }
 
 /// Says what runs now, on a terminal: the step's line takes its place.
@@ -139,6 +186,10 @@ fn announce(name: &str) {
 }
 
 impl Report {
+    fn has(&self, step: &str) -> bool {
+        self.outcomes.iter().any(|(name, _, _)| *name == step)
+    }
+
     fn print_line(&self, name: &str, outcome: &Outcome, took: Duration) {
         let mark = if !outcome.failures.is_empty() {
             '✗'
@@ -224,13 +275,34 @@ mod tests {
     }
 
     #[test]
-    fn every_step_runs_and_an_error_is_a_failure() {
+    fn every_step_runs_and_an_error_or_panic_is_a_failure() {
         let report = run_all(vec![
             Step::new("one", || anyhow::bail!("broken")),
-            Step::new("two", || Ok(Outcome::pass(""))),
+            Step::new("two", || panic!("worse")),
+            Step::new("three", || Ok(Outcome::pass(""))),
         ]);
         let (passed, failed, _) = report.totals();
-        assert_eq!((passed, failed), (1, 1));
+        assert_eq!((passed, failed), (1, 2));
+    }
+
+    #[test]
+    fn a_step_waits_for_the_other_lane() {
+        let done = Mutex::new(Vec::new());
+        let step = |name| {
+            let done = &done;
+            Step::new(name, move || {
+                done.lock().unwrap().push(name);
+                Ok(Outcome::pass(""))
+            })
+        };
+        run_all(vec![
+            step("tools"),
+            step("module").aside().after(&["tools"]),
+            step("package").aside(),
+            step("demo").after(&["package"]),
+        ]);
+        let done = done.into_inner().unwrap();
+        assert_eq!(done, ["tools", "module", "package", "demo"]);
     }
 
     #[test]

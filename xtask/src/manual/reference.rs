@@ -11,7 +11,7 @@ use opte_core::{DropReason, LayerId};
 use opte_ioctl::envelope::{HEADER_LEN, VERSION_MAX, VERSION_MIN};
 use opte_ioctl::hello::CAPABILITIES;
 use opte_ioctl::{command, device, response};
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -30,17 +30,16 @@ fn head(title: &str, source: &str) -> String {
     format!("# {title}\n\n<!-- Written by `cargo xtask manual` from {source}. -->\n\n")
 }
 
-/// A table of two columns.
-fn table<A: Display, B: Display>(
-    columns: [&str; 2],
-    rows: impl IntoIterator<Item = (A, B)>,
+/// A table.
+fn table<const N: usize>(
+    columns: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
-    let [first, second] = columns;
-    let mut text = format!("| {first} | {second} |\n| --- | --- |\n");
-    for (first, second) in rows {
-        let _ = writeln!(text, "| {first} | {second} |");
-    }
-    text
+    let heads = [columns.map(str::to_owned), ["---"; N].map(str::to_owned)];
+    let lines = heads.into_iter().chain(rows);
+    lines
+        .map(|line| format!("| {} |\n", line.join(" | ")))
+        .collect()
 }
 
 const DROPS: &str = "\
@@ -54,13 +53,17 @@ What to do about the usual ones is in [Why is a packet dropped?](../how-to/dropp
 ";
 
 fn drop_reasons() -> String {
-    let mut text = head("Drop reasons", "opte-core/src/drop.rs") + DROPS;
-    text += "| number | reason and counter | what it means |\n| --- | --- | --- |\n";
-    for reason in DropReason::ALL {
-        let (number, name, why) = (reason.number(), reason.name(), reason.explanation());
-        let _ = writeln!(text, "| {number} | `{name}` | {why} |");
-    }
-    text
+    let text = head("Drop reasons", "opte-core/src/drop.rs") + DROPS;
+    let columns = ["number", "reason and counter", "what it means"];
+    let row = |reason: &DropReason| {
+        let (name, why) = (reason.name(), reason.explanation());
+        [
+            reason.number().to_string(),
+            format!("`{name}`"),
+            why.to_owned(),
+        ]
+    };
+    text + &table(columns, DropReason::ALL.iter().map(row))
 }
 
 const LIMITS: &str = "\
@@ -73,13 +76,10 @@ be set for a host or a port is in [Options](options.md).
 fn limits(root: &Path) -> Result<String> {
     const SOURCE: &str = "opte-core/src/limits.rs";
     let source = fs::read_to_string(root.join(SOURCE)).context(SOURCE)?;
-    let mut text = head("Limits", SOURCE) + LIMITS;
-    text += "| limit | value | what |\n| --- | --- | --- |\n";
-    for limit in limit::all(&source)? {
-        let (name, value, about) = (limit.name, grouped(limit.value), limit.about);
-        let _ = writeln!(text, "| `{name}` | {value} | {about} |");
-    }
-    Ok(text)
+    let text = head("Limits", SOURCE) + LIMITS;
+    let limits = limit::all(&source)?.into_iter();
+    let rows = limits.map(|it| [format!("`{}`", it.name), grouped(it.value), it.about]);
+    Ok(text + &table(["limit", "value", "what"], rows))
 }
 
 /// A number with a comma after each thousand.
@@ -141,7 +141,7 @@ fn settings(
     names: Vec<(u16, String)>,
     set: impl Fn(Setting) -> Result<(), ConfigError>,
 ) -> Result<String> {
-    let mut text = "| number | name | default | range |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut rows = Vec::new();
     for (number, name) in names {
         let value = usual.iter().find(|setting| setting.number == number);
         let value = value.with_context(|| name.clone())?.value;
@@ -168,9 +168,9 @@ fn settings(
             ),
             _ => (value.to_string(), range),
         };
-        let _ = writeln!(text, "| {number} | `{name}` | {value} | {range} |");
+        rows.push([number.to_string(), format!("`{name}`"), value, range]);
     }
-    Ok(text)
+    Ok(table(["number", "name", "default", "range"], rows))
 }
 
 const CONTRACT: &str = "\
@@ -195,19 +195,19 @@ fn contract(root: &Path) -> Result<String> {
     text += &table(
         ["driver", "how"],
         [
-            (
-                "`xded`",
+            [
+                "`xded`".to_owned(),
                 "a Unix stream socket (`/run/xded.sock`): each message after its length, four bytes, little-endian"
                     .to_owned(),
-            ),
-            (
-                "`xde`",
+            ],
+            [
+                "`xde`".to_owned(),
                 format!(
                     "one ioctl, {:#010x}, of `{}`, on a structure of addresses and lengths (`opte-ioctl/src/device.rs`)",
                     device::COMMAND,
                     device::PATH
                 ),
-            ),
+            ],
         ],
     );
     let _ = write!(
@@ -232,31 +232,28 @@ fn contract(root: &Path) -> Result<String> {
              why. `opteadm` prints that as one\nsentence with the code behind it, as \
              `port g1: mtu 9 is out of range (576 to 65000) [E3 out-of-range]`.\n\n";
     let codes = ErrorCode::ALL.iter().map(|code| {
-        let about = format!("`{}` | {}", code.name(), code.explanation());
-        (u16::from(*code), about)
+        let (name, about) = (code.name(), code.explanation());
+        let number = u16::from(*code).to_string();
+        [number, format!("`{name}`"), about.to_owned()]
     });
-    text += &table(["number", "code | what is refused …"], codes).replacen(
-        "--- | --- |",
-        "--- | --- | --- |",
-        1,
-    );
+    text += &table(["number", "code", "what is refused …"], codes);
     text += "\nObjects:\n\n";
     let kinds = ObjectKind::ALL.iter();
     text += &table(
         ["number", "object"],
-        kinds.map(|kind| (u16::from(*kind), kind.name())),
+        kinds.map(|kind| [u16::from(*kind).to_string(), kind.name().to_owned()]),
     );
     text += "\nLayers, in the order in which what a guest sends passes them:\n\n";
     let layers = LayerId::ALL.iter();
     text += &table(
         ["number", "layer"],
-        layers.map(|layer| (layer.number(), layer.name())),
+        layers.map(|layer| [layer.number().to_string(), layer.name().to_owned()]),
     );
     Ok(text)
 }
 
-fn named<'a>(numbers: &'a [(u16, &str)]) -> impl Iterator<Item = (u16, String)> + 'a {
-    let row = |(number, name): &(u16, &str)| (*number, format!("`{name}`"));
+fn named<'a>(numbers: &'a [(u16, &str)]) -> impl Iterator<Item = [String; 2]> + 'a {
+    let row = |(number, name): &(u16, &str)| [number.to_string(), format!("`{name}`")];
     numbers.iter().map(row)
 }
 

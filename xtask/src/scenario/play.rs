@@ -193,21 +193,23 @@ impl Stage {
             .iter()
             .copied()
             .partition(|scenario| scenario.name == ALONE);
-        for scenario in alone {
+        let play = |scenario| {
             let start = Instant::now();
-            tell(scenario, self.play(scenario)?, start.elapsed());
+            (scenario, self.play(scenario), start.elapsed())
+        };
+        for scenario in alone {
+            let (scenario, end, took) = play(scenario);
+            tell(scenario, end?, took);
         }
         let (scenarios, next) = (&scenarios, AtomicUsize::new(0));
         let (ended, ends) = mpsc::channel();
         thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(scenarios.len()) {
-                let (next, ended) = (&next, ended.clone());
+                let (play, next, ended) = (&play, &next, ended.clone());
                 scope.spawn(move || {
                     while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let start = Instant::now();
-                        let end = self.play(scenario);
                         // Who doesn't listen any more has an error to tell.
-                        drop(ended.send((*scenario, end, start.elapsed())));
+                        drop(ended.send(play(scenario)));
                     }
                 });
             }
