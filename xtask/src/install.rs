@@ -2,6 +2,7 @@
 
 mod build;
 pub(crate) mod kernel;
+pub(crate) mod library;
 
 use crate::scenario;
 use crate::step::{self, Outcome, Step};
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
+use std::sync::Once;
 
 /// A program that tests run, and the Debian package that has it. What scenarios
 /// run they say themselves.
@@ -114,22 +116,21 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Installs packages; what it returns matters only when they still miss. The
-/// package lists are fetched only when it doesn't work with those at hand.
+/// package lists are fetched once: with those that a machine was set up with,
+/// `apt-get` would install what has been replaced since.
 pub(crate) fn install(packages: &[&str]) -> Result<String> {
-    let first = apt(&["install"], packages)?;
-    if first.status.success() {
-        return Ok(String::new());
-    }
-    apt(&["update"], &[])?;
-    let second = apt(&["install"], packages)?;
-    if second.status.success() {
+    static FETCH: Once = Once::new();
+    // Without new lists the old ones may do.
+    FETCH.call_once(|| drop(apt(&["update"], &[])));
+    let done = apt(&["install"], packages)?;
+    if done.status.success() {
         return Ok(String::new());
     }
     // One package that doesn't exist here must not keep the others away.
     for package in packages {
         apt(&["install"], &[package])?;
     }
-    Ok(String::from_utf8_lossy(&second.stderr).trim().to_owned())
+    Ok(String::from_utf8_lossy(&done.stderr).trim().to_owned())
 }
 
 /// A toolchain that was looked for.

@@ -9,11 +9,11 @@
 //! operating system has.
 
 use super::cargo;
+use crate::install::library;
 use crate::step::Outcome;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The crates that go into the kernel.
 const CRATES: [&str; 2] = ["opte-core", "opte-ioctl"];
@@ -33,7 +33,7 @@ pub(super) fn check(root: &Path) -> Result<Outcome> {
         "--target-dir",
         target_dir,
     ];
-    let bare = is_installed(BARE);
+    let bare = library::find_or_install(BARE);
     if bare {
         args.extend(["--target", BARE]);
     }
@@ -44,17 +44,6 @@ pub(super) fn check(root: &Path) -> Result<Outcome> {
         format!("no std linked; what {BARE} lacks besides isn't checked: it isn't installed")
     };
     Ok(outcome)
-}
-
-/// Whether the target's core library is there.
-fn is_installed(target: &str) -> bool {
-    Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", target])
-        .output()
-        .ok()
-        .filter(|done| done.status.success())
-        .and_then(|done| String::from_utf8(done.stdout).ok())
-        .is_some_and(|dir| Path::new(dir.trim()).is_dir())
 }
 
 /// Writes the crate that fails to compile with `std`.

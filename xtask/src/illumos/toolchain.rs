@@ -2,10 +2,9 @@
 //! system GNU's assembler and linker.
 
 use super::TARGET;
-use crate::install::{self, Found};
+use crate::install::{self, Found, library};
 use anyhow::Result;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Programs beside cargo.
 #[derive(Debug)]
@@ -26,11 +25,12 @@ pub(crate) fn find_or_install() -> Result<Found<Toolchain>> {
     if cfg!(target_os = "illumos") {
         return Ok(Found::Usable(Toolchain { binutils: None }));
     }
-    if install::is_root() {
-        install_what_is_missing()?;
+    if install::is_root() && binutils().is_none() && Path::new("/etc/debian_version").exists() {
+        println!("  installing binutils");
+        install::install(&["binutils"])?;
     }
     let mut missing = Vec::new();
-    if !has_library() {
+    if !library::find_or_install(TARGET) {
         missing.push(format!("`rustup target add {TARGET}`"));
     }
     let binutils = binutils();
@@ -48,36 +48,9 @@ pub(crate) fn find_or_install() -> Result<Found<Toolchain>> {
     })
 }
 
-fn install_what_is_missing() -> Result<()> {
-    if binutils().is_none() && Path::new("/etc/debian_version").exists() {
-        println!("  installing binutils");
-        install::install(&["binutils"])?;
-    }
-    if !has_library() && install::find("rustup").is_some() {
-        println!("  installing Rust's library for {TARGET}");
-        // What it says is said again by the compiler, if it matters.
-        Command::new("rustup")
-            .args(["target", "add", TARGET])
-            .output()?;
-    }
-    Ok(())
-}
-
 fn binutils() -> Option<Binutils> {
     Some(Binutils {
         assembler: install::find("as")?,
         ld: install::find("ld")?,
     })
-}
-
-/// Whether the compiler on the path has its library for illumos.
-fn has_library() -> bool {
-    let asked = Command::new("rustc")
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output();
-    asked
-        .ok()
-        .filter(|answer| answer.status.success())
-        .and_then(|answer| String::from_utf8(answer.stdout).ok())
-        .is_some_and(|folder| Path::new(folder.trim()).is_dir())
 }

@@ -2,7 +2,8 @@
 //!
 //! The module's target isn't one that compilers ship a library for, so the
 //! library is built along; its source has to be there and an unstable option
-//! of cargo be allowed. Debian packages both (`rustc-web`); elsewhere it is the
+//! of cargo be allowed. Debian packages both (`rustc-web`), older ones in the
+//! main archive and newer ones in the security archive; elsewhere it is the
 //! toolchain on the path, with the component `rust-src`.
 
 use crate::install::{self, Found};
@@ -12,6 +13,9 @@ use std::process::Command;
 
 /// Debian's packages, in its security archive as web browsers need them.
 const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "binutils"];
+
+/// The oldest compiler that builds this workspace.
+const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// Programs that build the module.
 #[derive(Debug)]
@@ -31,11 +35,10 @@ pub(crate) fn find_or_install() -> Result<Found<Toolchain>> {
     let list = PACKAGES.join(" ");
     let is_debian = Path::new("/etc/debian_version").exists();
     if !is_debian {
-        return Ok(Found::Missing(
-            "the module's toolchain isn't there: Rust with the component rust-src, and GNU \
-             binutils (gld, gobjcopy on illumos)"
-                .to_owned(),
-        ));
+        return Ok(Found::Missing(format!(
+            "the module's toolchain isn't there: Rust {OLDEST} or later with the component \
+             rust-src, and GNU binutils (gld, gobjcopy on illumos)"
+        )));
     }
     if !install::is_root() {
         return Ok(Found::Missing(format!(
@@ -46,7 +49,10 @@ pub(crate) fn find_or_install() -> Result<Found<Toolchain>> {
     let why = install::install(&PACKAGES)?;
     Ok(match find() {
         Some(toolchain) => Found::Usable(toolchain),
-        None => Found::Missing(format!("the module's toolchain can't be installed: {why}")),
+        None => Found::Missing(format!(
+            "the module's toolchain, Rust {OLDEST} or later, can't be installed ({list} of \
+             Debian's security archive): {why}"
+        )),
     })
 }
 
@@ -57,7 +63,7 @@ fn find() -> Option<Toolchain> {
     let [cargo, rustc] = [Some(packaged), on_path()]
         .into_iter()
         .flatten()
-        .find(|[cargo, rustc]| cargo.is_file() && has_source(rustc))?;
+        .find(|[cargo, rustc]| cargo.is_file() && has_source(rustc) && is_recent(rustc))?;
     Some(Toolchain {
         cargo,
         rustc,
@@ -78,6 +84,21 @@ fn has_source(rustc: &Path) -> bool {
         .is_file()
 }
 
+/// Whether a compiler is as recent as this workspace wants it.
+fn is_recent(rustc: &Path) -> bool {
+    let asked = Command::new(rustc).arg("--version").output();
+    asked.is_ok_and(|answer| version(&String::from_utf8_lossy(&answer.stdout)) >= version(OLDEST))
+}
+
+/// The first two numbers of the first word that is a version.
+fn version(text: &str) -> Option<(u32, u32)> {
+    text.split_whitespace().find_map(|word| {
+        let (major, rest) = word.split_once('.')?;
+        let minor = rest.split('.').next()?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    })
+}
+
 impl Toolchain {
     /// What the compiler says when asked with unstable options.
     pub(crate) fn ask(&self, args: &[&str]) -> Result<String> {
@@ -93,5 +114,18 @@ impl Toolchain {
             String::from_utf8_lossy(&answer.stderr)
         );
         Ok(String::from_utf8(answer.stdout)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_compiler_is_none() {
+        assert_eq!(version("rustc 1.96.0 (abc 2026-01-02)"), Some((1, 96)));
+        assert_eq!(version("1.95"), Some((1, 95)));
+        assert!(version("rustc 1.85.0 (abc)") < version(OLDEST));
+        assert!(version("not 1.x here") < version(OLDEST));
     }
 }
