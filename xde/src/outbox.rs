@@ -43,7 +43,17 @@ impl Outbox {
     }
 
     /// Adds a packet.
+    #[inline(always)]
     pub(crate) fn put(&mut self, to: Source, message: Message) {
+        // Most of a group go where its first goes.
+        match &mut self.places {
+            [Some(place), ..] if place.to == to => place.chain.push(message),
+            _ => self.put_elsewhere(to, message),
+        }
+    }
+
+    #[inline(never)]
+    fn put_elsewhere(&mut self, to: Source, message: Message) {
         for place in &mut self.places {
             let place = place.get_or_insert_with(|| Place::new(to));
             if place.to == to {

@@ -20,7 +20,7 @@ use opte_core::verdict::{LinkId, Verdict};
 /// Packets that are worked on with one lane before they are sent: what the stack
 /// has room for, and no more than a reserve of memory that is half empty (rule
 /// A3 of `ddi::kmem`).
-pub(crate) const GROUP: usize = 8;
+pub(crate) const GROUP: usize = 16;
 
 /// Packets that a guest sends; gives back those that there is no room for
 /// (rule W1 of `room`).

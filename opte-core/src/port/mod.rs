@@ -67,7 +67,7 @@ pub(crate) use fast::Onward;
 pub(crate) use latency::Times;
 use lock_api::{Mutex, RawMutex};
 pub(crate) use policy::Policy;
-pub(crate) use process::{Keyless, Left, Read, Went};
+pub(crate) use process::{Keyless, Left, Lookup, Read, Went};
 
 /// A port.
 #[derive(Debug)]

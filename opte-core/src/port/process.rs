@@ -49,6 +49,13 @@ pub(crate) struct Lookup {
     is_for_many: bool,
 }
 
+impl Lookup {
+    /// Of the key, in the port's flow table.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 /// Why a frame has no flow key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Keyless {

@@ -15,7 +15,7 @@
 //!           C2  all of it may sleep and takes the perimeter of the datalink
 //!               below: never from a callback of MAC (rules L3, L5).
 
-use super::mblk::{self, Chain};
+use super::mblk::Chain;
 use super::{Errno, check};
 use core::ffi::{CStr, c_char, c_uint, c_void};
 use core::num::NonZeroUsize;
@@ -301,7 +301,7 @@ impl Client {
         u16::try_from(max).unwrap_or(u16::MAX)
     }
 
-    /// Sends packets, each a flow by itself; the queue that has no room for
+    /// Sends packets, those of a flow together; the queue that has no room for
     /// more, if there is one. With no lock held (rule L1).
     pub(crate) fn send(&self, mut chain: Chain, full: Full) -> Option<Cookie> {
         let flags = match full {
@@ -309,12 +309,11 @@ impl Client {
             Full::Tell => 0,
         };
         let mut cookie = None;
-        while let Some(message) = chain.pop() {
-            // SAFETY: the message is ours until it is sent.
-            let hint = flow_hint(unsafe { mblk::start_of(message) });
-            let message = message.as_ptr();
-            // SAFETY: the message is given away; the client is open.
-            let said = unsafe { sys::mac_tx(self.client(), message, hint, flags, ptr::null_mut()) };
+        while let Some(packets) = chain.take_alike(is_same_flow) {
+            let hint = flow_hint(packets.first_bytes());
+            let packets = packets.into_raw();
+            // SAFETY: the packets are given away; the client is open.
+            let said = unsafe { sys::mac_tx(self.client(), packets, hint, flags, ptr::null_mut()) };
             cookie = Cookie::new(said).or(cookie);
         }
         cookie
@@ -339,6 +338,15 @@ impl Drop for Client {
 fn flow_hint(frame: &[u8]) -> usize {
     let port = frame.get(54..).and_then(<[u8]>::first_chunk);
     port.map_or(0, |port| u16::from_be_bytes(*port).into())
+}
+
+/// Whether two packets are of one flow as MAC sees it, which wants no others in a
+/// chain: the outer addresses and ports (or what is there of another protocol).
+fn is_same_flow(one: &[u8], next: &[u8]) -> bool {
+    fn flow(frame: &[u8]) -> Option<&[u8; 2 * 16 + 2 * 2]> {
+        frame.get(22..)?.first_chunk()
+    }
+    flow(one).is_some_and(|it| flow(next) == Some(it))
 }
 
 /// There is no memory for it.

@@ -372,6 +372,7 @@ impl Received {
     /// `Some(None)` for one that there was no memory for. A guest's (`unfinished`)
     /// may have something left to do; what a NIC says of the outer headers holds
     /// no more behind them.
+    #[inline(always)]
     pub(crate) fn take(&mut self, room: usize, unfinished: bool) -> Option<Option<Message>> {
         let first = NonNull::new(self.0)?;
         let block = first.as_ptr();
@@ -451,18 +452,40 @@ impl Chain {
         self.count
     }
 
-    /// The first packet and its bytes, by itself.
-    pub(super) fn pop(&mut self) -> Option<NonNull<mblk_t>> {
-        let first = NonNull::new(self.first)?;
-        // SAFETY: the chain is ours.
-        self.first = unsafe { (*first.as_ptr()).b_next };
-        // SAFETY: as above.
-        unsafe { (*first.as_ptr()).b_next = ptr::null_mut() };
-        if self.first.is_null() {
-            self.last = ptr::null_mut();
+    /// The packets at its start that are `alike` each to the next.
+    #[inline]
+    pub(super) fn take_alike(&mut self, alike: impl Fn(&[u8], &[u8]) -> bool) -> Option<Self> {
+        let mut last = NonNull::new(self.first)?;
+        let mut taken = Self {
+            first: self.first,
+            ..Self::new()
+        };
+        loop {
+            taken.count = taken.count.saturating_add(1);
+            // SAFETY: the chain's messages are ours.
+            let block = unsafe { last.as_ref() };
+            self.first = block.b_next;
+            let Some(next) = NonNull::new(self.first) else {
+                self.last = ptr::null_mut();
+                break;
+            };
+            // SAFETY: as above.
+            if !alike(bytes_of(block), bytes_of(unsafe { next.as_ref() })) {
+                break;
+            }
+            last = next;
         }
-        self.count = self.count.saturating_sub(1);
-        Some(first)
+        taken.last = last.as_ptr();
+        // SAFETY: as above.
+        unsafe { (*taken.last).b_next = ptr::null_mut() };
+        self.count = self.count.saturating_sub(taken.count);
+        Some(taken)
+    }
+
+    /// The bytes at the start of its first packet.
+    pub(super) fn first_bytes(&self) -> &[u8] {
+        // SAFETY: the chain's messages are ours.
+        unsafe { self.first.as_ref() }.map_or(&[], bytes_of)
     }
 
     /// Hands all of it to somebody else.
@@ -478,14 +501,4 @@ impl Drop for Chain {
             unsafe { sys::freemsgchain(self.first) }
         }
     }
-}
-
-/// The bytes at the start of a message.
-///
-/// # Safety
-///
-/// `message` is alive and the caller's for as long as the result is used.
-pub(super) unsafe fn start_of<'m>(message: NonNull<mblk_t>) -> &'m [u8] {
-    // SAFETY: the caller vouches for it.
-    bytes_of(unsafe { message.as_ref() })
 }

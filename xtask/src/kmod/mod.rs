@@ -145,11 +145,11 @@ pub(crate) fn count_hits(root: &Path) -> Result<Outcome> {
     let limits = check::instructions(&limits(root)?)?;
     let mut outcome = Outcome::default();
     let mut notes = Vec::new();
-    for way in play::WAYS {
+    for (way, of_engine) in play::WAYS {
         let Some(count) = play::count(&folder(root), way)? else {
             return Ok(Outcome::skip("valgrind isn't installed"));
         };
-        let engine = bench::hit(root, way)?;
+        let engine = bench::hit(root, of_engine)?;
         let most = limits.get(way).copied().unwrap_or_default();
         let times = count / engine;
         let note = format!("{way} {count:.0}, {times:.2} times the engine's {engine:.0}");

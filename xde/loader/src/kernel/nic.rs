@@ -62,28 +62,34 @@ pub(super) unsafe extern "C" fn mac_tx(
     if flags & !sys::MAC_DROP_ON_NO_DESC != 0 {
         kernel.violated("mac_tx in a way that the rules don't have");
     }
-    // SAFETY: a chain of the module's, whose first message is alive.
-    if unsafe { !(*chain).b_next.is_null() } {
-        kernel.violated("mac_tx of packets that may be of several flows");
-    }
-    if kernel.state().net.nic(&link).takes_one() {
-        receive(&kernel, &link, chain);
-        return 0;
-    }
+    let mut flows = Vec::new();
+    let mut kept = false;
     for message in kernel.take_apart(chain) {
         let bytes = kernel.bytes(message);
+        flows.push(outer_flow(&bytes));
+        if kernel.state().net.nic(&link).takes_one() {
+            receive(&kernel, &link, message);
+            continue;
+        }
         kernel.free_message(message);
         if flags & sys::MAC_DROP_ON_NO_DESC == 0 {
             kernel.state().net.nic(&link).queue.push_back(bytes);
+            kept = true;
         } else {
             kernel.state().net.dropped += 1;
         }
     }
-    if flags & sys::MAC_DROP_ON_NO_DESC == 0 {
-        mch.addr()
-    } else {
-        0
+    flows.dedup();
+    if flows.len() > 1 {
+        kernel.violated("mac_tx of packets of several flows");
     }
+    if kept { mch.addr() } else { 0 }
+}
+
+/// What tells flows on the underlay apart: addresses and ports behind an
+/// Ethernet header and IPv6's, or whatever is there.
+fn outer_flow(frame: &[u8]) -> Vec<u8> {
+    frame.get(22..58).unwrap_or(frame).to_vec()
 }
 
 /// The link of a client.

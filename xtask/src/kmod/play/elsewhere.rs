@@ -15,7 +15,7 @@ pub(super) fn serve(_: &Path, _: &Path) -> Result<()> {
 }
 
 /// Nothing is counted.
-pub(super) const WAYS: [&str; 0] = [];
+pub(super) const WAYS: [(&str, &str); 0] = [];
 
 /// Counts nothing.
 pub(super) fn count(_: &Path, _: &str) -> Result<Option<f64>> {
