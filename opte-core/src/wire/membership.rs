@@ -7,7 +7,10 @@
 //!
 //! Rules     G1  A message is from the link itself: its hop limit is 1, MLD's
 //!               source is link-local and MLD has a router alert option (RFC
-//!               3376 section 4, RFC 3810 section 6.2).
+//!               3376 section 4, RFC 3810 section 6.2). A host that has no
+//!               link-local address yet says what it listens to from the
+//!               unspecified one (RFC 3590 section 4), which a router passes
+//!               over and a switch, as a port is, hears (RFC 4541 section 3).
 //!           G2  A message is well-formed as a whole before a record of it is
 //!               looked at. Records after the first [`MCAST_RECORDS_MAX`] are
 //!               left out, and the message says so.
@@ -171,7 +174,9 @@ impl<'p> Message<'p> {
             Ends::V4 { .. } if datagram.proto == IGMP => (super::checksum::Sum::ZERO, true),
             Ends::V6 { source, .. } if datagram.proto == Proto::ICMPV6 => (
                 datagram.ends.pseudo_header(datagram.proto, message.len()),
-                ipv6::is_link_local(source) && has_router_alert(packet),
+                has_router_alert(packet)
+                    && (ipv6::is_link_local(source)
+                        || source.is_unspecified() && message.first() != Some(&MLD_QUERY)),
             ),
             _ => return Err(Error::Kind),
         };

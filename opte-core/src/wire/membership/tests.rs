@@ -122,10 +122,13 @@ fn reports_of_every_version_are_read() {
         let one = records(V6, &message).unwrap();
         assert_eq!(one, [(change, ip("ff0e::7"), Vec::new())]);
     }
-    // A host without an address may report by IGMP (RFC 3376 section 4.2.13),
-    // not by MLD (RFC 3810 section 6.2).
+    // A host without an address may report (RFC 3376 section 4.2.13, RFC 3590
+    // section 4), and not ask.
     assert!(records("0.0.0.0", &igmp_v3()).is_ok());
-    assert_eq!(records("::", &mld_v2()), Err(Error::NotOnLink));
+    assert_eq!(records("::", &mld_v2()), records(V6, &mld_v2()));
+    let query = [&[MLD_QUERY][..], &[0; 23]].concat();
+    assert_eq!(records("::", &query), Err(Error::NotOnLink));
+    assert_eq!(records("2001:db8::1", &mld_v2()), Err(Error::NotOnLink));
 }
 
 #[test]
