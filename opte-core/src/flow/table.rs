@@ -7,10 +7,9 @@ mod shard;
 pub use self::budget::Budget;
 pub use self::shard::ShardGuard;
 
-use self::shard::Shard;
+use self::shard::{Shard, Shards};
 use super::hash::Hasher;
 use super::index::Index;
-use super::position;
 use super::record::Flow;
 use super::store::{Slot, Store};
 use super::tuple::Tuple;
@@ -50,7 +49,7 @@ pub struct Table<R: RawMutex> {
     /// The numbers of translated flows, by their outside names. Most tables
     /// have none.
     outside: OnceBox<Index>,
-    shards: Box<[Mutex<R, Shard>]>,
+    shards: Shards<R>,
     hasher: Hasher,
     flows: AtomicU32,
     flows_max: AtomicU32,
@@ -68,7 +67,7 @@ impl<R: RawMutex> Table<R> {
         Self {
             store: Store::new(flows_max.min(Index::FLOWS_MAX / 2), shards),
             outside: OnceBox::new(),
-            shards: (0..shards).map(|_| Mutex::new(Shard::new(now))).collect(),
+            shards: Shards::new(shards, now),
             hasher: Hasher::new(seed),
             flows: AtomicU32::new(0),
             flows_max: AtomicU32::new(flows_max),
@@ -298,17 +297,11 @@ impl<R: RawMutex> Table<R> {
     }
 
     fn shard_count(&self) -> u32 {
-        u32::try_from(self.shards.len()).unwrap_or(1).max(1)
+        self.shards.count()
     }
 
     fn shard(&self, at: u32) -> MutexGuard<'_, R, Shard> {
-        // There is at least one shard, and `at` is always below their number.
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "there is one shard at least, and none goes away"
-        )]
-        let shard = self.shards.get(position(at)).unwrap_or(&self.shards[0]);
-        shard.lock()
+        self.shards.get(at).lock()
     }
 }
 

@@ -141,7 +141,8 @@ impl Wheel {
             .saturating_add(FAR)
             .saturating_mul(NEAR)
             .saturating_sub(1);
-        let due = due.clamp(self.now, last);
+        // At the end of time the last may be before now.
+        let due = due.min(last).max(self.now);
         let slot = if due / NEAR == block {
             due % NEAR
         } else {

@@ -16,9 +16,10 @@ impl Writer {
     /// An empty message that grows to `capacity` bytes without moving.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(capacity),
-        }
+        let mut bytes = Vec::new();
+        // What can't be had now is asked for again by what is put there.
+        let _ = bytes.try_reserve_exact(capacity);
+        Self { bytes }
     }
 
     /// Appends `bytes`.

@@ -3,12 +3,13 @@
 use super::expiry::{deadline, due, fate, seconds};
 use super::{FlowId, Found, Table};
 use crate::api::PortOptions;
-use crate::flow::Tuple;
 use crate::flow::record::Flow;
 use crate::flow::wheel::{Fate, Wheel};
+use crate::flow::{Tuple, position};
 use crate::{Direction, DropReason, Instant};
+use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
-use lock_api::{MutexGuard, RawMutex};
+use lock_api::{Mutex, MutexGuard, RawMutex};
 
 /// Flows that are looked at to find one that gives way.
 const EVICT_TRIES: usize = 4;
@@ -25,6 +26,36 @@ impl Shard {
         Self {
             wheel: Wheel::new(seconds(now)),
         }
+    }
+}
+
+/// The shards of a table. There is one at least, so that any number finds one
+/// without a check that could fail.
+#[derive(Debug)]
+pub(super) struct Shards<R: RawMutex> {
+    first: Mutex<R, Shard>,
+    others: Box<[Mutex<R, Shard>]>,
+}
+
+impl<R: RawMutex> Shards<R> {
+    pub(super) fn new(count: u32, now: Instant) -> Self {
+        let shard = |_| Mutex::new(Shard::new(now));
+        Self {
+            first: shard(0),
+            others: (1..count).map(shard).collect(),
+        }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.others.len()).map_or(u32::MAX, |others| others.saturating_add(1))
+    }
+
+    /// Shard number `at`, which is below their count.
+    pub(super) fn get(&self, at: u32) -> &Mutex<R, Shard> {
+        let other = at
+            .checked_sub(1)
+            .and_then(|at| self.others.get(position(at)));
+        other.unwrap_or(&self.first)
     }
 }
 

@@ -3,15 +3,39 @@
 //! Rules     G1  a call by a pointer counts as a call by the function that
 //!               takes the address. What is between the two isn't counted
 //!               twice: formatting, and the comparisons of sorts.
-//!           G2  a circle of calls has to be listed with the reason for which
+//!           G2  what the language's library has for a kind of panic alone is the
+//!               end of a way: who calls that can panic. No memory is listed
+//!               apart: a command waits for it, and a packet has a reserve
+//!               (rules A1 to A3 of the module's `ddi::kmem`).
+//!           G3  a circle of calls has to be listed with the reason for which
 //!               it ends and the rounds that it makes at most.
 
 use super::code::{Callee, Code};
 use super::{Entry, Limits};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Functions whose name contains this end in the panic handler.
-const PANIC: &str = "core.panicking.";
+/// Beginnings of the names of functions that end in the panic handler, and what
+/// calls them, the more exact ones first.
+const ENDS: [(&str, &str); 13] = [
+    ("alloc.raw_vec.capacity_overflow", "a size"),
+    ("alloc.raw_vec.handle_error", MEMORY),
+    ("core.option.unwrap_failed", "an unwrap"),
+    ("core.option.expect_failed", "an unwrap"),
+    ("core.result.unwrap_failed", "an unwrap"),
+    ("core.slice.index.slice_", "a range"),
+    (
+        "core.slice.copy_from_slice_impl.len_mismatch_fail",
+        "a length",
+    ),
+    ("core.str.slice_error_fail", "a range"),
+    ("core.cell.panic_already_", "a borrow"),
+    ("core.panicking.panic_bounds_check", "an index"),
+    ("core.panicking.panic_const_", "arithmetic"),
+    ("core.panicking.panic_nounwind_fmt", MEMORY),
+    ("core.panicking.", "an assertion"),
+];
+/// There is none.
+const MEMORY: &str = "memory";
 
 /// Checks depth and panics of every entry point.
 pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
@@ -22,7 +46,7 @@ pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
         .collect();
     let mut graph = Graph::new(code, limits, &cut);
     let mut report = String::from("stack, and the deepest way\n");
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut by_packets) = (BTreeSet::new(), BTreeSet::new());
     for (name, entry) in &limits.entries {
         let starts = functions_named(code, name);
         if starts.is_empty() {
@@ -45,6 +69,9 @@ pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
             }
             let reached = graph.reached(start);
             findings.extend(frames(code, limits, entry, &reached));
+            if entry.packets {
+                by_packets.extend(&reached);
+            }
             seen.extend(reached);
         }
     }
@@ -63,9 +90,15 @@ pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
             findings.push(format!("functions call each other: {}", names.join(", ")));
         }
     }
-    let (more, text) = panics(code, &graph, limits, &seen);
-    findings.extend(more);
-    report.push_str(&text);
+    let by_commands = seen.difference(&by_packets).copied().collect();
+    for (of, seen, listed) in [
+        ("packets", by_packets, &limits.panics.packets),
+        ("commands", by_commands, &limits.panics.commands),
+    ] {
+        let (more, text) = panics(code, &graph, &seen, of, listed);
+        findings.extend(more);
+        report.push_str(&text);
+    }
     (findings, report)
 }
 
@@ -108,31 +141,46 @@ fn frames(code: &Code, limits: &Limits, entry: &Entry, reached: &BTreeSet<u64>) 
 fn panics(
     code: &Code,
     graph: &Graph<'_>,
-    limits: &Limits,
     seen: &BTreeSet<u64>,
+    of: &str,
+    listed: &BTreeSet<String>,
 ) -> (Vec<String>, String) {
-    let mut found = BTreeSet::new();
+    let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for at in seen {
-        let function = &code.functions[at];
-        let is_panic = |to: &u64| code.functions[to].name.contains(PANIC);
-        if !function.name.contains(PANIC) && graph.edges[at].iter().any(is_panic) {
-            found.insert(unnumbered(&function.name).to_owned());
+        let name = &code.functions[at].name;
+        if end(name).is_some() {
+            continue;
+        }
+        let callees = graph.edges[at].iter();
+        for kind in callees.filter_map(|to| end(&code.functions[to].name)) {
+            let kinds = found.entry(unnumbered(name).to_owned()).or_default();
+            kinds.insert(kind);
         }
     }
+    let mut report = format!("functions of {of} that can panic, and of what\n");
+    for (name, kinds) in &found {
+        let kinds: Vec<_> = kinds.iter().copied().collect();
+        report.push_str(&format!("  {name}: {}\n", kinds.join(", ")));
+    }
+    found.retain(|_, kinds| kinds.iter().any(|kind| *kind != MEMORY));
+    let found: BTreeSet<_> = found.into_keys().collect();
     let mut findings = Vec::new();
-    for name in found.difference(&limits.panics) {
+    for name in found.difference(listed) {
         findings.push(format!(
-            "{name} can panic, and isn't in the list of those that may"
+            "{name} can panic, and isn't in the list of those of {of} that may"
         ));
     }
-    for name in limits.panics.difference(&found) {
-        findings.push(format!("{name} can't panic; take it off the list"));
-    }
-    let mut report = String::from("functions that can panic\n");
-    for name in &found {
-        report.push_str(&format!("  {name}\n"));
+    for name in listed.difference(&found) {
+        findings.push(format!("{name} can't panic; take it off the list of {of}"));
     }
     (findings, report)
+}
+
+/// What a function panics of, if it is for that alone (rule G2).
+fn end(name: &str) -> Option<&'static str> {
+    let mut ends = ENDS.iter();
+    ends.find(|(start, _)| name.contains(start))
+        .map(|(_, kind)| *kind)
 }
 
 /// Whether a function's call through a table may be of another: formatting

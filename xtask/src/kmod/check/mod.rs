@@ -45,14 +45,23 @@ struct Limits {
     frame_max: u64,
     /// Entry points by name, and how deep the stack below each may become.
     entries: BTreeMap<String, Entry>,
-    /// Functions that can panic and are reached from an entry point of packets
-    /// or commands.
-    panics: BTreeSet<String>,
+    /// Functions that can panic.
+    panics: Panics,
     /// Functions that call each other in a circle.
     recursion: BTreeMap<String, Circle>,
     /// How many times the engine's instructions a packet of the cached path
     /// takes, by its way.
     instructions: BTreeMap<String, u32>,
+}
+
+/// Functions that can panic, by what reaches them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Panics {
+    /// An entry point of packets does.
+    packets: BTreeSet<String>,
+    /// Only other entry points do.
+    commands: BTreeSet<String>,
 }
 
 /// Why a circle of calls ends, and after how many rounds.
@@ -75,6 +84,9 @@ struct Entry {
     /// Whether it runs on a stack of its own, where frames may be large.
     #[serde(default)]
     own_stack: bool,
+    /// Whether packets enter here.
+    #[serde(default)]
+    packets: bool,
     /// Rounds of a circle that are possible here, where fewer are: packets
     /// sort short lists.
     rounds_max: Option<u64>,
