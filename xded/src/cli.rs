@@ -21,7 +21,8 @@ pub(crate) enum Command {
     /// Moves packets between guests' TAP devices and underlay links.
     ///
     /// Needs CAP_NET_ADMIN and CAP_NET_RAW in its user namespace. Prints one line,
-    /// `xded: ready on PATH`, when it listens. SIGTERM and SIGINT stop it.
+    /// `xded: ready on PATH`, when it listens, and tells a service manager that waits
+    /// for it (NOTIFY_SOCKET). SIGTERM and SIGINT stop it.
     Run(Run),
     /// Runs capture files through the engine, without devices and privileges.
     ///

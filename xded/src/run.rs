@@ -159,12 +159,16 @@ fn apply(control: &Control, path: &Path, setup: Setup) -> anyhow::Result<()> {
 }
 
 /// Says that the driver is ready. Scripts wait for this line; a driver that
-/// nobody waits for may have no standard output.
+/// nobody waits for may have no standard output. Where systemd is who waits
+/// (`Type=notify`), it starts then what comes after the driver.
 fn announce(args: &Run) {
     let mut out = std::io::stdout().lock();
     let line = format!("xded: ready on {}", args.socket.display());
     if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
         tracing::debug!(%error, "cannot write to standard output");
+    }
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!(%error, "cannot tell the service manager");
     }
     tracing::info!(socket = %args.socket.display(), "ready");
 }

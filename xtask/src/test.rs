@@ -33,10 +33,14 @@ pub(crate) fn run(Args {}: Args) -> Result<ExitCode> {
 fn steps(root: &Path) -> Vec<Step<'_>> {
     let mut steps = vec![Step::new("tools", install::check)];
     steps.extend([
-        Step::new("kernel module", || kmod::step(root))
+        Step::new("kernel module", || kmod::step(root, kmod::Variant::Release))
             .aside()
             .after(&["tools"]),
         Step::new("opteadm for illumos", || illumos::step(root)).aside(),
+        Step::new("kernel module, debug", || {
+            kmod::step(root, kmod::Variant::Debug)
+        })
+        .aside(),
     ]);
     steps.extend(check::steps(root));
     steps.extend([
@@ -46,7 +50,7 @@ fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("kernel module's instructions", || kmod::count_hits(root))
             .after(&["kernel module"]),
         Step::new("Debian's package", || package::deb_step(root)),
-        Step::new("illumos' package", || package::ips_step(root)).after(&["opteadm for illumos"]),
+        Step::new("illumos' package", || package::ips_step(root)).after(&["kernel module, debug"]),
         Step::new("tracer", || tracer::check(root)),
         Step::new("demo", || demo(root, "xded")),
         Step::new("demo on the module", || module_demo(root)),

@@ -102,7 +102,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         .context("this program isn't in a target folder")?;
     let (release, folder) = (target.join("release"), target.join("demo"));
     let (xded, opteadm) = (release.join("xded"), release.join("opteadm"));
-    let module = kmod::built(&workspace::root());
+    let module = kmod::built(&workspace::root(), kmod::Variant::Release);
     let (carrier, paths) = match args.driver {
         Kind::Xded => (
             &xded,
@@ -154,7 +154,7 @@ fn build(target: &Path, driver: Kind) -> Result<()> {
     ensure!(status.success(), "the build failed");
     if driver == Kind::Kmod {
         eprintln!("$ cargo xtask kmod");
-        kmod::build(&workspace::root())?;
+        kmod::build(&workspace::root(), kmod::Variant::Release)?;
     }
     eprintln!("built in {:.0?}", start.elapsed());
     Ok(())

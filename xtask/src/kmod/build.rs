@@ -1,7 +1,7 @@
 //! From sources to one relocatable ELF file.
 
 use super::toolchain::Toolchain;
-use super::{finish, folder};
+use super::{Variant, built, finish, folder};
 use crate::workspace;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -27,10 +27,10 @@ const SCRIPT: &str = "SECTIONS {
 ";
 
 /// Builds the module and says where it is.
-pub(super) fn module(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<PathBuf> {
-    let folder = folder(root);
+pub(super) fn module(root: &Path, toolchain: &Toolchain, variant: Variant) -> Result<PathBuf> {
+    let folder = folder(root, variant);
     fs::create_dir_all(&folder)?;
-    let library = library(root, &folder, toolchain, debug)?;
+    let library = library(root, toolchain, variant)?;
     let script = folder.join("module.ld");
     fs::write(&script, SCRIPT)?;
     let linked = folder.join("linked.o");
@@ -49,14 +49,16 @@ pub(super) fn module(root: &Path, toolchain: &Toolchain, debug: bool) -> Result<
         strip.arg(format!("--keep-global-symbol={entry}"));
     }
     workspace::output(strip.arg(&linked).arg(&stripped))?;
-    let module = folder.join("xde");
+    let module = built(root, variant);
     let bytes = fs::read(&stripped)?;
     fs::write(&module, finish::module(&bytes)?)?;
     Ok(module)
 }
 
-/// Compiles the static library.
-fn library(root: &Path, folder: &Path, toolchain: &Toolchain, debug: bool) -> Result<PathBuf> {
+/// Compiles the static library. Both variants share a folder, as each profile
+/// has one of its own there.
+fn library(root: &Path, toolchain: &Toolchain, variant: Variant) -> Result<PathBuf> {
+    let folder = folder(root, Variant::Release);
     let spec = folder.join(format!("{TARGET}.json"));
     write_if_changed(&spec, &target(toolchain)?)?;
     let build = folder.join("build");
@@ -69,7 +71,7 @@ fn library(root: &Path, folder: &Path, toolchain: &Toolchain, debug: bool) -> Re
         .arg(&spec)
         .arg("--target-dir")
         .arg(&build)
-        .args((!debug).then_some("--release"))
+        .args(["--profile", variant.profile()])
         .current_dir(root)
         .env("RUSTC", &toolchain.rustc)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -80,8 +82,8 @@ fn library(root: &Path, folder: &Path, toolchain: &Toolchain, debug: bool) -> Re
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .env("CARGO_ENCODED_RUSTFLAGS", "");
     workspace::output(&mut cargo)?;
-    let profile = if debug { "debug" } else { "release" };
-    Ok(build.join(TARGET).join(profile).join("libxde.a"))
+    let built = build.join(TARGET).join(variant.profile());
+    Ok(built.join("libxde.a"))
 }
 
 /// The target: the compiler's own for freestanding code, as an illumos kernel

@@ -62,28 +62,54 @@ pub(crate) struct Args {
     work: Option<String>,
     #[arg(long, hide = true, default_value_t = 1)]
     chains: u32,
-    /// Build without optimisation across crates: quicker, and not for use
-    #[arg(long)]
+    /// The debug variant: with assertions and checks of overflow, also those
+    /// of Rust's library. Slower, and it panics where it finds a mistake
+    #[arg(long, conflicts_with = "count")]
     debug: bool,
+}
+
+/// What the module is built for: IPS has both, as `variant.debug.illumos`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    Release,
+    /// With every check that the compiler can put in. It has the same names,
+    /// probes and limits of its frames.
+    Debug,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 2] = [Self::Release, Self::Debug];
+
+    /// Cargo's profile, which is a folder's name as well.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Debug => "kmod-debug",
+        }
+    }
 }
 
 /// Builds the module, and checks and plays it if asked to.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace::root();
+    let variant = match args.debug {
+        true => Variant::Debug,
+        false => Variant::Release,
+    };
     if let (Some(setup), Some(socket)) = (&args.drive, &args.serve) {
-        play::drive(&built(&root), setup, socket)?;
+        play::drive(&built(&root, variant), setup, socket)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(way) = &args.work {
-        play::work(&built(&root), way, args.chains)?;
+        play::work(&built(&root, variant), way, args.chains)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let module = build_as(&root, args.debug)?;
+    let module = build(&root, variant)?;
     println!("{}", module.display());
     let mut failures = Vec::new();
     if args.check {
-        failures.extend(look_over(&root, &module)?);
-        println!("report: {}", report(&root).display());
+        failures.extend(look_over(&root, variant)?);
+        println!("report: {}", report(&root, variant).display());
     }
     if args.run {
         let played = play::all(&root, &module)?;
@@ -101,18 +127,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     Ok(step::end(&failures))
 }
 
-/// Builds the module as it ships.
-pub(crate) fn build(root: &Path) -> Result<PathBuf> {
-    build_as(root, false)
-}
-
-fn build_as(root: &Path, debug: bool) -> Result<PathBuf> {
-    build::module(root, &toolchain::find_or_install()?.usable()?, debug)
+/// Builds the module.
+pub(crate) fn build(root: &Path, variant: Variant) -> Result<PathBuf> {
+    build::module(root, &toolchain::find_or_install()?.usable()?, variant)
 }
 
 /// Where the module is when it was built.
-pub(crate) fn built(root: &Path) -> PathBuf {
-    folder(root).join("xde")
+pub(crate) fn built(root: &Path, variant: Variant) -> PathBuf {
+    folder(root, variant).join("xde")
 }
 
 /// Whether the module can be built here; otherwise why not.
@@ -121,13 +143,13 @@ pub(crate) fn can_build() -> Result<Option<String>> {
 }
 
 /// Builds, checks and plays the module as a step of the tests.
-pub(crate) fn step(root: &Path) -> Result<Outcome> {
+pub(crate) fn step(root: &Path, variant: Variant) -> Result<Outcome> {
     let toolchain = match toolchain::find_or_install()? {
         Found::Usable(toolchain) => toolchain,
         Found::Missing(why) => return Ok(Outcome::skip(why)),
     };
-    let module = build::module(root, &toolchain, false)?;
-    let findings = look_over(root, &module)?;
+    let module = build::module(root, &toolchain, variant)?;
+    let findings = look_over(root, variant)?;
     let kib = std::fs::metadata(&module)?.len() / 1024;
     let mut outcome = play::all(root, &module)?;
     outcome.passed += usize::from(findings.is_empty());
@@ -139,14 +161,14 @@ pub(crate) fn step(root: &Path) -> Result<Outcome> {
 /// Counts the instructions of the module, which was built, per packet of the
 /// cached path beside the engine's, as a step of the tests.
 pub(crate) fn count_hits(root: &Path) -> Result<Outcome> {
-    if !built(root).is_file() {
+    if !built(root, Variant::Release).is_file() {
         return Ok(Outcome::skip("the module isn't built"));
     }
     let limits = check::instructions(&limits(root)?)?;
     let mut outcome = Outcome::default();
     let mut notes = Vec::new();
     for (way, of_engine) in play::WAYS {
-        let Some(count) = play::count(&folder(root), way)? else {
+        let Some(count) = play::count(&folder(root, Variant::Release), way)? else {
             return Ok(Outcome::skip("valgrind isn't installed"));
         };
         let engine = bench::hit(root, of_engine)?;
@@ -171,20 +193,24 @@ fn limits(root: &Path) -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// Checks the module and writes the report.
-fn look_over(root: &Path, module: &Path) -> Result<Vec<String>> {
-    let bytes = std::fs::read(module).with_context(|| module.display().to_string())?;
+/// Checks the module, which was built, and writes the report.
+fn look_over(root: &Path, variant: Variant) -> Result<Vec<String>> {
+    let module = built(root, variant);
+    let bytes = std::fs::read(&module).with_context(|| module.display().to_string())?;
     let facts = std::fs::read_to_string(root.join("sys/illumos-sys-hdrs/facts.json"))?;
-    let done = check::module(&bytes, &facts, &limits(root)?)?;
-    std::fs::write(report(root), done.report)?;
+    let done = check::module(&bytes, &facts, &limits(root)?, variant)?;
+    std::fs::write(report(root, variant), done.report)?;
     Ok(done.findings)
 }
 
 /// Where the module and what belongs to it is.
-fn folder(root: &Path) -> PathBuf {
-    root.join("target/xde")
+fn folder(root: &Path, variant: Variant) -> PathBuf {
+    root.join(match variant {
+        Variant::Release => "target/xde",
+        Variant::Debug => "target/xde/debug",
+    })
 }
 
-fn report(root: &Path) -> PathBuf {
-    folder(root).join("report.txt")
+fn report(root: &Path, variant: Variant) -> PathBuf {
+    folder(root, variant).join("report.txt")
 }

@@ -24,9 +24,10 @@ const SCRIPTS: &str = "usr/lib/opte/dtrace";
 
 /// Builds what goes in and makes the archive.
 pub(super) fn make(root: &Path) -> Result<PathBuf> {
-    let module = kmod::build(root)?;
-    let tool = illumos::build(root)?;
-    println!("{}\n{}", module.display(), tool.display());
+    for variant in kmod::Variant::ALL {
+        println!("{}", kmod::build(root, variant)?.display());
+    }
+    println!("{}", illumos::build(root)?.display());
     if cfg!(not(target_os = "illumos")) {
         println!("opteadm was linked here and has never been started; it has no USDT probes");
     }
@@ -154,8 +155,10 @@ pub(super) fn step(root: &Path) -> Result<Outcome> {
             "python3, which reads archives back, isn't installed",
         ));
     };
-    if !kmod::built(root).is_file() {
-        kmod::build(root)?;
+    for variant in kmod::Variant::ALL {
+        if !kmod::built(root, variant).is_file() {
+            kmod::build(root, variant)?;
+        }
     }
     if let Some(why) = illumos::missing()? {
         return Ok(Outcome::skip(why));

@@ -4,29 +4,33 @@
 //! Flow      step: debootstrap makes `target/package/debian`, once; two
 //!                 versions of the package; then, in namespaces for mounts,
 //!                 processes and the network, this program again: `inside`
-//!           inside: what is written goes to a layer above the tree; each
-//!                 command runs by chroot
+//!           inside: systemd boots in the tree (`place`), and each command runs
+//!                 beside it; so maintainer scripts, unit and driver meet the
+//!                 systemd that an operator's do
 //!
-//! systemd doesn't run there. Its own tools look the unit over, and the program
-//! is started as the unit says: command line, user, capabilities. That the
-//! unit's filters (system calls, devices, file systems) let the driver work is
-//! not proved here.
+//! Rules     T1  under the unit the driver makes no system call that the unit's
+//!               filter refuses: here such a call ends it, where on a host it
+//!               fails.
 
+mod place;
+
+use self::place::Place;
 use super::{deb, folder};
 use crate::install;
 use crate::step::Outcome;
 use crate::workspace::output;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 /// What trying a package takes besides dpkg, and Debian's packages of it.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 7] = [
     ("debootstrap", "debootstrap"),
     ("dpkg", "dpkg"),
+    ("ip", "iproute2"),
     ("objcopy", "binutils"),
+    ("ping", "iputils-ping"),
     ("systemd-analyze", "systemd"),
     ("unshare", "util-linux"),
 ];
@@ -35,7 +39,10 @@ const RELEASE: &str = "bookworm";
 /// How exposed systemd may say that the service is: of 100, "OK"
 /// is below 50.
 const EXPOSURE_MAX: &str = "25";
-const UNIT: &str = "lib/systemd/system/xded.service";
+/// Rule T1.
+const STRICT: &str = "[Service]\nSystemCallErrorNumber=kill\n";
+/// A port whose guest may ping, and be pinged.
+const ONE_PORT: &str = "usr/share/doc/opte/examples/one-port.toml";
 
 /// Makes the package in two versions and tries them.
 pub(super) fn step(root: &Path) -> Result<Outcome> {
@@ -67,7 +74,8 @@ pub(super) fn step(root: &Path) -> Result<Outcome> {
     let second = deb::make(root, &programs, &deb::next_version())?;
     let mut trial = Command::new("unshare");
     trial
-        .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--"])
+        .args(["--mount", "--mount-proc", "--net", "--pid", "--fork"])
+        .args(["--kill-child", "--"])
         .arg(std::env::current_exe()?)
         .args(["package", "trial"])
         .args([&tree, &first, &second]);
@@ -87,17 +95,19 @@ pub(super) fn step(root: &Path) -> Result<Outcome> {
 /// A small Debian, made once.
 fn tree(root: &Path) -> Result<Option<PathBuf>> {
     let tree = folder(root).join("debian");
-    if tree.join("usr/bin/dpkg").exists() {
+    if tree.join("usr/lib/systemd/systemd").exists() {
         return Ok(Some(tree));
     }
     fs::create_dir_all(folder(root))?;
     println!("  making a tree of {RELEASE}");
     let new = folder(root).join("debian.new");
-    if new.exists() {
-        fs::remove_dir_all(&new)?;
+    for old in [&new, &tree] {
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
     }
     let done = Command::new("debootstrap")
-        .args(["--variant=minbase", RELEASE])
+        .args(["--variant=minbase", "--include=systemd", RELEASE])
         .arg(&new)
         .arg("http://deb.debian.org/debian")
         .output()?;
@@ -114,10 +124,14 @@ pub(super) fn inside(tree: &Path, packages: &[PathBuf]) -> Result<()> {
     let [first, second] = packages else {
         bail!("two packages, please");
     };
-    let place = Place::mount(tree)?;
+    let place = Place::boot(tree)?;
     for (name, package) in [("first.deb", first), ("second.deb", second)] {
         fs::copy(package, place.path(name))?;
     }
+    let strict = place.path("etc/systemd/system/xded.service.d");
+    fs::create_dir_all(&strict)?;
+    fs::write(strict.join("strict.conf"), STRICT)?;
+    ok("systemd boots in the tree");
     installed(&place)?;
     unit(&place)?;
     used(&place)?;
@@ -155,7 +169,7 @@ fn installed(place: &Place) -> Result<()> {
 
 /// What systemd's own tools say of the unit.
 fn unit(place: &Place) -> Result<()> {
-    let root = format!("--root={}", place.root.display());
+    let root = format!("--root={}", place.path("").display());
     // Other units aren't there.
     let mut verify = Command::new("systemd-analyze");
     verify.args([
@@ -185,27 +199,22 @@ fn unit(place: &Place) -> Result<()> {
     ok(level
         .context("no exposure level")?
         .trim_start_matches(['→', ' ']));
-    output(Command::new("systemd-tmpfiles").args(["--create", &root, "opte.conf"]))?;
     Ok(())
 }
 
 fn used(place: &Place) -> Result<()> {
-    let driver = place.start()?;
-    ok("the driver starts as the unit says, as its user, with two capabilities");
+    confined(place)?;
     let version = place.run(&["opteadm", "version"])?;
     ensure!(
         version.contains("driver") && version.contains("both"),
         "{version}"
     );
     ok("opteadm finds it by itself, and they speak a version");
-    place.run(&[
-        "opteadm",
-        "apply",
-        "/usr/share/doc/opte/examples/one-port.toml",
-    ])?;
-    let ports = place.run(&["opteadm", "list-ports", "-o", "name", "-p"])?;
-    ensure!(ports == "g1\n", "list-ports: {ports}");
+    place.run(&["opteadm", "apply", &format!("/{ONE_PORT}")])?;
+    ensure_port(place)?;
     ok("a setup is applied; its port has a TAP device");
+    packets()?;
+    ok("packets pass: the guest finds its gateway, which answers");
     let member = [
         "setpriv",
         "--reuid=nobody",
@@ -220,20 +229,62 @@ fn used(place: &Place) -> Result<()> {
         "--clear-groups",
     ];
     let refused = place.run(&[&other[..], &["opteadm", "stats"]].concat());
-    let why = refused
-        .err()
-        .context("anybody may administer the driver")?
-        .to_string();
+    let why = refused.err().context("anybody may administer the driver")?;
+    let why = format!("{why:#}");
     ensure!(why.contains("not yours to use"), "{why}");
     ok("members of its group may administer it, others may not");
-    driver.stop()
+    place.run(&["systemctl", "stop", "xded.service"])?;
+    let result = place.property("Result")?;
+    ensure!(result == "success", "it ended with {result}");
+    ok("it stops when it is told to");
+    Ok(())
+}
+
+/// Whether the unit's filters are what the driver runs under.
+fn confined(place: &Place) -> Result<()> {
+    let status = place.run(&["cat", &format!("/proc/{}/status", place.driver()?)])?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.map(str::trim).context("no such field")
+    };
+    // Network administration and raw sockets.
+    for (name, expected) in [
+        ("Seccomp:", "2"),
+        ("NoNewPrivs:", "1"),
+        ("CapBnd:", "0000000000003000"),
+        ("CapEff:", "0000000000003000"),
+    ] {
+        let found = field(name)?;
+        ensure!(found == expected, "{name} {found}, not {expected}");
+    }
+    ok("the unit runs it with filtered system calls, and with two capabilities");
+    Ok(())
+}
+
+/// Whether there is the port of [`ONE_PORT`].
+fn ensure_port(place: &Place) -> Result<()> {
+    let ports = place.run(&["opteadm", "list-ports", "-o", "name", "-p"])?;
+    ensure!(ports == "g1\n", "list-ports: {ports}");
+    Ok(())
+}
+
+/// This machine's own stack as the guest of [`ONE_PORT`].
+fn packets() -> Result<()> {
+    let ip = |line: &str| output(Command::new("ip").args(line.split(' ')));
+    ip("link set g1 address a8:40:25:f0:00:01 up")?;
+    ip("address add 10.0.0.1/24 dev g1")?;
+    output(Command::new("ping").args(["-c", "3", "-i", "0.2", "-W", "5", "10.0.0.254"]))?;
+    Ok(())
 }
 
 fn upgraded(place: &Place) -> Result<()> {
     let conf = place.path("etc/opte/setup.toml");
-    let example = fs::read_to_string(place.path("usr/share/doc/opte/examples/one-port.toml"))?;
+    let example = fs::read_to_string(place.path(ONE_PORT))?;
     fs::write(&conf, &example)?;
-    let running = place.start()?;
+    place.run(&["systemctl", "start", "xded.service"])?;
+    ensure_port(place)?;
+    ok("it starts from the setup");
+    let before = place.driver()?;
     place.run(&["dpkg", "--install", "/second.deb"])?;
     ensure!(
         fs::read_to_string(&conf)? == example,
@@ -242,13 +293,11 @@ fn upgraded(place: &Place) -> Result<()> {
     ok("an upgrade under a running driver keeps what the operator wrote");
     let version = place.run(&["dpkg-query", "--showformat=${Version}", "--show", "opte"])?;
     ensure!(version == deb::next_version(), "{version}");
-    place.run(&["opteadm", "list-ports"])?;
-    running.stop()?;
-    let next = place.start()?;
-    let ports = place.run(&["opteadm", "list-ports", "-o", "name", "-p"])?;
-    ensure!(ports == "g1\n", "list-ports: {ports}");
-    ok("the old program answers until it is stopped; the new one starts from the setup");
-    next.stop()
+    ensure!(place.driver()? != before, "the old program still runs");
+    ensure_port(place)?;
+    packets()?;
+    ok("the new program runs in the old one's place, and packets pass again");
+    Ok(())
 }
 
 fn purged(place: &Place) -> Result<()> {
@@ -260,6 +309,9 @@ fn purged(place: &Place) -> Result<()> {
         .collect();
     ensure!(files.len() > 50, "only {} files", files.len());
     place.run(&["dpkg", "--remove", "opte"])?;
+    let state = place.property("ActiveState")?;
+    ensure!(state == "inactive", "it is removed, and the unit {state}");
+    ok("removal stops it");
     ensure!(
         place.path("etc/opte/setup.toml").exists(),
         "removal took the setup"
@@ -277,118 +329,4 @@ fn purged(place: &Place) -> Result<()> {
     place.run(&["getent", "passwd", "opte"])?;
     ok("the user stays, as its number may be on files");
     Ok(())
-}
-
-/// The tree with a layer for what is written.
-struct Place {
-    root: PathBuf,
-}
-
-impl Place {
-    fn mount(tree: &Path) -> Result<Self> {
-        let layer = tree.with_file_name("trial");
-        fs::create_dir_all(&layer)?;
-        let mount = |args: &[&str], at: &Path| output(Command::new("mount").args(args).arg(at));
-        // A container's own file system can't be the upper layer.
-        mount(&["-t", "tmpfs", "tmpfs"], &layer)?;
-        let [upper, work, root] = ["upper", "work", "root"].map(|name| layer.join(name));
-        for folder in [&upper, &work, &root] {
-            fs::create_dir_all(folder)?;
-        }
-        let layers = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            tree.display(),
-            upper.display(),
-            work.display()
-        );
-        mount(&["-t", "overlay", "overlay", "-o", &layers], &root)?;
-        let place = Self { root };
-        mount(&["-t", "proc", "proc"], &place.path("proc"))?;
-        mount(&["-t", "tmpfs", "tmpfs"], &place.path("run"))?;
-        fs::create_dir_all(place.path("dev/net"))?;
-        // As udev makes it: for everybody, since the capability counts.
-        place.run(&["mknod", "-m", "0666", "/dev/net/tun", "c", "10", "200"])?;
-        Ok(place)
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.root.join(path)
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("chroot");
-        command
-            .arg(&self.root)
-            .args(words)
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("DEBIAN_FRONTEND", "noninteractive");
-        command
-    }
-
-    fn run(&self, words: &[&str]) -> Result<String> {
-        output(&mut self.command(words))
-    }
-
-    /// What the installed unit has for a setting.
-    fn setting(&self, name: &str) -> Result<String> {
-        let unit = fs::read_to_string(self.path(UNIT))?;
-        let found = unit
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        Ok(found
-            .with_context(|| format!("the unit has no {name}"))?
-            .to_owned())
-    }
-
-    /// Starts the driver as systemd would by the unit.
-    fn start(&self) -> Result<Driver> {
-        let [user, folder] = [self.setting("User")?, self.setting("RuntimeDirectory")?];
-        let run = format!("/run/{folder}");
-        self.run(&[
-            "install", "-d", "-o", &user, "-g", &user, "-m", "0755", &run,
-        ])?;
-        let capabilities = self.setting("AmbientCapabilities")?.to_lowercase();
-        let plus: Vec<String> = capabilities
-            .split(' ')
-            .map(|name| format!("+{}", name.trim_start_matches("cap_")))
-            .collect();
-        let plus = plus.join(",");
-        let [bound, inherited, ambient] = [
-            format!("--bounding-set=-all,{plus}"),
-            format!("--inh-caps=-all,{plus}"),
-            format!("--ambient-caps=-all,{plus}"),
-        ];
-        let (reuid, regid) = (format!("--reuid={user}"), format!("--regid={user}"));
-        let mut words = vec!["setpriv", &reuid, &regid, "--init-groups", "--no-new-privs"];
-        words.extend([&*inherited, &*ambient, &*bound, "--"]);
-        let line = self.setting("ExecStart")?;
-        words.extend(line.split(' '));
-        let mut command = self.command(&words);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let out = child.stdout.take().context("no standard output")?;
-        let mut ready = String::new();
-        BufReader::new(out).read_line(&mut ready)?;
-        if !ready.contains("ready on") {
-            let told = child.wait_with_output()?;
-            bail!("{line}: {}", String::from_utf8_lossy(&told.stderr));
-        }
-        Ok(Driver(child))
-    }
-}
-
-/// The driver as it runs.
-struct Driver(Child);
-
-impl Driver {
-    fn stop(mut self) -> Result<()> {
-        let id = self.0.id().to_string();
-        output(Command::new("kill").args(["-TERM", &id]))?;
-        let status = self.0.wait()?;
-        ensure!(status.success(), "the driver ended with {status}");
-        Ok(())
-    }
 }

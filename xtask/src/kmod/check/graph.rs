@@ -10,6 +10,7 @@
 //!           G3  a circle of calls has to be listed with the reason for which
 //!               it ends and the rounds that it makes at most.
 
+use super::super::Variant;
 use super::code::{Callee, Code};
 use super::{Entry, Limits};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,12 +39,18 @@ const ENDS: [(&str, &str); 13] = [
 const MEMORY: &str = "memory";
 
 /// Checks depth and panics of every entry point.
-pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
+pub(super) fn check(code: &Code, limits: &Limits, variant: Variant) -> (Vec<String>, String) {
     let mut findings = Vec::new();
     let own_stack = limits.entries.iter().filter(|(_, entry)| entry.own_stack);
-    let cut: BTreeSet<u64> = own_stack
+    let mut cut: BTreeSet<u64> = own_stack
         .flat_map(|(name, _)| functions_named(code, name))
         .collect();
+    if variant == Variant::Debug {
+        // Rule L2: what a panic takes of the stack is nobody's.
+        let functions = code.functions.iter();
+        let ends = functions.filter(|(_, function)| end(&function.name).is_some());
+        cut.extend(ends.map(|(at, _)| *at));
+    }
     let mut graph = Graph::new(code, limits, &cut);
     let mut report = String::from("stack, and the deepest way\n");
     let (mut seen, mut by_packets) = (BTreeSet::new(), BTreeSet::new());
@@ -77,6 +84,25 @@ pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
     }
     findings.sort();
     findings.dedup();
+    if variant == Variant::Release {
+        let by_commands = seen.difference(&by_packets).copied().collect();
+        let (more, text) = lists(code, &graph, limits, [by_packets, by_commands]);
+        findings.extend(more);
+        report.push_str(&text);
+    }
+    (findings, report)
+}
+
+/// Checks the circles and panics of what packets reach, and of what only
+/// commands do, against the lists of them.
+fn lists(
+    code: &Code,
+    graph: &Graph<'_>,
+    limits: &Limits,
+    [by_packets, by_commands]: [BTreeSet<u64>; 2],
+) -> (Vec<String>, String) {
+    let (mut findings, mut report) = (Vec::new(), String::new());
+    let seen = by_packets.union(&by_commands).copied().collect();
     let circles = graph.circles(&seen);
     report.push_str("circles\n");
     for circle in &circles {
@@ -90,12 +116,11 @@ pub(super) fn check(code: &Code, limits: &Limits) -> (Vec<String>, String) {
             findings.push(format!("functions call each other: {}", names.join(", ")));
         }
     }
-    let by_commands = seen.difference(&by_packets).copied().collect();
     for (of, seen, listed) in [
         ("packets", by_packets, &limits.panics.packets),
         ("commands", by_commands, &limits.panics.commands),
     ] {
-        let (more, text) = panics(code, &graph, &seen, of, listed);
+        let (more, text) = panics(code, graph, &seen, of, listed);
         findings.extend(more);
         report.push_str(&text);
     }

@@ -7,12 +7,16 @@
 //! Rules     L1  `limits.toml` says how deep the stack of each entry point may
 //!               be, lists what panics there are, and says how many
 //!               instructions a packet may take; lists and numbers only shrink.
+//!           L2  the debug variant has checks everywhere: its frames and stacks
+//!               may be larger by so much, a check that fails is the end of a
+//!               way, and lists aren't of it.
 
 mod code;
 mod file;
 mod graph;
 mod sabotage;
 
+use super::Variant;
 use super::elf::Module;
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -43,6 +47,9 @@ struct Function {
 struct Limits {
     /// Bytes that a frame may have, except on a stack that is larger.
     frame_max: u64,
+    /// What the debug variant may take of a kernel's stack, of a hundred parts
+    /// of what the other may (rule L2).
+    debug_percent: u64,
     /// Entry points by name, and how deep the stack below each may become.
     entries: BTreeMap<String, Entry>,
     /// Functions that can panic.
@@ -52,6 +59,18 @@ struct Limits {
     /// How many times the engine's instructions a packet of the cached path
     /// takes, by its way.
     instructions: BTreeMap<String, u32>,
+}
+
+impl Limits {
+    /// Makes them the debug variant's.
+    fn widen(&mut self) {
+        let percent = self.debug_percent;
+        let wide = |bytes: u64| bytes.saturating_mul(percent) / 100;
+        self.frame_max = wide(self.frame_max);
+        for entry in self.entries.values_mut().filter(|entry| !entry.own_stack) {
+            entry.stack_max = wide(entry.stack_max);
+        }
+    }
 }
 
 /// Functions that can panic, by what reaches them.
@@ -93,13 +112,16 @@ struct Entry {
 }
 
 /// Checks a module, and that the checks find what is wrong with one.
-pub(super) fn module(bytes: &[u8], facts: &str, limits: &str) -> Result<Checked> {
+pub(super) fn module(bytes: &[u8], facts: &str, limits: &str, variant: Variant) -> Result<Checked> {
     let facts: Facts = serde_json::from_str(facts).context("the table of facts")?;
-    let limits: Limits = toml::from_str(limits).context("limits.toml")?;
+    let mut limits: Limits = toml::from_str(limits).context("limits.toml")?;
+    if variant == Variant::Debug {
+        limits.widen();
+    }
     let (mut findings, mut report, code) = read(bytes, &facts)?;
     let missed = sabotage::missed(bytes, |spoilt| Ok(read(spoilt, &facts)?.0))?;
     findings.extend(missed);
-    let (more, text) = graph::check(&code, &limits);
+    let (more, text) = graph::check(&code, &limits, variant);
     findings.extend(more);
     report.push_str(&text);
     Ok(Checked { findings, report })
