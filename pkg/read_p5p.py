@@ -6,12 +6,15 @@
 Every member is where the index says; every action of MANIFEST (of the sources,
 with payloads below ROOT) is in the package's, with the same path, mode, owner
 and group, and its payload has the bytes, sizes and hashes that both say; there
-is nothing else. Prints what is wrong, and exits with 1; otherwise how much was
+is nothing else. Every image that the package's variants describe is whole: no
+path twice, and each in a folder. The debug module is another than the one
+that ships, and each image has one. Prints what is wrong, and exits with 1; otherwise how much was
 read.
 """
 
 import gzip
 import hashlib
+import itertools
 import shlex
 import sys
 import tarfile
@@ -100,6 +103,45 @@ def check_payload(archive, members, used, home, payload, attributes, expected):
     check(set(attributes["pkg.content-hash"]) == hashes, f"{what}: pkg.content-hash")
 
 
+MODULE = "kernel/drv/amd64/xde"
+DEBUG = "variant.debug.illumos"
+ZONE = "variant.opensolaris.zone"
+
+
+def check_images(made):
+    """Whether what is installed is whole, for each choice of variants."""
+    told = {a["name"][0]: a["value"] for kind, _, a in made if kind == "set" and a["name"][0].startswith("variant.")}
+    used = {name for _, _, a in made for name in a if name.startswith("variant.")}
+    check(used <= told.keys(), f"the package doesn't say that it has {used - told.keys()}")
+    check(told.get(DEBUG) == ["false", "true"], f"{DEBUG} is {told.get(DEBUG)}")
+    check(told.get(ZONE) == ["global", "nonglobal"], f"{ZONE} is {told.get(ZONE)}")
+    modules = {}
+    for choice in itertools.product(*told.values()):
+        image = dict(zip(told, choice))
+        where = " ".join(image.values())
+        fits = [
+            (kind, payload, attributes)
+            for kind, payload, attributes in made
+            if all(attributes.get(name, [value]) == [value] for name, value in image.items())
+        ]
+        paths = set()
+        for kind, payload, attributes in fits:
+            if kind not in ("file", "dir"):
+                continue
+            path = attributes["path"][0]
+            check(path not in paths, f"{where}: {path} twice")
+            paths.add(path)
+            parent = path.rpartition("/")[0]
+            check(parent == "" or parent in paths, f"{where}: nobody makes {parent}")
+            if path == MODULE:
+                modules[image.get(DEBUG), image.get(ZONE)] = payload
+        drivers = sum(kind == "driver" for kind, _, _ in fits)
+        expected = int(image.get(ZONE) == "global")
+        check(drivers == expected, f"{where}: {drivers} drivers")
+        check((MODULE in paths) == bool(expected), f"{where}: it {'lacks' if expected else 'has'} the module")
+    check(len(set(modules.values())) == 2, f"modules of the variants: {modules}")
+
+
 ADDED = ["chash", "pkg.size", "pkg.csize", "pkg.content-hash"]
 
 
@@ -119,6 +161,7 @@ def main(archive_path, manifest_path, root, version):
     fmris = [a["value"] for _, _, a in made if a.get("name") == ["pkg.fmri"]]
     check(fmris == [[fmri]], f"pkg.fmri {fmris}, stored as {fmri}")
     check(len(made) == len(source), f"{len(source)} actions became {len(made)}")
+    check_images(made)
     used, paths, sizes = set(), set(), 0
     for (kind, payload, attributes), (wanted, file, asked) in zip(made, source):
         what = f"{wanted} {asked.get('path', asked.get('name', ['']))[0]}"
@@ -129,10 +172,7 @@ def main(archive_path, manifest_path, root, version):
             for name in ("path", "mode", "owner", "group"):
                 check(name in attributes, f"{what} has no {name}")
             path = attributes["path"][0]
-            check(path not in paths, f"{path} twice")
             paths.add(path)
-            parent = path.rpartition("/")[0]
-            check(parent == "" or parent in paths, f"{path}: nobody makes {parent}")
             check(not path.startswith("/"), f"{path} isn't relative")
         if file is not None:
             expected = open(f"{root}/{file}", "rb").read()
