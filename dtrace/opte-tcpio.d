@@ -31,6 +31,7 @@ PROV::tcp-send
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 32) ? "URG|" : "");
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 64) ? "ECE|" : "");
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 128) ? "CWR|" : "");
+	printf("%s", (xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags == 0 ? "null " : "");
 	printf("\b)\n");
 	line++;
 }
@@ -51,6 +52,7 @@ PROV::tcp-receive
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 32) ? "URG|" : "");
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 64) ? "ECE|" : "");
 	printf("%s", ((xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags & 128) ? "CWR|" : "");
+	printf("%s", (xlate <tcpinfo_t>((opte_packet_t *)arg1)).tcp_flags == 0 ? "null " : "");
 	printf("\b)\n");
 	line++;
 }

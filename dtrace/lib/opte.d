@@ -12,7 +12,7 @@
 
 /* A name; what is left is zeroes. */
 typedef struct opte_name {
-	char text[31];
+	char text[32];
 } opte_name_t;
 
 /* The key of a flow, as its guest sees it. */

@@ -15,12 +15,17 @@ use opte_core::api::PortId;
 use opte_core::host::table::Source;
 use opte_core::verdict::{LinkId, Lost, Output};
 
-/// Places that packets of one call go to, before more memory is wanted.
-const PLACES: usize = 4;
+/// Places that packets of one call go to besides the first one's, before more
+/// memory is wanted.
+const OTHERS: usize = 3;
 
 /// Packets by where they go.
 pub(crate) struct Outbox {
-    places: [Option<Place>; PLACES],
+    /// Where the first goes, and most of the others with it.
+    first: Option<Place>,
+    /// Whether there are other places, at which nobody looks otherwise.
+    is_many: bool,
+    others: [Option<Place>; OTHERS],
     /// More of them: a tick's.
     more: Vec<Place>,
 }
@@ -35,9 +40,12 @@ struct Place {
 
 impl Outbox {
     /// With nothing in it.
+    #[inline]
     pub(crate) fn new() -> Self {
         Self {
-            places: [const { None }; PLACES],
+            first: None,
+            is_many: false,
+            others: [const { None }; OTHERS],
             more: Vec::new(),
         }
     }
@@ -45,16 +53,18 @@ impl Outbox {
     /// Adds a packet.
     #[inline(always)]
     pub(crate) fn put(&mut self, to: Source, message: Message) {
-        // Most of a group go where its first goes.
-        match &mut self.places {
-            [Some(place), ..] if place.to == to => place.chain.push(message),
-            _ => self.put_elsewhere(to, message),
+        let first = self.first.get_or_insert_with(|| Place::new(to));
+        if first.to == to {
+            first.chain.push(message);
+        } else {
+            self.put_elsewhere(to, message);
         }
     }
 
     #[inline(never)]
     fn put_elsewhere(&mut self, to: Source, message: Message) {
-        for place in &mut self.places {
+        self.is_many = true;
+        for place in &mut self.others {
             let place = place.get_or_insert_with(|| Place::new(to));
             if place.to == to {
                 return place.chain.push(message);
@@ -72,47 +82,28 @@ impl Outbox {
 
     /// Finds the devices; counts what has none any more, which came `from` a
     /// port if it did.
+    #[inline]
     pub(crate) fn settle(&mut self, engine: &Engine, lane: &mut Lane, from: Option<PortId>) {
-        for place in self.all() {
-            place.device = lane.view.table().get(place.to).map(Arc::clone);
-            if place.device.is_some() {
-                continue;
-            }
-            let lost = match (place.to, from) {
-                (Source::Port(port), _) => Lost::ToPort(port),
-                (Source::Link(_), Some(port)) => Lost::FromPort(port),
-                (Source::Link(_), None) => Lost::ToLink,
-            };
-            for _ in 0..place.chain.count() {
-                engine.undelivered(&mut lane.engine, lost);
-            }
-        }
+        self.for_each(|place| place.settle(engine, lane, from));
     }
 
     /// Sends what has a device, on behalf of the datalink `from` if a guest
     /// caused it, which waits when a link is full (rule W2 of `room`). With no lane
     /// held.
+    #[inline]
     pub(crate) fn send(&mut self, from: Option<&Datalink>) {
-        let full = from.map_or(Full::Drop, |_| Full::Tell);
-        for place in self.all() {
-            let chain = core::mem::replace(&mut place.chain, Chain::new());
-            match place.device.take().as_deref() {
-                Some(Device::Link(link)) => {
-                    if let (Some(cookie), Some(from)) = (link.client.send(chain, full), from) {
-                        from.wait_for(link, cookie);
-                    }
-                }
-                Some(Device::Port(port)) => match port.datalink.provider() {
-                    Some(provider) => provider.receive(chain),
-                    None => drop(chain),
-                },
-                None => drop(chain),
-            }
-        }
+        self.for_each(|place| place.send(from));
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Place> {
-        self.places.iter_mut().flatten().chain(&mut self.more)
+    #[inline]
+    fn for_each(&mut self, mut what: impl FnMut(&mut Place)) {
+        if let Some(first) = &mut self.first {
+            what(first);
+        }
+        if self.is_many {
+            let others = self.others.iter_mut().flatten();
+            others.chain(&mut self.more).for_each(what);
+        }
     }
 
     fn copy(&mut self, to: Source, frame: &[u8]) {
@@ -129,6 +120,39 @@ impl Place {
             to,
             chain: Chain::new(),
             device: None,
+        }
+    }
+
+    fn settle(&mut self, engine: &Engine, lane: &mut Lane, from: Option<PortId>) {
+        self.device = lane.view.table().get(self.to).map(Arc::clone);
+        if self.device.is_some() {
+            return;
+        }
+        let lost = match (self.to, from) {
+            (Source::Port(port), _) => Lost::ToPort(port),
+            (Source::Link(_), Some(port)) => Lost::FromPort(port),
+            (Source::Link(_), None) => Lost::ToLink,
+        };
+        for _ in 0..self.chain.count() {
+            engine.undelivered(&mut lane.engine, lost);
+        }
+    }
+
+    #[inline(always)]
+    fn send(&mut self, from: Option<&Datalink>) {
+        let full = from.map_or(Full::Drop, |_| Full::Tell);
+        let chain = core::mem::replace(&mut self.chain, Chain::new());
+        match self.device.take().as_deref() {
+            Some(Device::Link(link)) => {
+                if let (Some(cookie), Some(from)) = (link.client.send(chain, full), from) {
+                    from.wait_for(link, cookie);
+                }
+            }
+            Some(Device::Port(port)) => match port.datalink.provider() {
+                Some(provider) => provider.receive(chain),
+                None => drop(chain),
+            },
+            None => drop(chain),
         }
     }
 }

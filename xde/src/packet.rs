@@ -20,63 +20,77 @@ use opte_core::verdict::{LinkId, Verdict};
 /// Packets that are worked on with one lane before they are sent: what the stack
 /// has room for, and no more than a reserve of memory that is half empty (rule
 /// A3 of `ddi::kmem`).
-pub(crate) const GROUP: usize = 16;
+pub(crate) const GROUP: usize = 12;
 
 /// Packets that a guest sends; gives back those that there is no room for
 /// (rule W1 of `room`).
 pub(crate) fn from_guest(datalink: &Datalink, mut chain: Received) -> Received {
     let (driver, port) = (&*datalink.driver, datalink.port());
-    // The outer headers go in front.
-    let take = |chain: &mut Received| chain.take(ROOM, true);
     while !chain.is_empty() && !datalink.is_waiting() {
-        let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
-            let (engine, lane) = (&driver.engine, &mut lane.engine);
-            let unsummed = |message: &&mut Message| {
-                let offload = message.offload();
-                offload.checksum_partial && offload.segment_len == 0
+        if chain.is_lone() {
+            let each = |lane: &mut Lane, group: &mut [Message; 1], _, now, outbox: &mut Outbox| {
+                let [message] = group;
+                finish(message);
+                let verdict = driver
+                    .engine
+                    .tx(&mut lane.engine, port, message, now, outbox);
+                send(driver, outbox, verdict, message);
             };
-            group.iter_mut().filter(unsummed).for_each(sum_up);
-            engine.tx_burst(
-                lane,
-                port,
-                group,
-                now,
-                outbox,
-                |message, verdict, outbox| {
-                    send(driver, outbox, verdict, message);
-                },
-            );
-        };
-        work(driver, Some(datalink), (&mut chain, take), each);
+            work(driver, Some(datalink), &mut chain, each);
+        } else {
+            let each =
+                |lane: &mut Lane, group: &mut [Message; GROUP], count, now, outbox: &mut Outbox| {
+                    let group = group.get_mut(..count).unwrap_or_default();
+                    group.iter_mut().for_each(finish);
+                    let done = |message: &mut Message, verdict, outbox: &mut Outbox| {
+                        send(driver, outbox, verdict, message);
+                    };
+                    driver
+                        .engine
+                        .tx_burst(&mut lane.engine, port, group, now, outbox, done);
+                };
+            work(driver, Some(datalink), &mut chain, each);
+        }
     }
     chain
 }
 
+/// Does what the engine wants to have been done: the rest is done when it has
+/// decided.
+#[inline]
+fn finish(message: &mut Message) {
+    let offload = message.offload();
+    if offload.checksum_partial && offload.segment_len == 0 {
+        sum_up(message);
+    }
+}
+
 /// Packets from an underlay link. MAC hands them over one by one.
 pub(crate) fn from_link(driver: &Driver, link: LinkId, mut chain: Received) {
-    let take = |chain: &mut Received| chain.take(0, false);
     while !chain.is_empty() {
-        let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
-            let (engine, lane) = (&driver.engine, &mut lane.engine);
-            for message in group {
-                let verdict = engine.rx(lane, link, message, now, outbox);
-                send(driver, outbox, verdict, message);
-            }
+        let each = |lane: &mut Lane, group: &mut [Message; 1], _, now, outbox: &mut Outbox| {
+            let [message] = group;
+            let verdict = driver
+                .engine
+                .rx(&mut lane.engine, link, message, now, outbox);
+            send(driver, outbox, verdict, message);
         };
-        work(driver, None, (&mut chain, take), each);
+        work(driver, None, &mut chain, each);
     }
 }
 
 /// Takes a group of packets through the engine and sends what comes of them, on
-/// behalf of the datalink `from` if they are a guest's.
-fn work(
+/// behalf of the datalink `from` if they are a guest's. `each` is called with so
+/// many packets at the start of the group.
+///
+/// Each size has a stack frame of its own: what a packet that is alone needs isn't
+/// there under a group.
+#[inline(never)]
+fn work<const SIZE: usize>(
     driver: &Driver,
     from: Option<&Datalink>,
-    (chain, take): (
-        &mut Received,
-        impl Fn(&mut Received) -> Option<Option<Message>>,
-    ),
-    each: impl FnOnce(&mut Lane, &mut [Message], Instant, &mut Outbox),
+    chain: &mut Received,
+    each: impl FnOnce(&mut Lane, &mut [Message; SIZE], usize, Instant, &mut Outbox),
 ) {
     let mut outbox = Outbox::new();
     let mut taken = lane::take();
@@ -85,10 +99,13 @@ fn work(
         return chain.free();
     };
     lane.view.refresh();
-    let mut group = [const { Message::NONE }; GROUP];
+    let of_guest = from.is_some();
+    // The outer headers go in front of what a guest sends.
+    let room = if of_guest { ROOM } else { 0 };
+    let mut group = [const { Message::NONE }; SIZE];
     let mut count = 0;
     for place in &mut group {
-        match take(chain) {
+        match chain.take(room, of_guest) {
             None => break,
             Some(Some(message)) if !kmem::is_low() => {
                 *place = message;
@@ -101,9 +118,10 @@ fn work(
             }
         }
     }
-    let group = group.get_mut(..count).unwrap_or_default();
-    each(lane, group, context::now(), &mut outbox);
-    outbox.settle(&driver.engine, lane, from.map(Datalink::port));
+    if count > 0 {
+        each(lane, &mut group, count, context::now(), &mut outbox);
+        outbox.settle(&driver.engine, lane, from.map(Datalink::port));
+    }
     drop(taken);
     outbox.send(from);
 }

@@ -12,6 +12,7 @@ mod ask;
 mod beside;
 mod compile;
 mod elsewhere;
+mod name;
 mod reason;
 
 pub(crate) use ask::begin;
@@ -176,6 +177,10 @@ pub(crate) fn check(root: &Path) -> Result<Outcome> {
             ("dtrace/*.d".to_owned(), compile::check(root, &tracer)),
             (injected, reason::injected(root, &tracer, &tests)),
             (
+                "scripts on ports with long names".to_owned(),
+                name::check(root, &tracer, &driver),
+            ),
+            (
                 "scripts on tcpdump's capture".to_owned(),
                 elsewhere::check(root, &tracer, &driver),
             ),
@@ -317,7 +322,20 @@ fn opte_trace(root: &Path, tracer: &Path, command: &str, script: &str) -> Result
         .output()
         .context("can't run opte-trace")?;
     ensure!(done.status.success(), "{}", text(&done));
+    let lost = losses(&String::from_utf8_lossy(&done.stderr));
+    ensure!(lost.is_empty(), "the tracer lost something: {lost}");
     Ok(done)
+}
+
+/// What a tracer says of lines that it can't print: dropped records, and
+/// clauses that it gave up. Its exit status says nothing about them.
+fn losses(errors: &str) -> String {
+    let is_loss = |line: &&str| line.starts_with("dtrace: ") || line.starts_with("Lost ");
+    errors
+        .lines()
+        .filter(is_loss)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn text(done: &Output) -> String {

@@ -19,9 +19,13 @@ impl fmt::Display for PortId {
 /// The name of a port: `[a-z][a-z0-9_]{0,30}`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
-    // Unused bytes are zero, so comparing and hashing the array is right.
-    bytes: [u8; NAME_LEN_MAX],
+    // Unused bytes are zero, so comparing and hashing the array is right. One
+    // always is, so that probes can pass it as a string of C.
+    bytes: [u8; SIZE],
 }
+
+/// Bytes of a name with the zero behind it.
+const SIZE: usize = NAME_LEN_MAX.saturating_add(1);
 
 impl Name {
     const WHY: &str =
@@ -41,9 +45,9 @@ impl Name {
             .unwrap_or_default()
     }
 
-    /// The name as bytes, padded with zeroes.
+    /// The name as bytes, padded with zeroes, of which there is at least one.
     #[must_use]
-    pub const fn as_padded(&self) -> &[u8; NAME_LEN_MAX] {
+    pub const fn as_padded(&self) -> &[u8; SIZE] {
         &self.bytes
     }
 }
@@ -52,8 +56,9 @@ impl FromStr for Name {
     type Err = &'static str;
 
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0; NAME_LEN_MAX];
-        let place = bytes.get_mut(..s.len()).ok_or(Self::WHY)?;
+        let mut bytes = [0; SIZE];
+        let (name, _zero) = bytes.split_at_mut(NAME_LEN_MAX);
+        let place = name.get_mut(..s.len()).ok_or(Self::WHY)?;
         let tail_ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         if !s.starts_with(|c: char| c.is_ascii_lowercase()) || !s.bytes().all(tail_ok) {
             return Err(Self::WHY);

@@ -6,7 +6,6 @@
 use crate::Direction;
 use crate::api::{Name, PortId};
 use crate::flow::tuple::{self, Family, Proto, Tuple};
-use crate::limits::NAME_LEN_MAX;
 use crate::wire::packet::{self, ETHERNET_LEN};
 use crate::wire::{MacAddr, Vni};
 use core::ffi::CStr;
@@ -79,8 +78,8 @@ const NAME: View = View {
     size: size_of::<Name>(),
     fields: &[Field {
         name: "text",
-        c_decl: "char text[31]",
-        about: "The name; one of full length has no zero behind it.",
+        c_decl: "char text[32]",
+        about: "The name, with a zero behind it.",
         offset: 0,
     }],
 };
@@ -162,12 +161,8 @@ impl PortTag {
     /// What probes show of a port.
     #[must_use]
     pub fn new(id: PortId, name: &Name, vni: Vni, [mac, gateway_mac]: [MacAddr; 2]) -> Self {
-        let mut text = [0; NAME_LEN_MAX.saturating_add(1)];
-        if let Some(place) = text.first_chunk_mut() {
-            *place = *name.as_padded();
-        }
         Self {
-            name: text,
+            name: *name.as_padded(),
             id: id.0,
             vni: vni.get(),
             mac: mac.0,

@@ -448,8 +448,11 @@ impl Sled {
             client.and_then(|client| client.callback)
         };
         let (function, argument) = callback.with_context(|| format!("nobody listens on {link}"))?;
-        let chain = self.chain(packets);
-        self.call(context, function, &[argument, 0, chain, 0])?;
+        // What a promiscuous callback is given is one packet.
+        for packet in packets {
+            let chain = self.chain(std::slice::from_ref(packet));
+            self.call(context, function, &[argument, 0, chain, 0])?;
+        }
         Ok(())
     }
 

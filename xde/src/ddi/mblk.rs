@@ -88,6 +88,7 @@ impl Message {
     /// # Safety
     ///
     /// `mp` is a message of data that is the caller's alone, in no chain.
+    #[inline(always)]
     unsafe fn adopt(mp: NonNull<mblk_t>, room: usize, offload: Offload) -> Option<Self> {
         let message = Self {
             head: mp,
@@ -320,6 +321,7 @@ const FINISHED: Offload = Offload {
 /// # Safety
 ///
 /// `mp` is a message that is the caller's alone.
+#[inline(always)]
 unsafe fn take_marks(mp: NonNull<mblk_t>) -> Offload {
     let [mut start, mut stuff, mut end, mut value, mut flags] = [0_u32; 5];
     let [start, stuff, end, value] = [&raw mut start, &raw mut stuff, &raw mut end, &raw mut value];
@@ -397,6 +399,13 @@ impl Received {
     /// Whether there is no packet left.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_null()
+    }
+
+    /// Whether there is one packet left.
+    pub(crate) fn is_lone(&self) -> bool {
+        // SAFETY: the chain is ours.
+        let first = unsafe { self.0.as_ref() };
+        first.is_some_and(|block| block.b_next.is_null())
     }
 
     /// Gives the packets that are left back.

@@ -70,14 +70,18 @@ fn compile(
     if let Some(library) = library {
         command.arg(format!("-xsyslibdir={}", library.display()));
     }
-    command.args(["-Z", "-e", "-q", "-C", "-DPROV=opte$target:*", "-L"]);
-    command
-        .arg(root.join("dtrace/lib"))
-        .args(["-c", "/bin/true"]);
-    for script in scripts {
-        command.arg("-s").arg(script);
-    }
+    command.args(["-Z", "-e"]);
+    options(&mut command, root, "/bin/true", scripts);
     command.output().context("can't run the tracer")
+}
+
+/// What a tracer is told, to run scripts on a program that ends.
+pub(super) fn options(tracer: &mut Command, root: &Path, program: &str, scripts: &[PathBuf]) {
+    tracer.args(["-q", "-C", "-DPROV=opte$target:*", "-L"]);
+    tracer.arg(root.join("dtrace/lib")).args(["-c", program]);
+    for script in scripts {
+        tracer.arg("-s").arg(script);
+    }
 }
 
 /// The system library of a tracer that `get-dtrace-linux.sh` has put somewhere.

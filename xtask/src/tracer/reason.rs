@@ -102,8 +102,8 @@ pub(super) fn agree(told: &Told, replay: &Replay, reasons: &[DropReason]) -> Res
     let counters: Value = serde_json::from_str(&text)?;
     let printed = printed(told);
     for reason in reasons {
-        let printed = printed.keys().any(|line| line[4] == reason.name());
-        ensure!(printed, "{} isn't printed", reason.name());
+        let found = printed.keys().any(|line| line[4] == reason.name());
+        ensure!(found, "{} isn't printed: {:#?}", reason.name(), told.lines);
     }
     let of_host = counters.pointer("/host/drops").context("no counters")?;
     same(of_host, &total(&printed, |_| true))?;

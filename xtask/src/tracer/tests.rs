@@ -1,5 +1,6 @@
 //! What can be said of scripts without a tracer.
 
+use super::losses;
 use crate::workspace;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,7 @@ fn opte_trace_says_what_is_missing() {
             "there is only bpftrace",
         ),
         (vec!["-p", "one", "opte-drop"], "one is none"),
+        (vec!["-p", "0", "opte-drop"], "0 is none"),
         (vec!["-p", "99999999", "opte-drop"], "no process 99999999"),
         (vec!["-p", own, "opte-drop"], "has no probes"),
         (vec!["-p", own, "-c", "xded", "opte-drop"], "one of -p, -c"),
@@ -107,11 +109,27 @@ fn opte_trace_says_what_is_missing() {
             "{words:?}: {said}"
         );
     }
-    for usage in [&[][..], &["-p"], &["-c", "", "opte-drop"], &["-x"]] {
-        assert_eq!(
-            opte_trace(&program, usage).status.code(),
-            Some(2),
-            "a usage"
-        );
+    for (words, why) in [
+        (&[][..], "which script"),
+        (&["-p"], "the number of a process"),
+        (&["-c", " ", "opte-drop"], "takes a command"),
+        (&["-n"], "takes clauses"),
+        (&["-x", "opte-drop"], "no option -x"),
+    ] {
+        let done = opte_trace(&program, words);
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(2), "{words:?}");
+        assert!(said.contains(why), "{words:?}: {said}");
     }
+    let help = opte_trace(&program, &["--help"]);
+    assert!(help.status.success() && help.stderr.is_empty());
+    assert!(!help.stdout.is_empty());
+}
+
+#[test]
+fn what_a_tracer_loses_is_named() {
+    let drop = "dtrace: 3 drops on CPU 0";
+    let lost = losses(&format!("replayed\n{drop}\nLost 7 events\n"));
+    assert_eq!(lost, format!("{drop}; Lost 7 events"));
+    assert_eq!(losses("xded: ready\n"), "");
 }

@@ -30,9 +30,14 @@ const ROOM: usize = 128;
 
 /// What a run is about, and the way of the engine's hits that it is compared
 /// with. `copied` goes out with no room in front, as a zone's own packets do, so
-/// that each gets a new head (rule B1 of the module's `ddi::mblk`).
-pub(in super::super) const WAYS: [(&str, &str); 3] =
-    [("out", "out"), ("copied", "out"), ("in", "in")];
+/// that each gets a new head (rule B1 of the module's `ddi::mblk`); `lone` goes
+/// out in chains of one, as all come in.
+pub(in super::super) const WAYS: [(&str, &str); 4] = [
+    ("out", "out"),
+    ("copied", "out"),
+    ("lone", "out"),
+    ("in", "in"),
+];
 
 /// What callgrind looks at: so many chains from the guest, or to it.
 pub(in super::super) fn work(module: &Path, way: &str, chains: u32) -> Result<()> {
@@ -48,9 +53,13 @@ pub(in super::super) fn work(module: &Path, way: &str, chains: u32) -> Result<()
     let (out, back): (Vec<_>, Vec<_>) = (out.collect(), back.collect());
     for _ in 0..chains {
         let passed = match way {
-            "out" | "copied" => {
-                let room = if way == "out" { ROOM } else { 0 };
-                a.guest_sends("g1", &with_room(&out, room), Context::Packet)?;
+            "out" | "copied" | "lone" => {
+                let room = if way == "copied" { 0 } else { ROOM };
+                let frames = with_room(&out, room);
+                let chain = if way == "lone" { 1 } else { CHAIN };
+                for chain in frames.chunks(chain) {
+                    a.guest_sends("g1", chain, Context::Packet)?;
+                }
                 a.take_sent()
             }
             _ => {

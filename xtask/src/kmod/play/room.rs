@@ -22,7 +22,7 @@ const CHAIN: u16 = 200;
 const NEXT_HEADER: usize = 14 + 6;
 const UDP: u8 = 17;
 /// How many of them the module takes at once.
-const GROUP: usize = 16;
+const GROUP: usize = 12;
 
 /// A sled with `g1`, whose packets to `g2` go to the link `u0`, and one such
 /// packet after another, each another one. They are counted in the kstat.
