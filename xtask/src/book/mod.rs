@@ -43,7 +43,14 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace::root();
     let tools = root.join("target/tools");
     let own = tools.join("bin/mdbook");
-    let words = ["install", "mdbook", "--no-default-features", "--locked"];
+    // It serves no pages and watches no files here; people search in them.
+    let words = [
+        "install",
+        "mdbook",
+        "--locked",
+        "--no-default-features",
+        "--features=search",
+    ];
     let found = || {
         own.is_file()
             .then(|| own.clone())
@@ -52,7 +59,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if args.install && found().is_none() {
         let done = Command::new("cargo")
             .args(words)
-            .args(["--features", "search", "--root"])
+            .arg("--root")
             .arg(&tools)
             .status()
             .context("cannot run cargo")?;
@@ -60,7 +67,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     }
     let program = found().with_context(|| {
         let words = words.join(" ");
-        format!("there is no mdbook: `cargo {words}`, or this command with --install")
+        format!("there is no mdbook: run `cargo {words}`, or this command with --install")
     })?;
     let done = Command::new(program)
         .args(["build", "docs"])
