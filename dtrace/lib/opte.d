@@ -340,12 +340,19 @@ translator udpsinfo_t < opte_packet_t *p > {
  */
 typedef struct opte_args {
 	string if_name;
+	int8_t if_local;
+	uint32_t if_ipstack;
+	uintptr_t if_addr;
 	uintptr_t pkt_addr;
+	uintptr_t cs_addr;
 	uint64_t cs_cid;
+	int cs_pid;
+	int cs_zoneid;
 	uint8_t ip_ver;
 	uint32_t ip_plength;
 	string ip_saddr;
 	string ip_daddr;
+	uint8_t ipv4_ver;
 	uint8_t ipv4_ihl;
 	uint8_t ipv4_tos;
 	uint16_t ipv4_length;
@@ -356,12 +363,21 @@ typedef struct opte_args {
 	uint8_t ipv4_protocol;
 	string ipv4_protostr;
 	uint16_t ipv4_checksum;
+	ipaddr_t ipv4_src;
+	ipaddr_t ipv4_dst;
+	string ipv4_saddr;
+	string ipv4_daddr;
+	uint8_t ipv6_ver;
 	uint8_t ipv6_tclass;
 	uint32_t ipv6_flow;
 	uint16_t ipv6_plen;
 	uint8_t ipv6_nexthdr;
 	string ipv6_nextstr;
 	uint8_t ipv6_hlim;
+	in6_addr_t *ipv6_src;
+	in6_addr_t *ipv6_dst;
+	string ipv6_saddr;
+	string ipv6_daddr;
 	uint16_t tcp_sport;
 	uint16_t tcp_dport;
 	uint32_t tcp_seq;
@@ -371,6 +387,7 @@ typedef struct opte_args {
 	uint16_t tcp_window;
 	uint16_t tcp_checksum;
 	uint16_t tcp_urgent;
+	uintptr_t tcps_addr;
 	int tcps_state;
 	uint16_t tcps_lport;
 	uint16_t tcps_rport;
@@ -380,17 +397,29 @@ typedef struct opte_args {
 	uint16_t udp_dport;
 	uint16_t udp_length;
 	uint16_t udp_checksum;
+	uintptr_t udps_addr;
+	uint16_t udps_lport;
+	uint16_t udps_rport;
+	string udps_laddr;
+	string udps_raddr;
 } opte_args_t;
 
 #pragma D binding "1.0" translator
 translator opte_args_t < opte_packet_t *p > {
 	if_name = ((opte_port_t *)arg0)->name;
+	if_local = 0;
+	if_ipstack = 0;
+	if_addr = (uintptr_t)((opte_port_t *)arg0);
 	pkt_addr = (xlate <pktinfo_t>(p)).pkt_addr;
+	cs_addr = (xlate <csinfo_t>(p)).cs_addr;
 	cs_cid = (xlate <csinfo_t>(p)).cs_cid;
+	cs_pid = 0;
+	cs_zoneid = 0;
 	ip_ver = (xlate <ipinfo_t>(p)).ip_ver;
 	ip_plength = (xlate <ipinfo_t>(p)).ip_plength;
 	ip_saddr = (xlate <ipinfo_t>(p)).ip_saddr;
 	ip_daddr = (xlate <ipinfo_t>(p)).ip_daddr;
+	ipv4_ver = (xlate <ipv4info_t>(p)).ipv4_ver;
 	ipv4_ihl = (xlate <ipv4info_t>(p)).ipv4_ihl;
 	ipv4_tos = (xlate <ipv4info_t>(p)).ipv4_tos;
 	ipv4_length = (xlate <ipv4info_t>(p)).ipv4_length;
@@ -401,12 +430,21 @@ translator opte_args_t < opte_packet_t *p > {
 	ipv4_protocol = (xlate <ipv4info_t>(p)).ipv4_protocol;
 	ipv4_protostr = (xlate <ipv4info_t>(p)).ipv4_protostr;
 	ipv4_checksum = (xlate <ipv4info_t>(p)).ipv4_checksum;
+	ipv4_src = (xlate <ipv4info_t>(p)).ipv4_src;
+	ipv4_dst = (xlate <ipv4info_t>(p)).ipv4_dst;
+	ipv4_saddr = (xlate <ipv4info_t>(p)).ipv4_saddr;
+	ipv4_daddr = (xlate <ipv4info_t>(p)).ipv4_daddr;
+	ipv6_ver = (xlate <ipv6info_t>(p)).ipv6_ver;
 	ipv6_tclass = (xlate <ipv6info_t>(p)).ipv6_tclass;
 	ipv6_flow = (xlate <ipv6info_t>(p)).ipv6_flow;
 	ipv6_plen = (xlate <ipv6info_t>(p)).ipv6_plen;
 	ipv6_nexthdr = (xlate <ipv6info_t>(p)).ipv6_nexthdr;
 	ipv6_nextstr = (xlate <ipv6info_t>(p)).ipv6_nextstr;
 	ipv6_hlim = (xlate <ipv6info_t>(p)).ipv6_hlim;
+	ipv6_src = (xlate <ipv6info_t>(p)).ipv6_src;
+	ipv6_dst = (xlate <ipv6info_t>(p)).ipv6_dst;
+	ipv6_saddr = (xlate <ipv6info_t>(p)).ipv6_saddr;
+	ipv6_daddr = (xlate <ipv6info_t>(p)).ipv6_daddr;
 	tcp_sport = (xlate <tcpinfo_t>(p)).tcp_sport;
 	tcp_dport = (xlate <tcpinfo_t>(p)).tcp_dport;
 	tcp_seq = (xlate <tcpinfo_t>(p)).tcp_seq;
@@ -416,6 +454,7 @@ translator opte_args_t < opte_packet_t *p > {
 	tcp_window = (xlate <tcpinfo_t>(p)).tcp_window;
 	tcp_checksum = (xlate <tcpinfo_t>(p)).tcp_checksum;
 	tcp_urgent = (xlate <tcpinfo_t>(p)).tcp_urgent;
+	tcps_addr = (xlate <tcpsinfo_t>(p)).tcps_addr;
 	tcps_state = (xlate <tcpsinfo_t>(p)).tcps_state;
 	tcps_lport = (xlate <tcpsinfo_t>(p)).tcps_lport;
 	tcps_rport = (xlate <tcpsinfo_t>(p)).tcps_rport;
@@ -425,6 +464,11 @@ translator opte_args_t < opte_packet_t *p > {
 	udp_dport = (xlate <udpinfo_t>(p)).udp_dport;
 	udp_length = (xlate <udpinfo_t>(p)).udp_length;
 	udp_checksum = (xlate <udpinfo_t>(p)).udp_checksum;
+	udps_addr = (xlate <udpsinfo_t>(p)).udps_addr;
+	udps_lport = (xlate <udpsinfo_t>(p)).udps_lport;
+	udps_rport = (xlate <udpsinfo_t>(p)).udps_rport;
+	udps_laddr = (xlate <udpsinfo_t>(p)).udps_laddr;
+	udps_raddr = (xlate <udpsinfo_t>(p)).udps_raddr;
 };
 
 inline opte_args_t *opte_args[int n] =

@@ -18,15 +18,28 @@ const NETWORKS: [&str; 4] = ["ip.d", "net.d", "tcp.d", "udp.d"];
 /// A member that neither system has.
 const WRONG: &str =
     "PROV::tcp-send { trace((xlate <tcpsinfo_t>((opte_packet_t *)arg1)).tcps_mood); }\n";
+/// Members of the manuals' types that clauses of one's own may name.
+const MEMBERS: &str = "pkt_addr cs_addr cs_cid cs_pid cs_zoneid if_name if_local if_ipstack if_addr \
+    ip_ver ip_plength ip_saddr ip_daddr ipv4_ver ipv4_ihl ipv4_tos ipv4_length ipv4_ident ipv4_flags \
+    ipv4_offset ipv4_ttl ipv4_protocol ipv4_protostr ipv4_checksum ipv4_src ipv4_dst ipv4_saddr \
+    ipv4_daddr ipv6_ver ipv6_tclass ipv6_flow ipv6_plen ipv6_nexthdr ipv6_nextstr ipv6_hlim ipv6_src \
+    ipv6_dst ipv6_saddr ipv6_daddr tcp_sport tcp_dport tcp_seq tcp_ack tcp_offset tcp_flags tcp_window \
+    tcp_checksum tcp_urgent tcps_addr tcps_state tcps_lport tcps_rport tcps_laddr tcps_raddr udp_sport \
+    udp_dport udp_length udp_checksum udps_addr udps_lport udps_rport udps_laddr udps_raddr";
 
 /// Compiles all scripts for both systems.
 pub(super) fn check(root: &Path, tracer: &Path) -> Result<()> {
-    let scripts = scripts(root)?;
+    let mut scripts = scripts(root)?;
     let work = root.join("target/tracer/types");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work)?;
     let wrong = work.join("wrong.d");
     fs::write(&wrong, WRONG)?;
+    let members = work.join("members.d");
+    let traced = MEMBERS.split_whitespace();
+    let traced = traced.map(|member| format!("PROV::tcp-send {{ trace(args[0]->{member}); }}\n"));
+    fs::write(&members, traced.collect::<String>())?;
+    scripts.push(members);
     let mut libraries = vec![None];
     // Somebody's own tracer has its library elsewhere.
     if let Some(linux) = library(tracer) {
@@ -77,7 +90,7 @@ fn compile(
 
 /// What a tracer is told, to run scripts on a program that ends.
 pub(super) fn options(tracer: &mut Command, root: &Path, program: &str, scripts: &[PathBuf]) {
-    tracer.args(["-q", "-C", "-DPROV=opte$target:*", "-L"]);
+    tracer.args(["-q", "-C", "-DPROV=opte$target:*", "-Dargs=opte_args", "-L"]);
     tracer.arg(root.join("dtrace/lib")).args(["-c", program]);
     for script in scripts {
         tracer.arg("-s").arg(script);
