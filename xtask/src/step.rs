@@ -4,7 +4,6 @@
 //!           outcome   what it found: how many things passed, failed and were
 //!                     skipped, and the sentences to repeat at the end
 //!           report    all outcomes
-//!
 //!           lane      steps that run one after the other; of the two lanes
 //!                     the other one has what waits for no network and builds
 //!                     in a folder of its own

@@ -72,8 +72,8 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variant {
     Release,
-    /// With every check that the compiler can put in. It has the same names,
-    /// probes and limits of its frames.
+    /// With every check that the compiler can put in, and more stack for them
+    /// (rule L2 of `check`). It has the same names and probes.
     Debug,
 }
 

@@ -56,8 +56,7 @@ struct Limits {
     panics: Panics,
     /// Functions that call each other in a circle.
     recursion: BTreeMap<String, Circle>,
-    /// How many times the engine's instructions a packet of the cached path
-    /// takes, by its way.
+    /// Instructions that a packet of the cached path may take, by its way.
     instructions: BTreeMap<String, u32>,
 }
 

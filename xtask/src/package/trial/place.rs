@@ -129,9 +129,11 @@ impl Place {
         let done = output(&mut self.command(words));
         // What systemd says of the unit may tell why.
         done.with_context(|| {
-            let told = self.command(&["systemctl", "status", "--no-pager", "xded.service"]);
-            let told = { told }.output().map(|told| told.stdout);
-            String::from_utf8_lossy(&told.unwrap_or_default()).into_owned()
+            let told = self
+                .command(&["systemctl", "status", "--no-pager", "xded.service"])
+                .output();
+            let told = told.map(|told| told.stdout).unwrap_or_default();
+            String::from_utf8_lossy(&told).into_owned()
         })
     }
 
