@@ -28,28 +28,25 @@ pub(crate) fn from_guest(datalink: &Datalink, mut chain: Received) -> Received {
     let (driver, port) = (&*datalink.driver, datalink.port());
     while !chain.is_empty() && !datalink.is_waiting() {
         if chain.is_lone() {
-            let each = |lane: &mut Lane, group: &mut [Message; 1], _, now, outbox: &mut Outbox| {
-                let [message] = group;
-                finish(message);
-                let verdict = driver
-                    .engine
-                    .tx(&mut lane.engine, port, message, now, outbox);
-                send(driver, outbox, verdict, message);
+            let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
+                let (engine, lane) = (&driver.engine, &mut lane.engine);
+                for message in group {
+                    finish(message);
+                    let verdict = engine.tx(lane, port, message, now, outbox);
+                    send(driver, outbox, verdict, message);
+                }
             };
-            work(driver, Some(datalink), &mut chain, each);
+            work::<1>(driver, Some(datalink), &mut chain, each);
         } else {
-            let each =
-                |lane: &mut Lane, group: &mut [Message; GROUP], count, now, outbox: &mut Outbox| {
-                    let group = group.get_mut(..count).unwrap_or_default();
-                    group.iter_mut().for_each(finish);
-                    let done = |message: &mut Message, verdict, outbox: &mut Outbox| {
-                        send(driver, outbox, verdict, message);
-                    };
-                    driver
-                        .engine
-                        .tx_burst(&mut lane.engine, port, group, now, outbox, done);
+            let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
+                let (engine, lane) = (&driver.engine, &mut lane.engine);
+                group.iter_mut().for_each(finish);
+                let done = |message: &mut Message, verdict, outbox: &mut Outbox| {
+                    send(driver, outbox, verdict, message);
                 };
-            work(driver, Some(datalink), &mut chain, each);
+                engine.tx_burst(lane, port, group, now, outbox, done);
+            };
+            work::<GROUP>(driver, Some(datalink), &mut chain, each);
         }
     }
     chain
@@ -68,20 +65,19 @@ fn finish(message: &mut Message) {
 /// Packets from an underlay link. MAC hands them over one by one.
 pub(crate) fn from_link(driver: &Driver, link: LinkId, mut chain: Received) {
     while !chain.is_empty() {
-        let each = |lane: &mut Lane, group: &mut [Message; 1], _, now, outbox: &mut Outbox| {
-            let [message] = group;
-            let verdict = driver
-                .engine
-                .rx(&mut lane.engine, link, message, now, outbox);
-            send(driver, outbox, verdict, message);
+        let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
+            let (engine, lane) = (&driver.engine, &mut lane.engine);
+            for message in group {
+                let verdict = engine.rx(lane, link, message, now, outbox);
+                send(driver, outbox, verdict, message);
+            }
         };
-        work(driver, None, &mut chain, each);
+        work::<1>(driver, None, &mut chain, each);
     }
 }
 
 /// Takes a group of packets through the engine and sends what comes of them, on
-/// behalf of the datalink `from` if they are a guest's. `each` is called with so
-/// many packets at the start of the group.
+/// behalf of the datalink `from` if they are a guest's.
 ///
 /// Each size has a stack frame of its own: what a packet that is alone needs isn't
 /// there under a group.
@@ -90,7 +86,7 @@ fn work<const SIZE: usize>(
     driver: &Driver,
     from: Option<&Datalink>,
     chain: &mut Received,
-    each: impl FnOnce(&mut Lane, &mut [Message; SIZE], usize, Instant, &mut Outbox),
+    each: impl FnOnce(&mut Lane, &mut [Message], Instant, &mut Outbox),
 ) {
     let mut outbox = Outbox::new();
     let mut taken = lane::take();
@@ -118,8 +114,10 @@ fn work<const SIZE: usize>(
             }
         }
     }
-    if count > 0 {
-        each(lane, &mut group, count, context::now(), &mut outbox);
+    if let Some(group) = group.get_mut(..count)
+        && !group.is_empty()
+    {
+        each(lane, group, context::now(), &mut outbox);
         outbox.settle(&driver.engine, lane, from.map(Datalink::port));
     }
     drop(taken);
