@@ -25,7 +25,6 @@ mod clock;
 mod control;
 mod device;
 mod engine;
-mod huge_pages;
 mod privilege;
 mod replay;
 mod run;
@@ -37,15 +36,17 @@ mod testing;
 mod worker;
 
 use clap::Parser;
+use huge_pages::HugePages;
 use std::process::ExitCode;
+
+/// Flows are spread over more memory than the processor knows small pages of.
+#[global_allocator]
+static HEAP: HugePages = HugePages::new();
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let done = match cli.command {
-        cli::Command::Run(args) => {
-            huge_pages::ask();
-            run::run(args)
-        }
+        cli::Command::Run(args) => run::run(args),
         cli::Command::Replay(args) => replay::run(&args),
     };
     match done {

@@ -5,7 +5,7 @@
 use crate::rig::flows::{Flows, Kind};
 use crate::rig::traffic::{BURST, Traffic};
 use crate::rig::{Raw, Rig, Shape};
-use crate::{Figures, median};
+use crate::{Figures, heap, median};
 use opte_core::Direction;
 use opte_core::event::Observer;
 use opte_core::host::Lane;
@@ -122,10 +122,10 @@ pub(crate) fn allocs(rig: &Rig, lane: &mut Lane<Raw>, traffic: &mut Traffic) -> 
     for _ in 0..bursts {
         traffic.load();
         let now = rig.now();
-        let seen = allocation_counter::measure(|| {
+        let seen = heap::measure(|| {
             traffic.process(rig, lane, || now);
         });
-        count += seen.count_total;
+        count += seen.blocks;
     }
     count as f64 / (bursts * BURST) as f64
 }

@@ -12,6 +12,7 @@
 mod attack;
 mod count;
 mod expire;
+mod heap;
 mod hit;
 mod machine;
 mod memory;

@@ -8,7 +8,7 @@
 use crate::rig::flows::{Flows, Kind, Stage};
 use crate::rig::traffic::{BURST, Traffic};
 use crate::rig::{Raw, Rig, Shape};
-use crate::{Figures, median};
+use crate::{Figures, heap, median};
 use opte_core::Direction;
 use opte_core::host::Lane;
 
@@ -36,13 +36,13 @@ pub(crate) fn run(figures: &Figures) {
 
 fn weight(figures: &Figures, kind: Kind, flows: u32) -> f64 {
     let mut kept = None;
-    let seen = allocation_counter::measure(|| {
+    let seen = heap::measure(|| {
         let (rig, mut lane) = Rig::new(Shape::for_flows(flows));
         Flows::establish(&rig, &mut lane, kind, flows);
         assert_eq!(rig.flows(&mut lane), flows);
         kept = Some((rig, lane));
     });
-    let bytes = seen.bytes_current as f64 / f64::from(flows);
+    let bytes = seen.bytes as f64 / f64::from(flows);
     figures.tell(&format!("mem/{}/bytes_per_flow", kind.name()), bytes);
     bytes
 }

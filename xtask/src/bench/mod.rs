@@ -34,10 +34,6 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-/// What makes the C library ask for huge pages. `xded` sets it for itself, so
-/// what is measured has it too.
-const HUGE_PAGES: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
-
 /// Measures, prints and writes.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let root = workspace::root();
@@ -89,7 +85,6 @@ fn measure(
     tell: &mut impl FnMut(&str, f64),
 ) -> Result<()> {
     let mut child = Command::new(program)
-        .env(HUGE_PAGES.0, HUGE_PAGES.1)
         .arg(prefix)
         .args(quick.then_some("--quick"))
         .stdout(Stdio::piped())
