@@ -14,6 +14,7 @@ use object::Endianness::Little;
 use object::elf;
 use object::read::elf::{ElfFile64, FileHeader as _, Rela as _, SectionHeader as _, Sym as _};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// Bytes of stubs behind the module's text.
 const STUBS: usize = 64 << 10;
@@ -24,6 +25,8 @@ pub(crate) struct Image {
     pub(crate) entries: HashMap<String, u64>,
     /// Names of its probes, by their number.
     pub(crate) probes: Vec<String>,
+    /// Where its code is, without what the loader puts behind it.
+    pub(crate) code: Range<u64>,
     /// The probes' sites, and the call that is at each while it is watched.
     sites: Vec<(u64, [u8; 5])>,
     text: Low,
@@ -38,7 +41,7 @@ impl Image {
         ensure!(header.e_type(Little).0 == 1, "it isn't relocatable");
         let table = header.sections(Little, bytes)?;
         let (mut text, mut data) = (Low::map(bytes.len() + STUBS)?, Low::map(bytes.len())?);
-        let mut places = vec![0_u64; table.len()];
+        let (mut places, mut code) = (vec![0_u64; table.len()], 0..0);
         for (index, section) in table.enumerate() {
             let flags = section.sh_flags(Little).0;
             if flags & 2 == 0 {
@@ -51,7 +54,11 @@ impl Image {
             } else {
                 memory.put(section.data(Little, bytes)?, align)?
             };
-            places[index.0] = place.expose_provenance() as u64;
+            let place = place.expose_provenance() as u64;
+            places[index.0] = place;
+            if flags & 4 != 0 {
+                code = place..place + section.sh_size(Little);
+            }
         }
         let list = table.symbols(Little, bytes, elf::SHT_SYMTAB)?;
         let mut linker = Linker {
@@ -80,6 +87,7 @@ impl Image {
         let image = Self {
             entries,
             probes,
+            code,
             sites,
             text,
             _data: data,
