@@ -35,7 +35,7 @@ const NAMES: [(&str, Part); 11] = [
     ("opte_core.host.Host.tx", Part::Engine),
     ("opte_core.host.Host.rx", Part::Engine),
     ("xde.ddi.mblk.Received.", Part::Taking),
-    ("xde.packet.finish", Part::Taking),
+    ("xde.finish.finish", Part::Taking),
     ("xde.finish.sum_up", Part::Taking),
     ("xde.packet.send", Part::Sending),
     ("xde.outbox.Outbox.put", Part::Sending),
