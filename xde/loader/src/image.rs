@@ -132,12 +132,12 @@ fn relocate_all(
         for entry in relocations.iter().filter(|_| place != 0) {
             let symbol = values.get(usize::try_from(entry.r_sym(Little, false))?);
             let offset = entry.r_offset(Little);
+            let kind = entry.r_type(Little, false).0;
             ensure!(
-                offset + 8 <= size.next_multiple_of(8),
-                "a relocation of nothing"
+                is_within(size, offset, kind),
+                "a relocation of nothing: at {offset:#x} of {size:#x} bytes"
             );
             let symbol = *symbol.context("a relocation by no symbol")?;
-            let kind = entry.r_type(Little, false).0;
             let at = place + offset;
             relocate(at, kind, symbol, entry.r_addend(Little))?;
             if stubs.contains(&symbol) {
@@ -210,6 +210,16 @@ impl Linker<'_> {
     }
 }
 
+/// Whether a section of `size` bytes has all that a relocation changes: eight of
+/// them or four. What a call refers to may be the last four of its section.
+fn is_within(size: u64, offset: u64, kind: u32) -> bool {
+    let width = match kind {
+        1 => 8,
+        _ => 4,
+    };
+    offset.checked_add(width).is_some_and(|end| end <= size)
+}
+
 /// Applies one relocation as krtld does.
 fn relocate(at: u64, kind: u32, symbol: u64, addend: i64) -> Result<()> {
     let value = symbol.wrapping_add_signed(addend);
@@ -239,4 +249,17 @@ fn relocate(at: u64, kind: u32, symbol: u64, addend: i64) -> Result<()> {
         other => bail!("relocation {other}"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_within;
+
+    #[test]
+    fn a_relocation_may_be_the_end_of_its_section_and_not_beyond() {
+        let (address, call) = (1, 4);
+        assert!(is_within(8, 0, address) && is_within(8, 4, call));
+        assert!(!is_within(7, 0, address) && !is_within(8, 5, call));
+        assert!(!is_within(u64::MAX, u64::MAX, call));
+    }
 }
