@@ -131,9 +131,7 @@ impl Template {
 /// Every path's slot.
 #[derive(Debug)]
 pub(super) struct Slab {
-    chunks: Box<[OnceBox<Chunk>]>,
-    /// Whether frames used a path (P4).
-    used: Box<[AtomicBool]>,
+    chunks: Box<[Chunk]>,
 }
 
 impl Slab {
@@ -141,10 +139,7 @@ impl Slab {
     pub(super) fn new() -> Self {
         let chunks = UNDERLAY_PATHS_MAX.div_ceil(CHUNK_SLOTS);
         Self {
-            chunks: (0..chunks).map(|_| OnceBox::new()).collect(),
-            used: (0..UNDERLAY_PATHS_MAX)
-                .map(|_| AtomicBool::new(false))
-                .collect(),
+            chunks: (0..chunks).map(|_| Chunk::default()).collect(),
         }
     }
 
@@ -152,11 +147,12 @@ impl Slab {
     #[inline]
     pub(super) fn get(&self, id: PathId) -> Option<Path<'_>> {
         let (chunk, position) = place(id.slot());
-        let slot: &Seq<WORDS> = self.chunks.get(chunk)?.get()?.get(position)?;
+        let chunk = self.chunks.get(chunk)?;
+        let slot: &Seq<WORDS> = chunk.slots.get()?.get(position)?;
         let tag = Tag::unpack(slot.tag());
         let path = Path {
             slot,
-            used: self.used.get(usize::from(id.slot()))?,
+            used: chunk.used.get(position)?,
             life: id.life(),
             mtu: tag.mtu,
         };
@@ -206,7 +202,9 @@ impl Slab {
 
     /// Whether frames used the path since the last call.
     pub(super) fn take_used(&self, slot: u16) -> bool {
-        let Some(used) = self.used.get(usize::from(slot)) else {
+        let (chunk, position) = place(slot);
+        let used = self.chunks.get(chunk);
+        let Some(used) = used.and_then(|chunk| chunk.used.get(position)) else {
             return false;
         };
         // A plain load first: a flag that isn't set is not written.
@@ -217,17 +215,17 @@ impl Slab {
     pub(super) fn make(&self, slot: u16) -> Option<()> {
         let (chunk, _) = place(slot);
         let chunk = self.chunks.get(chunk)?;
-        if chunk.get().is_none() {
+        if chunk.slots.get().is_none() {
             // Another thread may have been faster, then it is there too.
             let slots = fallible::slice(CHUNK_SLOTS, |_| Line(Seq::new()))?;
-            let _ = chunk.set(Box::try_from(slots).ok()?);
+            let _ = chunk.slots.set(Box::try_from(slots).ok()?);
         }
         Some(())
     }
 
     fn slot(&self, slot: u16) -> Option<&Seq<WORDS>> {
         let (chunk, position) = place(slot);
-        let line = self.chunks.get(chunk)?.get()?.get(position)?;
+        let line = self.chunks.get(chunk)?.slots.get()?.get(position)?;
         Some(&line.0)
     }
 }
@@ -270,7 +268,13 @@ impl core::ops::Deref for Line {
     }
 }
 
-type Chunk = [Line; CHUNK_SLOTS];
+/// Paths whose memory is made at once.
+#[derive(Debug, Default)]
+struct Chunk {
+    slots: OnceBox<[Line; CHUNK_SLOTS]>,
+    /// Whether frames used them (P4).
+    used: [AtomicBool; CHUNK_SLOTS],
+}
 
 /// The 40 bits that come with a slot's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
