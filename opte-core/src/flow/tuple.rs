@@ -24,6 +24,10 @@ impl Proto {
     pub const ICMPV6: Self = Self(58);
     /// SCTP (RFC 9260).
     pub const SCTP: Self = Self(132);
+    /// DCCP (RFC 4340).
+    pub const DCCP: Self = Self(33);
+    /// UDP-Lite (RFC 3828).
+    pub const UDP_LITE: Self = Self(136);
 
     const NAMES: &'static [(Self, &'static str)] = &[
         (Self::ICMP, "icmp"),
@@ -42,6 +46,15 @@ impl Proto {
     #[must_use]
     pub const fn has_ports(self) -> bool {
         matches!(self, Self::TCP | Self::UDP | Self::SCTP)
+    }
+
+    /// Whether the header, by whose ports no flow is told from another, has a
+    /// checksum at its seventh byte that covers the addresses: however little
+    /// of the payload it covers, the pseudo-header is part of it (RFC 4340
+    /// section 9.1, RFC 3828 section 3.1).
+    #[must_use]
+    pub const fn covers_addresses(self) -> bool {
+        matches!(self, Self::DCCP | Self::UDP_LITE)
     }
 
     /// Whether this is ICMP of either family.
