@@ -247,7 +247,9 @@ pub struct TcpEntry {
     pub key: FlowKey,
     /// Direction in which it was opened.
     pub opened: Direction,
-    /// State, as RFC 9293 or RFC 9260 names it, from the guest's point of view.
+    /// State, as RFC 9293 or RFC 9260 names it, from the guest's point of view;
+    /// `REVOKED` for a connection that isn't allowed any more, while somebody
+    /// tries.
     pub state: String,
     /// Packets from the guest.
     pub packets_out: u64,

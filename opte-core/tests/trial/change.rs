@@ -437,6 +437,7 @@ fn a_connection_that_was_cut_stays_cut() {
     for wait_s in [0, 1, 2, 4, 8, 16, 32, 64, 120, 120] {
         assert_eq!(sled.local("g1", &answer.tcp("PA", 10, 2, b"x")), cut);
         assert_eq!(sled.local("g2", &call.tcp("PA", 2, 10, b"x")), cut);
+        assert_eq!(state(&sled), "REVOKED");
         sled.advance(wait_s * 1_000);
     }
     // It isn't for ever: the same ends may open another connection.
