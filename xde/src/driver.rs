@@ -9,12 +9,13 @@ use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
 use crate::probe::Probes;
 use crate::stat::HostStats;
-use crate::{Engine, Mutex, room, stat};
+use crate::{Engine, Mutex, room};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
 use illumos_sys_hdrs::ENOMEM;
 use opte_core::host::HostConfig;
+use opte_ioctl::device::{HOST_STATS, STATS};
 
 /// What the packet path, commands and ticks share.
 pub(crate) struct Driver {
@@ -62,7 +63,7 @@ impl Attached {
         let driver = Driver::new(instance)?;
         lane::install(&driver.engine, &driver.shared);
         let source = Box::new(HostStats::new(&driver));
-        let stats = Kstat::show((stat::DRIVER, c"host"), HostStats::names(), source);
+        let stats = Kstat::show((STATS, 0, HOST_STATS), HostStats::names(), source);
         Ok(Self {
             stats,
             driver,

@@ -26,7 +26,7 @@ use crate::ddi::{Errno, context};
 use crate::device::{Datalink, Device, Link, Port};
 use crate::driver::{self, Driver};
 use crate::entry;
-use crate::stat::{self, LayerStats, PortStats};
+use crate::stat::{LayerStats, PortStats};
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::sync::{Arc, Weak};
@@ -41,6 +41,7 @@ use opte_core::verdict::LinkId;
 const PATIENCE: usize = 100;
 
 /// Opens and closes devices.
+use opte_ioctl::device;
 pub(crate) struct Registry {
     /// Whose devices they are; it owns this.
     driver: Weak<Driver>,
@@ -124,11 +125,7 @@ impl Registry {
             self.retiring.push(Arc::new(Device::Port(port)));
             return Err(refuse("device", errno));
         }
-        let source = Box::new(PortStats::new(&driver, spec.name));
-        let port = Kstat::show((stat::DRIVER, &c_name), PortStats::names(), source);
-        let source = Box::new(LayerStats::new(&driver, spec.name));
-        let layers = Kstat::show((stat::LAYERS, &c_name), LayerStats::names(), source);
-        datalink.set_stats([port, layers]);
+        datalink.set_stats(show(&driver, spec.name));
         Ok(datalink)
     }
 
@@ -283,6 +280,20 @@ fn no_driver(name: &str) -> ConfigError {
 
 /// What the kernel said about a device, as a refusal.
 fn system(kind: ObjectKind, object: &str, field: &str, errno: Errno) -> ConfigError {
+/// Shows the statistics of a port, as far as there is memory.
+fn show(driver: &Arc<Driver>, port: Name) -> [Option<Kstat>; 2] {
+    let (instance, name) = device::kstat_of(&port);
+    let Some(name) = c_string(name) else {
+        return [None, None];
+    };
+    let at = |module| (module, instance.into(), &*name);
+    let source = Box::new(PortStats::new(driver, port));
+    let counters = Kstat::show(at(device::STATS), PortStats::names(), source);
+    let source = Box::new(LayerStats::new(driver, port));
+    let layers = Kstat::show(at(device::LAYER_STATS), LayerStats::names(), source);
+    [counters, layers]
+}
+
     let code = match errno.get() {
         EPERM | EACCES => ErrorCode::NotPermitted,
         ENOENT => ErrorCode::NotFound,

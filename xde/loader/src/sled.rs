@@ -379,7 +379,7 @@ impl Sled {
         Ok(unsafe { (&raw const value).read_volatile() })
     }
 
-    /// Statistics, as `kstat` shows them.
+    /// Statistics of a name as `kstat` shows it, `MODULE:INSTANCE:NAME`.
     ///
     /// # Errors
     ///

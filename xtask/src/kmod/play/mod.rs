@@ -15,6 +15,7 @@ mod offload;
 mod replace;
 mod room;
 mod storm;
+mod statistics;
 
 pub(super) use bridge::serve;
 pub(super) use count::{WAYS, count, work};
@@ -42,6 +43,7 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
     for (name, play) in plays.chain(bridge::PLAYS) {
+    let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
         record(name, play(&bytes));
     }
     for (name, done) in golden::all(root, &bytes)? {
