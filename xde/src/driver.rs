@@ -9,7 +9,7 @@ use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
 use crate::probe::Probes;
 use crate::stat::HostStats;
-use crate::{Engine, Mutex, room};
+use crate::{Engine, room};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -25,8 +25,6 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     /// Commands.
     pub(crate) control: Control,
-    /// The lane of ticks.
-    ticker: Mutex<Lane>,
     /// Packets that were freed because there was no memory.
     no_memory: AtomicU64,
 }
@@ -104,12 +102,10 @@ impl Driver {
         let engine = Engine::new(config, Probes);
         let shared: Arc<Shared> = Arc::default();
         let commands = Lane::new(&engine, packets, &shared).ok_or(NO_MEMORY)?;
-        let ticks = Lane::new(&engine, packets + 1, &shared).ok_or(NO_MEMORY)?;
         Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
             engine,
             shared,
             control: Control::new(Weak::clone(this), instance, commands),
-            ticker: Mutex::new(ticks),
             no_memory: AtomicU64::new(0),
         }))
     }
@@ -118,12 +114,14 @@ impl Driver {
     /// sleep.
     pub(crate) fn tick(&self) {
         let mut outbox = Outbox::new();
-        let mut lane = self.ticker.lock();
-        lane.view.refresh();
-        self.engine
-            .tick(&mut lane.engine, context::now(), &mut outbox);
-        outbox.settle(&self.engine, &mut lane, None);
-        drop(lane);
+        let mut taken = lane::ticker();
+        if let Some(lane) = &mut *taken {
+            lane.view.refresh();
+            self.engine
+                .tick(&mut lane.engine, context::now(), &mut outbox);
+            outbox.settle(&self.engine, lane, None);
+        }
+        drop(taken);
         outbox.send(None);
         room::check(self);
         self.control.retry();
@@ -132,9 +130,6 @@ impl Driver {
     /// Has nobody keep devices and ports that are gone.
     pub(crate) fn renew(&self) {
         lane::renew(&self.engine);
-        let mut lane = self.ticker.lock();
-        lane.view.refresh();
-        self.engine.refresh(&mut lane.engine);
     }
 
     /// A packet was freed because there was no memory for it.
