@@ -69,7 +69,7 @@ impl Sled {
     /// Calls a function of the module; a result of 32 bits.
     pub(crate) fn call(&self, context: Context, function: u64, arguments: &[u64]) -> Result<u64> {
         let result = context::within(&self.kernel, context, || call::module(function, arguments));
-        if context::locks_held() != 0 {
+        if !context::held().is_empty() {
             self.kernel.violated("a call came back with locks held");
         }
         result
@@ -324,6 +324,16 @@ impl Sled {
             &[argument],
         )?;
         self.with_provider(name, |provider| provider.in_use = start)
+    }
+
+    /// Somebody has a port's datalink without using it, so that it can't be
+    /// taken away and the module isn't told; or lets go of it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such port.
+    pub fn hold_port(&self, name: &str, held: bool) -> Result<()> {
+        self.with_provider(name, |provider| provider.held = held)
     }
 
     /// Whether a port is a datalink that is up, and its MTU.

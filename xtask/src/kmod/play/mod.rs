@@ -13,9 +13,10 @@ mod golden;
 mod life;
 mod offload;
 mod replace;
+mod retire;
 mod room;
-mod storm;
 mod statistics;
+mod storm;
 
 pub(super) use bridge::serve;
 pub(super) use count::{WAYS, count, work};
@@ -42,8 +43,8 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     };
     let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
-    for (name, play) in plays.chain(bridge::PLAYS) {
     let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
+    for (name, play) in plays.chain(bridge::PLAYS) {
         record(name, play(&bytes));
     }
     for (name, done) in golden::all(root, &bytes)? {
