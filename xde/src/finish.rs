@@ -14,9 +14,19 @@ use crate::ddi::mblk::Message;
 use opte_core::frame::Frame;
 use opte_core::wire::offload::Unfinished;
 
+/// Does what the engine wants to have been done: the rest is done when it has
+/// decided.
+#[inline]
+pub(crate) fn finish(message: &mut Message) {
+    let offload = message.offload();
+    if offload.checksum_partial && offload.segment_len == 0 {
+        sum_up(message);
+    }
+}
+
 /// Writes the checksum that a packet lacks.
 #[inline(never)]
-pub(crate) fn sum_up(message: &mut Message) {
+fn sum_up(message: &mut Message) {
     // What can't be read the engine drops, or it has no such checksum.
     if let Some(unfinished) = Unfinished::read(message.head(), message.frame_len(), 0) {
         let sum = message.sum(unfinished.headers(), unfinished.payload());

@@ -8,7 +8,7 @@ use crate::ddi::mblk::{Message, ROOM, Received};
 use crate::ddi::{context, kmem};
 use crate::device::Datalink;
 use crate::driver::Driver;
-use crate::finish::{cut, sum_up};
+use crate::finish::{cut, finish};
 use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
 use opte_core::Instant;
@@ -52,16 +52,6 @@ pub(crate) fn from_guest(datalink: &Datalink, mut chain: Received) -> Received {
         }
     }
     chain
-}
-
-/// Does what the engine wants to have been done: the rest is done when it has
-/// decided.
-#[inline]
-fn finish(message: &mut Message) {
-    let offload = message.offload();
-    if offload.checksum_partial && offload.segment_len == 0 {
-        sum_up(message);
-    }
 }
 
 /// Packets from an underlay link. MAC hands them over one by one.

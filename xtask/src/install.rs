@@ -53,7 +53,7 @@ fn packages() -> Result<Outcome> {
         return Ok(Outcome::pass("all there"));
     }
     let list = packages.join(" ");
-    if !Path::new("/etc/debian_version").exists() || find("apt-get").is_none() {
+    if !is_debian() || find("apt-get").is_none() {
         return Ok(Outcome::skip(format!("not installed: {list}")));
     }
     if !is_root() {
@@ -103,6 +103,11 @@ pub(crate) fn search_path() -> OsString {
     path.push(":/usr/sbin:/sbin:");
     path.push(build::folder());
     path
+}
+
+/// Whether packages are Debian's here.
+pub(crate) fn is_debian() -> bool {
+    Path::new("/etc/debian_version").exists()
 }
 
 /// Whether this process may do everything.

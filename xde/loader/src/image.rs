@@ -14,6 +14,7 @@ use object::Endianness::Little;
 use object::elf;
 use object::read::elf::{ElfFile64, FileHeader as _, Rela as _, SectionHeader as _, Sym as _};
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// Bytes of stubs behind the module's text.
 const STUBS: usize = 64 << 10;
@@ -24,6 +25,8 @@ pub(crate) struct Image {
     pub(crate) entries: HashMap<String, u64>,
     /// Names of its probes, by their number.
     pub(crate) probes: Vec<String>,
+    /// Where its code is, without what the loader puts behind it.
+    pub(crate) code: Range<u64>,
     /// The probes' sites, and the call that is at each while it is watched.
     sites: Vec<(u64, [u8; 5])>,
     text: Low,
@@ -38,7 +41,7 @@ impl Image {
         ensure!(header.e_type(Little).0 == 1, "it isn't relocatable");
         let table = header.sections(Little, bytes)?;
         let (mut text, mut data) = (Low::map(bytes.len() + STUBS)?, Low::map(bytes.len())?);
-        let mut places = vec![0_u64; table.len()];
+        let (mut places, mut code) = (vec![0_u64; table.len()], 0..0);
         for (index, section) in table.enumerate() {
             let flags = section.sh_flags(Little).0;
             if flags & 2 == 0 {
@@ -51,7 +54,11 @@ impl Image {
             } else {
                 memory.put(section.data(Little, bytes)?, align)?
             };
-            places[index.0] = place.expose_provenance() as u64;
+            let place = place.expose_provenance() as u64;
+            places[index.0] = place;
+            if flags & 4 != 0 {
+                code = place..place + section.sh_size(Little);
+            }
         }
         let list = table.symbols(Little, bytes, elf::SHT_SYMTAB)?;
         let mut linker = Linker {
@@ -80,6 +87,7 @@ impl Image {
         let image = Self {
             entries,
             probes,
+            code,
             sites,
             text,
             _data: data,
@@ -124,12 +132,12 @@ fn relocate_all(
         for entry in relocations.iter().filter(|_| place != 0) {
             let symbol = values.get(usize::try_from(entry.r_sym(Little, false))?);
             let offset = entry.r_offset(Little);
+            let kind = entry.r_type(Little, false).0;
             ensure!(
-                offset + 8 <= size.next_multiple_of(8),
-                "a relocation of nothing"
+                is_within(size, offset, kind),
+                "a relocation of nothing: at {offset:#x} of {size:#x} bytes"
             );
             let symbol = *symbol.context("a relocation by no symbol")?;
-            let kind = entry.r_type(Little, false).0;
             let at = place + offset;
             relocate(at, kind, symbol, entry.r_addend(Little))?;
             if stubs.contains(&symbol) {
@@ -202,6 +210,16 @@ impl Linker<'_> {
     }
 }
 
+/// Whether a section of `size` bytes has all that a relocation changes: eight of
+/// them or four. What a call refers to may be the last four of its section.
+fn is_within(size: u64, offset: u64, kind: u32) -> bool {
+    let width = match kind {
+        1 => 8,
+        _ => 4,
+    };
+    offset.checked_add(width).is_some_and(|end| end <= size)
+}
+
 /// Applies one relocation as krtld does.
 fn relocate(at: u64, kind: u32, symbol: u64, addend: i64) -> Result<()> {
     let value = symbol.wrapping_add_signed(addend);
@@ -231,4 +249,17 @@ fn relocate(at: u64, kind: u32, symbol: u64, addend: i64) -> Result<()> {
         other => bail!("relocation {other}"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_within;
+
+    #[test]
+    fn a_relocation_may_be_the_end_of_its_section_and_not_beyond() {
+        let (address, call) = (1, 4);
+        assert!(is_within(8, 0, address) && is_within(8, 4, call));
+        assert!(!is_within(7, 0, address) && !is_within(8, 5, call));
+        assert!(!is_within(u64::MAX, u64::MAX, call));
+    }
 }

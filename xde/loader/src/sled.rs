@@ -10,6 +10,7 @@ use illumos_sys_hdrs as sys;
 use opte_core::limits::RESPONSE_BYTES_MAX;
 use opte_ioctl::device::{COMMAND, TRANSFER_VERSION, Transfer};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -57,6 +58,12 @@ impl Sled {
         let init = sled.enter("_init", &[])?;
         ensure!(init == 0, "_init: error {init}");
         Ok(sled)
+    }
+
+    /// Where the module's code is in memory.
+    #[must_use]
+    pub fn code(&self) -> Range<u64> {
+        self.image.code.clone()
     }
 
     /// Calls an entry point of the module.

@@ -4,7 +4,7 @@
 use super::TARGET;
 use crate::install::{self, Found, library};
 use anyhow::Result;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Programs beside cargo.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) fn find_or_install() -> Result<Found<Toolchain>> {
     if cfg!(target_os = "illumos") {
         return Ok(Found::Usable(Toolchain { binutils: None }));
     }
-    if install::is_root() && binutils().is_none() && Path::new("/etc/debian_version").exists() {
+    if install::is_root() && binutils().is_none() && install::is_debian() {
         println!("  installing binutils");
         install::install(&["binutils"])?;
     }

@@ -33,7 +33,7 @@ pub(super) fn module(root: &Path, toolchain: &Toolchain, variant: Variant) -> Re
     let library = library(root, toolchain, variant)?;
     let script = folder.join("module.ld");
     fs::write(&script, SCRIPT)?;
-    let linked = folder.join("linked.o");
+    let linked = super::linked(root, variant);
     let mut link = Command::new(&toolchain.ld);
     link.arg("-r");
     for entry in ENTRIES {
@@ -78,8 +78,11 @@ fn library(root: &Path, toolchain: &Toolchain, variant: Variant) -> Result<PathB
         // Those of another cargo, which started this program.
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO_MANIFEST_DIR")
-        // Names that fbt and DTrace show are better short; both spell the same.
-        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        // Line tables, of which the module is stripped: with them the compiler
+        // makes the same functions, but in another order. So they are always on,
+        // for what `--count` counts to be what ships. This is the least that has
+        // the whole names of functions that were inlined.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "limited")
         .env("CARGO_ENCODED_RUSTFLAGS", "");
     workspace::output(&mut cargo)?;
     let built = build.join(TARGET).join(variant.profile());

@@ -37,7 +37,7 @@ fn rename(builder: &mut Builder<'_>) {
         if !name.starts_with("_R") && !name.starts_with("_ZN") {
             continue;
         }
-        let mut name = readable(&format!("{:#}", demangle(name)));
+        let mut name = name_of(name);
         let count = seen.entry(name.clone()).or_default();
         *count += 1;
         if *count > 1 {
@@ -45,6 +45,11 @@ fn rename(builder: &mut Builder<'_>) {
         }
         symbol.name = name.into_bytes().into();
     }
+}
+
+/// The readable name of a function that the compiler has named so.
+pub(super) fn name_of(symbol: &str) -> String {
+    readable(&format!("{:#}", demangle(symbol)))
 }
 
 /// A path as a C name with dots: `<opte_core::host::Host<R, O>>::tx` is

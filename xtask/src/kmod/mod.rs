@@ -10,6 +10,7 @@
 //!           finish:    function names, dependency section -> module
 //!           check:     rules about the file and about the code (`check`)
 //!           play:      the module in the loader (`play`)
+//!           count:     what a packet costs there, and where (`count`)
 //!
 //! Rules     K1  the module is built from what `Cargo.lock` says, on Linux as
 //!               on illumos, with a packaged toolchain; nothing of this
@@ -21,6 +22,7 @@
 
 mod build;
 mod check;
+mod count;
 mod elf;
 mod finish;
 #[cfg_attr(
@@ -30,9 +32,11 @@ mod finish;
 mod play;
 mod toolchain;
 
+pub(crate) use count::count_hits;
+
 use crate::install::Found;
 use crate::step::{self, Outcome};
-use crate::{bench, workspace};
+use crate::workspace;
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,8 +57,8 @@ pub(crate) struct Args {
     /// as its links and guests; the module as it was built before
     #[arg(long, value_name = "SETUP", requires = "serve", hide = true)]
     drive: Option<PathBuf>,
-    /// Count the module's instructions per packet of the cached path, beside
-    /// the engine's by itself
+    /// Count the module's instructions per packet of the cached path, and say
+    /// which are the engine's, beside those of the engine's benchmark
     #[arg(long)]
     count: bool,
     /// What is counted: `out` or `in`, and chains of packets
@@ -117,8 +121,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         failures.extend(played.failures);
     }
     if args.count {
-        let counted = count_hits(&root)?;
-        println!("{}", counted.note);
+        let counted = count::every_way(&root)?;
+        let told = std::iter::once(&counted.note).chain(&counted.skips);
+        told.for_each(|line| println!("{line}"));
         failures.extend(counted.failures);
     }
     if let Some(socket) = &args.serve {
@@ -158,35 +163,6 @@ pub(crate) fn step(root: &Path, variant: Variant) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Counts the instructions of the module, which was built, per packet of the
-/// cached path beside the engine's, as a step of the tests.
-pub(crate) fn count_hits(root: &Path) -> Result<Outcome> {
-    if !built(root, Variant::Release).is_file() {
-        return Ok(Outcome::skip("the module isn't built"));
-    }
-    let limits = check::instructions(&limits(root)?)?;
-    let mut outcome = Outcome::default();
-    let mut notes = Vec::new();
-    for (way, of_engine) in play::WAYS {
-        let Some(count) = play::count(&folder(root, Variant::Release), way)? else {
-            return Ok(Outcome::skip("valgrind isn't installed"));
-        };
-        let engine = bench::hit(root, of_engine)?;
-        let most = limits.get(way).copied().unwrap_or_default();
-        let times = count / engine;
-        let note = format!("{way} {count:.0}, {times:.2} times the engine's {engine:.0}");
-        if count > f64::from(most) {
-            let failure = format!("instructions per packet: {note}; {most} is the limit");
-            outcome.failures.push(failure);
-        } else {
-            outcome.passed += 1;
-        }
-        notes.push(note);
-    }
-    outcome.note = notes.join("; ");
-    Ok(outcome)
-}
-
 /// `limits.toml`.
 fn limits(root: &Path) -> Result<String> {
     let path = root.join("xtask/src/kmod/limits.toml");
@@ -209,6 +185,11 @@ fn folder(root: &Path, variant: Variant) -> PathBuf {
         Variant::Release => "target/xde",
         Variant::Debug => "target/xde/debug",
     })
+}
+
+/// The module as it was linked, with line tables that what ships hasn't.
+fn linked(root: &Path, variant: Variant) -> PathBuf {
+    folder(root, variant).join("linked.o")
 }
 
 fn report(root: &Path, variant: Variant) -> PathBuf {

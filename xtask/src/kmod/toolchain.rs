@@ -33,8 +33,7 @@ pub(crate) fn find_or_install() -> Result<Found<Toolchain>> {
         return Ok(Found::Usable(toolchain));
     }
     let list = PACKAGES.join(" ");
-    let is_debian = Path::new("/etc/debian_version").exists();
-    if !is_debian {
+    if !install::is_debian() {
         return Ok(Found::Missing(format!(
             "the module's toolchain isn't there: Rust {OLDEST} or later with the component \
              rust-src, and GNU binutils (gld, gobjcopy on illumos)"

@@ -46,7 +46,7 @@ const ONE_PORT: &str = "usr/share/doc/opte/examples/one-port.toml";
 
 /// Makes the package in two versions and tries them.
 pub(super) fn step(root: &Path) -> Result<Outcome> {
-    if !install::is_root() || !Path::new("/etc/debian_version").exists() {
+    if !install::is_root() || !install::is_debian() {
         let why = "trying Debian's package takes root on Debian";
         return Ok(Outcome::skip(why));
     }

@@ -16,11 +16,8 @@ pub(super) fn serve(_: &Path, _: &Path) -> Result<()> {
 
 /// Nothing is counted.
 pub(super) const WAYS: [(&str, &str); 0] = [];
-
-/// Counts nothing.
-pub(super) fn count(_: &Path, _: &str) -> Result<Option<f64>> {
-    Ok(None)
-}
+pub(super) const CHAIN: usize = 1;
+pub(super) const CODE: &str = "";
 
 /// Does nothing, and says so.
 pub(super) fn work(_: &Path, _: &str, _: u32) -> Result<()> {

@@ -7,7 +7,6 @@
 //! there and in `xde/README.md`.
 
 mod bridge;
-mod count;
 mod drive;
 mod golden;
 mod life;
@@ -17,10 +16,11 @@ mod retire;
 mod room;
 mod statistics;
 mod storm;
+mod work;
 
 pub(super) use bridge::serve;
-pub(super) use count::{WAYS, count, work};
 pub(super) use drive::drive;
+pub(super) use work::{CHAIN, CODE, WAYS, work};
 
 use crate::script::{self, Scene};
 use crate::step::Outcome;
