@@ -96,6 +96,7 @@ pub fn kstat_of(port: &Name) -> (u8, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use opte_core::limits::NAME_LEN_MAX;
 
     #[test]
