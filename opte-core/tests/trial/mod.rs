@@ -6,6 +6,7 @@ mod address;
 mod apply;
 mod bounds;
 mod change;
+mod counter;
 mod firewall;
 mod group;
 mod group_abuse;
