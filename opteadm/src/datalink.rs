@@ -73,7 +73,9 @@ fn wanted(command: &Command) -> Vec<String> {
     match command {
         Command::CreatePort(spec) => vec![spec.name.to_string()],
         Command::Apply(setup) => names(&setup.ports),
-        Command::ApplyParts(parts) => parts.iter().flat_map(|it| names(ports_of(it))).collect(),
+        Command::ApplyParts(parts) | Command::CreatePortParts(parts) => {
+            parts.iter().flat_map(|it| names(ports_of(it))).collect()
+        }
         Command::DeletePort(..)
         | Command::ListPorts(..)
         | Command::ListLayers(..)
@@ -126,6 +128,8 @@ fn wanted(command: &Command) -> Vec<String> {
         | Command::SetHostOptions(..)
         | Command::SetNat(..)
         | Command::ShowNat(..)
+        | Command::SetExternalNat(..)
+        | Command::ShowAdvertise(..)
         | Command::ShowPortOptions(..) => Vec::new(),
     }
 }
@@ -247,6 +251,14 @@ mod tests {
         Command::ApplyParts(setup.into_parts())
     }
 
+    /// As `create-xde` sends what the founding form can't carry.
+    fn port_parts(name: &str) -> Command {
+        let [mut port] = <[PortSpec; 1]>::try_from(parsed(&[name]).ports).unwrap();
+        port.options.mss_max = 1_360;
+        assert!(!port.is_founding());
+        Command::CreatePortParts(port.into_parts())
+    }
+
     fn parsed(names: &[&str]) -> Setup {
         let port =
             |name| format!("[[port]]\nname = \"{name}\"\nmac = \"A8:40:25:F0:0:1\"\nvni = 1\n");
@@ -278,6 +290,8 @@ mod tests {
             (&["c"], Ok(applied(&["c"])), setup(&["a"]), "a"),
             (&["c"], Ok(applied(&["c"])), parts(&["a", "b"]), "a b"),
             (&["a"], refused(), parts(&["a", "b"]), "a"),
+            (&[], Ok(Response::Id(1)), port_parts("a"), "a"),
+            (&["b"], refused(), port_parts("a"), "b"),
             // What was there before stays when the command is refused.
             (&["a"], refused(), setup(&["a", "b"]), "a"),
             // Nobody knows whether the driver did it.

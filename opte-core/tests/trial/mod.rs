@@ -12,6 +12,7 @@ mod group;
 mod group_abuse;
 mod group_fragment;
 mod group_report;
+mod impossible;
 mod model;
 mod option;
 mod overlay;
