@@ -9,6 +9,9 @@ pub const NAME_LEN_MAX: usize = 31;
 pub const PORT_MTU_MIN: u16 = 576;
 /// Smallest MTU of a port with IPv6 (RFC 8200 section 5).
 pub const PORT_MTU_V6_MIN: u16 = 1_280;
+/// Smallest segment size, but for none, that SYNs from and to a port may be
+/// made to offer: every host takes segments of it (RFC 9293 section 3.7.1).
+pub const PORT_MSS_MIN: u16 = 536;
 /// Largest MTU of a port.
 pub const PORT_MTU_MAX: u16 = 65_000;
 /// Flows of one port unless its configuration says otherwise.

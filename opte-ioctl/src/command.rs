@@ -68,6 +68,8 @@ messages! { Command:
     45 "apply-parts" ApplyParts(parts: List<SetupPart, SETUP_PARTS_MAX>),
     46 "set-host-options" SetHostOptions(settings: List<Setting, SETTINGS_MAX>),
     47 "show-port-options" ShowPortOptions(port: Name),
+    48 "create-port-parts" CreatePortParts(parts: List<SetupPart, SETUP_PARTS_MAX>),
+    49 "show-advertise" ShowAdvertise(port: Name),
     50 "set-m2p" SetM2p(mappings: List<M2p, M2P_MAX>),
     51 "clear-m2p" ClearM2p(vni: Option<Vni>, group: IpAddr),
     52 "dump-m2p" DumpM2p(cursor: u64),
@@ -83,4 +85,5 @@ messages! { Command:
     61 "set-mcast-vni" SetMcastVni(vni: Vni),
     70 "set-nat" SetNat(port: Name, change: NatChange),
     71 "show-nat" ShowNat(port: Name),
+    72 "set-external-nat" SetExternalNat(port: Name, external: ExternalIps, change: NatChange),
 }

@@ -1,10 +1,14 @@
-//! Envelopes by ioctl, on illumos: what the tool hands to the kernel module.
+//! What the tool and the kernel module share on illumos: envelopes by ioctl, and
+//! where statistics are.
 //!
 //! The tool passes the address of a [`Transfer`]. The module copies it in,
 //! checks version and lengths, copies the request in, answers with `serve`,
 //! copies the response out and then the [`Transfer`] with `response_len` set.
 //! The room for the response is always `RESPONSE_BYTES_MAX`, so no command is
 //! ever repeated because its answer didn't fit.
+
+use core::ffi::CStr;
+use opte_core::api::Name;
 
 /// The device node.
 pub const PATH: &str = "/dev/xde";
@@ -63,9 +67,55 @@ const _: () = {
     assert!(core::mem::offset_of!(Transfer, response_len) == 40);
 };
 
+/// The kstat module of the host's and the ports' counters.
+pub const STATS: &CStr = c"xde";
+/// The kstat module of what the layers of ports have and did.
+pub const LAYER_STATS: &CStr = c"xde_layer";
+/// The name of the host's counters, instance zero of [`STATS`].
+pub const HOST_STATS: &CStr = c"host";
+
+/// Characters of a kstat's name.
+const KSTAT_NAME_LEN_MAX: usize = 30;
+
+/// Instance and name of a port's kstats: zero, and the port's name. That may be a
+/// character longer than kstat's: then the instance is its last character's code,
+/// so that no two ports have the same. A port that has the host's name has
+/// instance one, which is nobody's code.
+#[must_use]
+pub fn kstat_of(port: &Name) -> (u8, &str) {
+    let name = port.as_str();
+    let (start, end) = name
+        .split_at_checked(KSTAT_NAME_LEN_MAX)
+        .unwrap_or((name, ""));
+    match end.bytes().next() {
+        Some(code) => (code, start),
+        None => (u8::from(name.as_bytes() == HOST_STATS.to_bytes()), name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+    use opte_core::limits::NAME_LEN_MAX;
+
+    #[test]
+    fn every_port_has_kstats_of_its_own() {
+        let long = |end| format!("a_name_of_thirty_characters_is{end}");
+        let cases = [
+            ("g1", (0, "g1")),
+            ("host", (1, "host")),
+            (&long(""), (0, &long(""))),
+            (&long("1"), (b'1', &long(""))),
+            (&long("a"), (b'a', &long(""))),
+        ];
+        for (name, want) in cases {
+            assert_eq!(kstat_of(&name.parse().unwrap()), want);
+        }
+        // Nothing is left of a name behind start and instance.
+        assert_eq!(long("1").len(), NAME_LEN_MAX);
+        assert_eq!(KSTAT_NAME_LEN_MAX + 1, NAME_LEN_MAX);
+    }
 
     #[test]
     fn a_transfer_is_read_as_it_is_laid_out() {

@@ -10,8 +10,8 @@ use opte_core::api::dump::{
     UnderlayEntry,
 };
 use opte_core::api::{
-    Applied, M2p, McastForward, McastSub, NatEntry, Page, Prefix, Response, Setting, UnderlayRoute,
-    V2b, V2p,
+    Advertise, Applied, M2p, McastForward, McastSub, NatEntry, Page, Prefix, Response, Setting,
+    UnderlayRoute, V2b, V2p,
 };
 
 /// The number of the answer to hello, and of a refusal, which has no other
@@ -37,6 +37,7 @@ messages! { Response:
     40 "address-sets" AddressSets(page: Page<AddressSetEntry>),
     41 "prefixes" Prefixes(page: Page<Prefix>),
     42 "settings" Settings(settings: Vec<Setting>),
+    43 "advertise" Advertise(advertise: Advertise),
     50 "m2p" M2p(page: Page<M2p>),
     51 "mcast-fwd" McastFwd(page: Page<McastForward>),
     52 "mcast-subs" McastSubs(page: Page<McastSub>),

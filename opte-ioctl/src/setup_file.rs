@@ -156,6 +156,28 @@ mod tests {
             ),
             ("[[port]]\nname = \"g\"\nvni = 1\n", &["port g: ", "mac"]),
             ("colour = 1\n", &["line 1: ", "colour"]),
+            (
+                "[[port]]\nname = \"g\"\nmac = \"A8:40:25:F0:00:01\"\nvni = -1\n",
+                &[
+                    "line 4: ",
+                    "port g: vni: a VNI is a number from 0 to 16777215",
+                ],
+            ),
+            (
+                "[[v2p]]\nvni = 4294967296\n",
+                &[
+                    "line 2: ",
+                    "v2p[0].vni: a VNI is a number from 0 to 16777215",
+                ],
+            ),
+            (
+                "[multicast]\nvni = \"x\"\n",
+                &[
+                    "line 2: ",
+                    "multicast.vni: ",
+                    "a VNI is a number from 0 to 16777215",
+                ],
+            ),
             ("[[v2p]]\nvni = 1\n", &["v2p[0]: ", "missing field"]),
             ("[[port\n", &["line 1: "]),
             (

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::session::{Connection, Session};
 use crate::{
     address_set, completion, external, firewall, flow, host, layer, mapping, multicast, nat,
-    option, port, router, setup, underlay,
+    option, port, port_list, router, setup, underlay,
 };
 use clap::{Parser, Subcommand};
 
@@ -25,7 +25,8 @@ const NOTES: &str = "\
 Listings take --json, or -o FIELD,... -p for scripts: no header, a colon between fields.
 Where a command has a port, -p PORT names it, and a -p without a value is --parsable.
 
-Exit codes: 0 done, 1 refused by the driver, 2 wrong usage, 3 no driver or no answer.";
+Exit codes: 0 done, 1 refused by the driver, 2 wrong usage, 3 no driver or no answer,
+4 done but the output can't be written.";
 
 /// A command.
 #[derive(Subcommand, Debug)]
@@ -49,7 +50,7 @@ pub(crate) enum Verb {
 \x20 opteadm list-ports\n\
 \x20 opteadm list-ports -v\n\
 \x20 opteadm list-ports -o name,in_drops,out_drops -p")]
-    ListPorts(port::List),
+    ListPorts(port_list::List),
     /// Change timeouts, limits or the MTU of a live port
     ///
     /// Flows stay, keep what was decided about them, and end by the new

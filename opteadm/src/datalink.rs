@@ -8,7 +8,7 @@
 //! Failure   an id that can't be removed is left: it is gone at the next boot,
 //!           and a port of the name may use it before.
 
-use opte_core::api::{ChangeVerb, Command, Response};
+use opte_core::api::{ChangeVerb, Command, PortSpec, Response, SetupPart};
 use opte_ioctl::client::{Client, ClientError};
 use std::io;
 
@@ -66,15 +66,88 @@ impl<C: Client, I: Ids> Client for WithDatalinks<C, I> {
     }
 }
 
-/// Names of the ports that there are after a command.
+/// Names of the ports that there are after a command. Each command is named, so
+/// that a new one which makes ports isn't forgotten here.
 fn wanted(command: &Command) -> Vec<String> {
+    let names = |ports: &[PortSpec]| ports.iter().map(|port| port.name.to_string()).collect();
     match command {
         Command::CreatePort(spec) => vec![spec.name.to_string()],
-        Command::Apply(setup) => {
-            let names = setup.ports.iter().map(|port| port.name.to_string());
-            names.collect()
+        Command::Apply(setup) => names(&setup.ports),
+        Command::ApplyParts(parts) | Command::CreatePortParts(parts) => {
+            parts.iter().flat_map(|it| names(ports_of(it))).collect()
         }
-        _ => Vec::new(),
+        Command::DeletePort(..)
+        | Command::ListPorts(..)
+        | Command::ListLayers(..)
+        | Command::DumpLayer(..)
+        | Command::DumpUft(..)
+        | Command::ClearUft(..)
+        | Command::ClearLft(..)
+        | Command::DumpTcpFlows(..)
+        | Command::AddFwRule(..)
+        | Command::RmFwRule(..)
+        | Command::SetFwRules(..)
+        | Command::SetV2p(..)
+        | Command::ClearV2p(..)
+        | Command::DumpV2p(..)
+        | Command::SetV2b(..)
+        | Command::ClearV2b(..)
+        | Command::DumpV2b(..)
+        | Command::AddRoute(..)
+        | Command::DelRoute(..)
+        | Command::DumpRoutes(..)
+        | Command::SetExternalIps(..)
+        | Command::AllowCidr(..)
+        | Command::RemoveCidr(..)
+        | Command::AttachSubnet(..)
+        | Command::DetachSubnet(..)
+        | Command::SetUnderlay(..)
+        | Command::ClearUnderlay
+        | Command::ShowUnderlay
+        | Command::DumpUnderlayRoutes(..)
+        | Command::AddUnderlayRoute(..)
+        | Command::DelUnderlayRoute(..)
+        | Command::Stats(..)
+        | Command::SetM2p(..)
+        | Command::ClearM2p(..)
+        | Command::DumpM2p(..)
+        | Command::SetMcastFwd(..)
+        | Command::ClearMcastFwd(..)
+        | Command::DumpMcastFwd(..)
+        | Command::McastSubscribe(..)
+        | Command::McastUnsubscribe(..)
+        | Command::McastUnsubscribeAll(..)
+        | Command::DumpMcastSubs(..)
+        | Command::SetMcastListen(..)
+        | Command::SetMcastVni(..)
+        | Command::SetPortOptions(..)
+        | Command::SetAddressSet(..)
+        | Command::DeleteAddressSet(..)
+        | Command::ListAddressSets(..)
+        | Command::DumpAddressSet(..)
+        | Command::SetHostOptions(..)
+        | Command::SetNat(..)
+        | Command::ShowNat(..)
+        | Command::SetExternalNat(..)
+        | Command::ShowAdvertise(..)
+        | Command::ShowPortOptions(..) => Vec::new(),
+    }
+}
+
+/// The ports of a part of a setup.
+const fn ports_of(part: &SetupPart) -> &[PortSpec] {
+    match part {
+        SetupPart::Ports(ports) => ports.as_slice(),
+        SetupPart::Underlay(_)
+        | SetupPart::V2p(_)
+        | SetupPart::V2b(_)
+        | SetupPart::Host(_)
+        | SetupPart::AddressSets(_)
+        | SetupPart::Nat(_)
+        | SetupPart::Paths(_)
+        | SetupPart::Advertise(_)
+        | SetupPart::Multicast(_)
+        | SetupPart::Fragments(_) => &[],
     }
 }
 
@@ -167,11 +240,30 @@ mod tests {
     }
 
     fn setup(names: &[&str]) -> Command {
+        Command::Apply(parsed(names))
+    }
+
+    /// As `apply` sends what the founding form can't carry.
+    fn parts(names: &[&str]) -> Command {
+        let mut setup = parsed(names);
+        setup.host.flows_max = 9_000;
+        assert!(!setup.is_founding());
+        Command::ApplyParts(setup.into_parts())
+    }
+
+    /// As `create-xde` sends what the founding form can't carry.
+    fn port_parts(name: &str) -> Command {
+        let [mut port] = <[PortSpec; 1]>::try_from(parsed(&[name]).ports).unwrap();
+        port.options.mss_max = 1_360;
+        assert!(!port.is_founding());
+        Command::CreatePortParts(port.into_parts())
+    }
+
+    fn parsed(names: &[&str]) -> Setup {
         let port =
             |name| format!("[[port]]\nname = \"{name}\"\nmac = \"A8:40:25:F0:0:1\"\nvni = 1\n");
         let text: String = names.iter().map(port).collect();
-        let setup: Setup = toml::from_str(&text.replace(":0:1", ":00:01")).unwrap();
-        Command::Apply(setup)
+        toml::from_str(&text.replace(":0:1", ":00:01")).unwrap()
     }
 
     fn applied(removed: &[&str]) -> Response {
@@ -196,6 +288,10 @@ mod tests {
         for (before, answer, command, want) in [
             (&[][..], Ok(applied(&[])), setup(&["a", "b"]), "a b"),
             (&["c"], Ok(applied(&["c"])), setup(&["a"]), "a"),
+            (&["c"], Ok(applied(&["c"])), parts(&["a", "b"]), "a b"),
+            (&["a"], refused(), parts(&["a", "b"]), "a"),
+            (&[], Ok(Response::Id(1)), port_parts("a"), "a"),
+            (&["b"], refused(), port_parts("a"), "b"),
             // What was there before stays when the command is refused.
             (&["a"], refused(), setup(&["a", "b"]), "a"),
             // Nobody knows whether the driver did it.

@@ -5,7 +5,9 @@ use crate::nat::NatArgs;
 use crate::session::Session;
 use crate::text;
 use clap::{ArgGroup, Args, ValueEnum};
-use opte_core::api::{Command, ExternalIps, Floating, Name, Prefix, Snat, TransitPrefix};
+use opte_core::api::{
+    Command, ExternalIps, Floating, Name, NatChange, Prefix, Snat, TransitPrefix,
+};
 use std::net::IpAddr;
 
 /// External addresses on a command line.
@@ -57,8 +59,12 @@ pub(crate) struct SetExternalIps {
 
 impl SetExternalIps {
     pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
-        session.perform(Command::SetExternalIps(self.port, self.external.into()))?;
-        self.nat.follow(session, self.port)
+        let (external, nat) = (self.external.into(), NatChange::from(self.nat));
+        // A driver that is older than this tool understands the addresses.
+        session.perform(match nat.is_empty() {
+            true => Command::SetExternalIps(self.port, external),
+            false => Command::SetExternalNat(self.port, external, nat),
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a command ended without success, and with which exit code.
 
+use opte_core::api::ErrorCode;
 use opte_ioctl::client::ClientError;
 use std::io;
 
@@ -22,14 +23,29 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Client(ClientError::Refused(_)) => 1,
             Self::Usage(_) | Self::Client(ClientError::RequestTooLarge { .. }) => 2,
-            Self::Client(_) | Self::Output(_) => 3,
+            Self::Client(_) => 3,
+            // It isn't the driver's failure: what it was to do is done.
+            Self::Output(_) => 4,
         }
+    }
+
+    /// Whether the driver refused for this reason.
+    pub(crate) fn is_refusal(&self, code: ErrorCode) -> bool {
+        matches!(self, Self::Client(ClientError::Refused(why)) if why.code == code)
     }
 
     /// What to say about it, if anything.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Usage(text) => Some(text.clone()),
+            Self::Client(ClientError::Refused(error))
+                if self.is_refusal(ErrorCode::UnknownCommand) =>
+            {
+                let error = error
+                    .clone()
+                    .hint("it is older than this tool; nothing was changed");
+                Some(error.coded().to_string())
+            }
             Self::Client(ClientError::Refused(error)) => Some(error.coded().to_string()),
             Self::Client(error) => Some(error.to_string()),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,

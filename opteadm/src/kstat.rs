@@ -4,11 +4,12 @@
 //! Failure   no such kstat: the module isn't loaded, or there is no such port.
 
 use opte_core::DropReason;
+use opte_core::api::counter;
 use opte_core::api::dump::{Counter, Stats};
 #[cfg(target_os = "illumos")]
 use {
     opte_core::api::{ConfigError, ErrorCode, Name, ObjectKind},
-    opte_ioctl::client::ClientError,
+    opte_ioctl::{client::ClientError, device},
 };
 
 /// Puts named values into the form in which a driver answers. Modules that
@@ -29,15 +30,23 @@ pub(crate) fn sorted<'a>(values: impl Iterator<Item = (&'a str, u64)>) -> (Optio
         match name {
             "generation" => generation = Some(value),
             "flows" => stats.flows = u32::try_from(value).unwrap_or(u32::MAX),
+            // As drivers do: a limit and pools that there aren't.
+            _ if value == 0 && may_be_absent(name) => {}
             _ if !DropReason::ALL.iter().any(|reason| reason.name() == name) => {
                 stats.counters.push(counter());
             }
-            // As drivers do.
             _ if value == 0 => {}
             _ => stats.drops.push(counter()),
         }
     }
     (generation, stats)
+}
+
+/// Whether a driver leaves a counter out that is zero.
+fn may_be_absent(name: &str) -> bool {
+    let [_, limit] = counter::HOST;
+    let mut names = counter::POOLS.as_flattened().iter().chain([&limit]);
+    names.any(|absent| absent.to_bytes() == name.as_bytes())
 }
 
 /// Reads the host's or a port's.
@@ -49,17 +58,19 @@ pub(crate) fn read(port: Option<Name>) -> Result<(Option<u64>, Stats), ClientErr
         source: std::io::Error::other(error),
     };
     let chain = Ctl::new().map_err(fail)?;
-    let find = |name: &str| {
-        let all = chain.iter();
-        let mut ours = all.filter(|k| (k.ks_module, k.ks_instance) == ("xde", 0));
-        ours.find(|kstat| kstat.ks_name == name)
+    let find = |(instance, name): (u8, &str)| {
+        let module = device::STATS.to_str().unwrap_or_default();
+        let at = (module, i32::from(instance), name);
+        let mut all = chain.iter();
+        all.find(|kstat| (kstat.ks_module, kstat.ks_instance, kstat.ks_name) == at)
     };
-    let host = find("host").ok_or_else(|| ClientError::NoDriver {
-        path: opte_ioctl::device::PATH.into(),
+    let host = (0, device::HOST_STATS.to_str().unwrap_or_default());
+    let host = find(host).ok_or_else(|| ClientError::NoDriver {
+        path: device::PATH.into(),
     })?;
     let mut kstat = match &port {
         None => host,
-        Some(port) => find(port.as_str()).ok_or_else(|| {
+        Some(port) => find(device::kstat_of(port)).ok_or_else(|| {
             ClientError::Refused(ConfigError::new(
                 ErrorCode::NotFound,
                 ObjectKind::Port,
@@ -88,6 +99,9 @@ mod tests {
             ("no_memory", 3),
             ("flows", 7),
             ("in_packets", 0),
+            ("flows_max", 0),
+            ("snat_tcp4_used", 0),
+            ("snat_tcp4_ports", 16),
             ("firewall_deny", 2),
             ("firewall_default", 0),
         ];
@@ -97,7 +111,10 @@ mod tests {
             texts.collect::<Vec<_>>().join(" ")
         };
         assert_eq!((generation, stats.flows), (None, 7));
-        assert_eq!(names(&stats.counters), "no_memory=3 in_packets=0");
+        assert_eq!(
+            names(&stats.counters),
+            "no_memory=3 in_packets=0 snat_tcp4_ports=16"
+        );
         assert_eq!(names(&stats.drops), "firewall_deny=2");
     }
 }

@@ -85,7 +85,8 @@ impl Dump {
         let (port, format) = self.format.resolve()?;
         let request = |cursor| Command::DumpLayer(port, self.layer, cursor);
         if self.rules {
-            session.pages(request, layer_page, |out, entries| {
+            session.pages(request, layer_page, |session, entries| {
+                let out = &mut session.out;
                 entries.iter().try_for_each(|entry| rule_line(out, entry))
             })
         } else if format.is_default() {
@@ -120,7 +121,8 @@ fn sections(session: &mut Session, request: impl Fn(u64) -> Command) -> Result<(
     let mut rules = Printer::table(ENTRIES, RULE_FIELDS);
     let mut flows = Printer::table(ENTRIES, FLOW_FIELDS);
     let mut previous = None;
-    session.pages(request, layer_page, |out, entries| {
+    session.pages(request, layer_page, |session, entries| {
+        let out = &mut session.out;
         let is_rule = |entry: &LayerDumpEntry| matches!(entry, LayerDumpEntry::Rule(_));
         for run in entries.chunk_by(|a, b| is_rule(a) == is_rule(b)) {
             let kind = run.first().map(is_rule);
@@ -161,8 +163,11 @@ pub(crate) fn local(key: &FlowKey) -> String {
     text::end(key.proto, key.local, key.local_port)
 }
 
-/// The far end of a flow.
+/// The far end of a flow; with what the guest's messages are, for ICMP.
 pub(crate) fn remote(key: &FlowKey) -> String {
+    if key.proto.is_icmp() {
+        return text::end(key.proto, key.remote, text::icmp_kind(key.remote_port));
+    }
     text::end(key.proto, key.remote, key.remote_port)
 }
 

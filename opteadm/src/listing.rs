@@ -110,6 +110,13 @@ impl PortFormat {
 }
 
 impl Format {
+    /// Whether a column of which this is true is shown, where none is that
+    /// nobody asked for. JSON has all of them.
+    pub(crate) fn shows(&self, is_it: fn(&str) -> bool) -> bool {
+        let mut named = self.output.iter().flatten();
+        self.json || named.any(|name| name == "all" || is_it(name))
+    }
+
     /// Whether this is the table for people, with the columns of our choice.
     pub(crate) const fn is_default(&self) -> bool {
         !self.json && self.output.is_none()
@@ -345,7 +352,9 @@ pub(crate) fn print_pages<T: Serialize>(
     expect: fn(Response) -> Option<Page<T>>,
 ) -> Result<(), Failure> {
     let mut printer = Printer::new(format, columns)?;
-    session.pages(request, expect, |out, rows| printer.rows(out, rows))?;
+    session.pages(request, expect, |session, rows| {
+        printer.rows(&mut session.out, rows)
+    })?;
     printer.finish(&mut session.out)
 }
 

@@ -18,7 +18,8 @@
 //!
 //! Failure   exit code 1: the driver refused, and why is on standard error with
 //!           the error's code; 2: the command line or a file is wrong; 3: there
-//!           is no driver, or talking to it failed.
+//!           is no driver, or talking to it failed; 4: what was asked for is
+//!           done, and the output can't be written.
 
 mod address_set;
 mod cell;
@@ -40,6 +41,7 @@ mod multicast;
 mod nat;
 mod option;
 mod port;
+mod port_list;
 mod router;
 mod session;
 mod setup;

@@ -37,17 +37,6 @@ impl From<NatArgs> for NatChange {
     }
 }
 
-impl NatArgs {
-    /// Sends them after a command to which they belong, if there are any.
-    pub(crate) fn follow(self, session: &mut Session, port: Name) -> Result<(), Failure> {
-        let change = NatChange::from(self);
-        match change.is_empty() {
-            true => Ok(()),
-            false => session.perform(Command::SetNat(port, change)),
-        }
-    }
-}
-
 /// `set-nat`.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("what")

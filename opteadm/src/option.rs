@@ -12,8 +12,8 @@ pub(crate) struct Port {
     /// The port
     #[arg(short, long)]
     port: Name,
-    /// mtu, flows_max, tcp_mid_stream, or a timeout in seconds, as the setup
-    /// file names it
+    /// mtu, flows_max, fragments_max, mss_max, decrement_ttl, tcp_mid_stream, or
+    /// a timeout in seconds, as the setup file names it
     #[arg(required = true, value_name = "NAME=VALUE", value_parser = Setting::of_port)]
     settings: Vec<Setting>,
 }

@@ -1,20 +1,16 @@
-//! `create-xde`, `delete-xde`, `list-ports`.
+//! `create-xde`, `delete-xde`.
 
-use crate::cell::Cell;
 use crate::external::ExternalArgs;
 use crate::failure::Failure;
-use crate::listing::{Column, PlainFormat, Printer, print_pages};
 use crate::nat::NatArgs;
 use crate::session::Session;
 use crate::text;
 use clap::{ArgGroup, Args};
-use opte_core::api::dump::PortEntry;
 use opte_core::api::{
-    Advertise, Command, DhcpOptions, FwRule, Ipv4Config, Ipv6Config, Name, Page, PortSpec, Prefix,
-    Response, RouteSpec, Setting, TransitPrefix,
+    Advertise, Command, DhcpOptions, ExternalIps, FwRule, Ipv4Config, Ipv6Config, Name, NatChange,
+    NatOptions, PortSpec, Prefix, RouteSpec, TransitPrefix,
 };
 use opte_core::wire::{MacAddr, Vni};
-use opte_ioctl::client::ClientError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `create-xde`.
@@ -152,19 +148,21 @@ impl Create {
             gateway_mac: self.gateway_mac,
             dhcp: self.dhcp.into(),
             options: text::port_options(&self.options).map_err(Failure::Usage)?,
-            external: self.external.into(),
+            external: ExternalIps {
+                nat: NatChange::from(self.nat).apply(NatOptions::default()),
+                ..self.external.into()
+            },
             attached_subnets: self.subnets,
             transit: self.transit,
             rules: self.rules,
             routes: self.routes,
             advertise: Advertise::default(),
         };
-        let beside = spec.settings_beside();
-        session.perform(Command::CreatePort(spec))?;
-        if !beside.is_empty() {
-            session.perform(Command::SetPortOptions(self.name, beside))?;
-        }
-        self.nat.follow(session, self.name)
+        // A driver that is older than this tool understands what is founding.
+        session.perform(match spec.is_founding() {
+            true => Command::CreatePort(spec),
+            false => Command::CreatePortParts(spec.into_parts()),
+        })
     }
 }
 
@@ -180,126 +178,3 @@ impl Delete {
         session.perform(Command::DeletePort(self.name))
     }
 }
-
-/// `list-ports`.
-#[derive(Args, Debug)]
-pub(crate) struct List {
-    #[command(flatten)]
-    format: PlainFormat,
-    /// Show all that is known of each port, timeouts and limits included
-    #[arg(short, long, conflicts_with_all = ["json", "output", "parsable"])]
-    verbose: bool,
-}
-
-impl List {
-    pub(crate) fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let format = self.format.resolve();
-        if !self.verbose {
-            return print_pages(session, &format, COLUMNS, Command::ListPorts, ports_page);
-        }
-        let mut ports = Vec::new();
-        session.pages(Command::ListPorts, ports_page, |_, page| {
-            ports.extend_from_slice(page);
-            Ok(())
-        })?;
-        for port in &mut ports {
-            let ask = Command::ShowPortOptions(port.name);
-            match session.call(ask, settings) {
-                Ok(settings) => port.learn(&settings),
-                // It is gone since, or the driver is older than the command:
-                // what newer settings there are it doesn't have.
-                Err(Failure::Client(ClientError::Refused(_))) => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        Printer::records(COLUMNS).rows(&mut session.out, &ports)
-    }
-}
-
-fn settings(response: Response) -> Option<Vec<Setting>> {
-    match response {
-        Response::Settings(settings) => Some(settings),
-        _ => None,
-    }
-}
-
-fn ports_page(response: Response) -> Option<Page<PortEntry>> {
-    match response {
-        Response::Ports(page) => Some(page),
-        _ => None,
-    }
-}
-
-/// The addresses of both families.
-fn both(v4: &[Ipv4Addr], v6: &[Ipv6Addr]) -> impl Iterator<Item = IpAddr> {
-    let v4 = v4.iter().copied().map(IpAddr::V4);
-    v4.chain(v6.iter().copied().map(IpAddr::V6))
-}
-
-const COLUMNS: &[Column<PortEntry>] = &[
-    Column::extra("id", |p| Cell::count(p.id.0)),
-    Column::new("name", |p| Cell::text(p.name)),
-    Column::new("mac", |p| Cell::text(p.mac)),
-    Column::new("vni", |p| Cell::count(p.vni.get())),
-    Column::new("ipv4", |p| Cell::maybe(p.ipv4.map(|side| side.address))),
-    Column::new("ipv6", |p| Cell::maybe(p.ipv6.map(|side| side.address))),
-    Column::new("mtu", |p| Cell::count(p.mtu)),
-    Column::new("flows", |p| Cell::count(p.flows)),
-    Column::extra("flows_max", |p| Cell::count(p.options.flows_max)),
-    Column::new("generation", |p| Cell::Count(p.generation)),
-    Column::extra("ipv4_gateway", |p| {
-        Cell::maybe(p.ipv4.map(|side| side.gateway))
-    }),
-    Column::extra("ipv6_gateway", |p| {
-        Cell::maybe(p.ipv6.map(|side| side.gateway))
-    }),
-    Column::extra("gateway_mac", |p| Cell::text(p.gateway_mac)),
-    Column::extra("snat", |p| {
-        Cell::list(p.external.snat.iter().map(text::snat_text))
-    }),
-    Column::extra("ephemeral", |p| Cell::list(&p.external.ephemeral)),
-    Column::extra("floating", |p| {
-        Cell::list(p.external.floating.iter().map(text::floating_text))
-    }),
-    Column::extra("subnets", |p| Cell::list(&p.attached_subnets)),
-    Column::extra("transit", |p| {
-        Cell::list(p.transit.iter().map(text::transit_text))
-    }),
-    Column::extra("hostname", |p| Cell::maybe(p.dhcp.hostname.as_ref())),
-    Column::extra("domain", |p| Cell::maybe(p.dhcp.domain.as_ref())),
-    Column::extra("search", |p| Cell::list(&p.dhcp.search)),
-    Column::extra("dns", |p| Cell::list(both(&p.dhcp.dns4, &p.dhcp.dns6))),
-    Column::extra("ntp", |p| Cell::list(both(&p.dhcp.ntp4, &p.dhcp.ntp6))),
-    Column::extra("lease_s", |p| Cell::maybe(p.dhcp.lease_s)),
-    Column::extra("udp_one_way_s", |p| Cell::count(p.options.udp_one_way_s)),
-    Column::extra("udp_s", |p| Cell::count(p.options.udp_s)),
-    Column::extra("icmp_s", |p| Cell::count(p.options.icmp_s)),
-    Column::extra("other_s", |p| Cell::count(p.options.other_s)),
-    Column::extra("tcp_opening_s", |p| Cell::count(p.options.tcp_opening_s)),
-    Column::extra("tcp_established_s", |p| {
-        Cell::count(p.options.tcp_established_s)
-    }),
-    Column::extra("tcp_closing_s", |p| Cell::count(p.options.tcp_closing_s)),
-    Column::extra("tcp_time_wait_s", |p| {
-        Cell::count(p.options.tcp_time_wait_s)
-    }),
-    Column::extra("tcp_reset_s", |p| Cell::count(p.options.tcp_reset_s)),
-    Column::extra("uft_s", |p| Cell::count(p.options.uft_s)),
-    Column::extra("tcp_mid_stream", |p| Cell::text(p.options.tcp_mid_stream)),
-    Column::extra("decrement_ttl", |p| Cell::text(p.options.decrement_ttl)),
-    Column::extra("mss_max", |p| Cell::count(p.options.mss_max)),
-    Column::extra("fragment_s", |p| Cell::count(p.options.fragment_s)),
-    Column::extra("fragments_max", |p| Cell::count(p.options.fragments_max)),
-    Column::extra("in_packets", |p| Cell::Count(p.stats.inbound.packets)),
-    Column::extra("in_bytes", |p| Cell::Bytes(p.stats.inbound.bytes)),
-    Column::extra("in_hits", |p| Cell::Count(p.stats.inbound.hits)),
-    Column::extra("in_misses", |p| Cell::Count(p.stats.inbound.misses)),
-    Column::extra("in_hairpins", |p| Cell::Count(p.stats.inbound.hairpins)),
-    Column::extra("in_drops", |p| Cell::Count(p.stats.inbound.drops)),
-    Column::extra("out_packets", |p| Cell::Count(p.stats.outbound.packets)),
-    Column::extra("out_bytes", |p| Cell::Bytes(p.stats.outbound.bytes)),
-    Column::extra("out_hits", |p| Cell::Count(p.stats.outbound.hits)),
-    Column::extra("out_misses", |p| Cell::Count(p.stats.outbound.misses)),
-    Column::extra("out_hairpins", |p| Cell::Count(p.stats.outbound.hairpins)),
-    Column::extra("out_drops", |p| Cell::Count(p.stats.outbound.drops)),
-];

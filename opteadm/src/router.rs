@@ -58,7 +58,8 @@ impl Dump {
         if !self.routes {
             return print_pages(session, &format, COLUMNS, request, routes_page);
         }
-        session.pages(request, routes_page, |out, entries| {
+        session.pages(request, routes_page, |session, entries| {
+            let out = &mut session.out;
             for entry in entries {
                 writeln!(out, "{}", entry.route)?;
             }

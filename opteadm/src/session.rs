@@ -122,12 +122,12 @@ impl Session {
         &mut self,
         request: impl Fn(u64) -> Command,
         expect: fn(Response) -> Option<Page<T>>,
-        mut show: impl FnMut(&mut BufWriter<Stdout>, &[T]) -> Result<(), Failure>,
+        mut show: impl FnMut(&mut Self, &[T]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut cursor = 0;
         loop {
             let page = self.call(request(cursor), expect)?;
-            show(&mut self.out, &page.entries)?;
+            show(self, &page.entries)?;
             match page.next {
                 None => return Ok(()),
                 // Every page makes progress; a driver that doesn't would keep

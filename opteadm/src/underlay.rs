@@ -160,7 +160,8 @@ fn all(session: &mut Session, format: &Format) -> Result<(), Failure> {
     }
     let mut routes = Printer::new(format, ROUTES)?;
     let mut begun = false;
-    session.pages(Command::DumpUnderlayRoutes, routes_page, |out, rows| {
+    session.pages(Command::DumpUnderlayRoutes, routes_page, |session, rows| {
+        let out = &mut session.out;
         if !begun && !rows.is_empty() {
             begun = true;
             writeln!(out)?;

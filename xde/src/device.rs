@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use once_cell::race::OnceBox;
 use opte_core::api::{Name, PortId, PortSpec};
 use opte_core::host::table;
+use opte_core::limits::PORTS_MAX;
 use opte_core::verdict::LinkId;
 use opte_core::wire::MacAddr;
 
@@ -54,7 +55,7 @@ impl Port {
     }
 
     /// Whether the datalink carries this port's packets, and not those of one
-    /// that it takes the place of, or that took its place.
+    /// that it takes the place of, or that took its place, or nobody's any more.
     pub(crate) fn has_datalink(&self) -> bool {
         self.datalink.port() == self.id
     }
@@ -70,13 +71,20 @@ impl Port {
     }
 }
 
+/// A number that the engine gives to no port. What a guest sends as this one is
+/// dropped and counted as `port_down`.
+const NOBODY: PortId = PortId(u32::MAX);
+
+// The numbers that it gives out are below.
+const _: () = assert!(PORTS_MAX <= 1 << 31);
+
 /// A datalink of ours, from `mac_register` to `mac_unregister`.
 pub(crate) struct Datalink {
     /// Its name, and that of its ports.
     pub(crate) name: Name,
     /// The driver that it is of.
     pub(crate) driver: Arc<Driver>,
-    /// The port that it is the guest's side of.
+    /// The port that it is the guest's side of; [`NOBODY`] has it otherwise.
     port: AtomicU32,
     /// The address and MTU that MAC knows.
     mac: AtomicU64,
@@ -92,12 +100,12 @@ pub(crate) struct Datalink {
 }
 
 impl Datalink {
-    /// One that MAC doesn't know yet, for a port.
-    pub(crate) fn new(id: PortId, spec: &PortSpec, driver: Arc<Driver>) -> Self {
+    /// One that MAC doesn't know yet, for a port to be.
+    pub(crate) fn new(spec: &PortSpec, driver: Arc<Driver>) -> Self {
         Self {
             name: spec.name,
             driver,
-            port: AtomicU32::new(id.0),
+            port: AtomicU32::new(NOBODY.0),
             mac: AtomicU64::new(number(spec.mac)),
             mtu: AtomicU16::new(spec.mtu),
             in_use: AtomicBool::new(false),
@@ -107,7 +115,8 @@ impl Datalink {
         }
     }
 
-    /// The port whose packets it carries.
+    /// The port whose packets it carries, as who holds a lane sees it (rule R3 of
+    /// `registry`).
     #[inline]
     pub(crate) fn port(&self) -> PortId {
         PortId(self.port.load(Ordering::Relaxed))
@@ -124,10 +133,20 @@ impl Datalink {
         self.mtu.load(Ordering::Relaxed)
     }
 
+    /// Carries the packets of a port that is new, as this is.
+    pub(crate) fn begin(&self, port: PortId) {
+        self.port.store(port.0, Ordering::Relaxed);
+    }
+
+    /// Carries nobody's packets from now on.
+    pub(crate) fn end(&self) {
+        self.port.store(NOBODY.0, Ordering::Relaxed);
+    }
+
     /// Carries the packets of `port` from now on, and tells MAC what is another
     /// thing with it. Sleeps.
     pub(crate) fn hand_to(&self, port: &Port) {
-        self.port.store(port.id.0, Ordering::Relaxed);
+        self.begin(port.id);
         let before = self.mac.swap(number(port.mac), Ordering::Relaxed);
         if let Some(provider) = self.provider().filter(|_| before != number(port.mac)) {
             provider.set_address(port.mac);

@@ -9,12 +9,13 @@ use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
 use crate::probe::Probes;
 use crate::stat::HostStats;
-use crate::{Engine, Mutex, room, stat};
+use crate::{Engine, room};
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
 use illumos_sys_hdrs::ENOMEM;
 use opte_core::host::HostConfig;
+use opte_ioctl::device::{HOST_STATS, STATS};
 
 /// What the packet path, commands and ticks share.
 pub(crate) struct Driver {
@@ -24,8 +25,6 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     /// Commands.
     pub(crate) control: Control,
-    /// The lane of ticks.
-    ticker: Mutex<Lane>,
     /// Packets that were freed because there was no memory.
     no_memory: AtomicU64,
 }
@@ -62,7 +61,7 @@ impl Attached {
         let driver = Driver::new(instance)?;
         lane::install(&driver.engine, &driver.shared);
         let source = Box::new(HostStats::new(&driver));
-        let stats = Kstat::show((stat::DRIVER, c"host"), HostStats::names(), source);
+        let stats = Kstat::show((STATS, 0, HOST_STATS), HostStats::names(), source);
         Ok(Self {
             stats,
             driver,
@@ -103,12 +102,10 @@ impl Driver {
         let engine = Engine::new(config, Probes);
         let shared: Arc<Shared> = Arc::default();
         let commands = Lane::new(&engine, packets, &shared).ok_or(NO_MEMORY)?;
-        let ticks = Lane::new(&engine, packets + 1, &shared).ok_or(NO_MEMORY)?;
         Ok(Arc::new_cyclic(|this: &Weak<Self>| Self {
             engine,
             shared,
             control: Control::new(Weak::clone(this), instance, commands),
-            ticker: Mutex::new(ticks),
             no_memory: AtomicU64::new(0),
         }))
     }
@@ -118,12 +115,14 @@ impl Driver {
     pub(crate) fn tick(&self) {
         kmem::refill();
         let mut outbox = Outbox::new();
-        let mut lane = self.ticker.lock();
-        lane.view.refresh();
-        self.engine
-            .tick(&mut lane.engine, context::now(), &mut outbox);
-        outbox.settle(&self.engine, &mut lane, None);
-        drop(lane);
+        let mut taken = lane::ticker();
+        if let Some(lane) = &mut *taken {
+            lane.view.refresh();
+            self.engine
+                .tick(&mut lane.engine, context::now(), &mut outbox);
+            outbox.settle(&self.engine, lane, None);
+        }
+        drop(taken);
         outbox.send(None);
         room::check(self);
         self.control.retry();
@@ -132,9 +131,6 @@ impl Driver {
     /// Has nobody keep devices and ports that are gone.
     pub(crate) fn renew(&self) {
         lane::renew(&self.engine);
-        let mut lane = self.ticker.lock();
-        lane.view.refresh();
-        self.engine.refresh(&mut lane.engine);
     }
 
     /// A packet was freed because there was no memory for it.

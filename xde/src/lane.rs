@@ -2,7 +2,8 @@
 //!
 //! Any thread may take any lane; a hint keeps threads of different CPUs apart.
 //! There are never more than [`LANES_MAX`], in a static, so that the allocator
-//! can ask whether the thread that it serves holds one (rule L3).
+//! can ask whether the thread that it serves holds one (rule L3). So is the lane
+//! of ticks, which hold locks of the engine that packets wait for.
 
 use crate::ddi::context;
 use crate::ddi::mutex::{KernelMutex, is_mine};
@@ -35,6 +36,7 @@ impl Lane {
     }
 }
 
+static TICKER: Mutex<Option<Lane>> = Mutex::new(None);
 static LANES: [Mutex<Option<Lane>>; LANES_MAX] = [const { Mutex::new(None) }; LANES_MAX];
 /// How many of them have something in them.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -44,8 +46,10 @@ pub(crate) fn wanted() -> usize {
     context::cpus_max().min(LANES_MAX)
 }
 
-/// Puts the lanes in their places; packets may come from now on.
+/// Puts the lanes in their places; packets and ticks may come from now on.
 pub(crate) fn install(engine: &Engine, shared: &Arc<Shared>) {
+    let lane = Lane::new(engine, wanted() + 1, shared);
+    *TICKER.lock() = lane;
     let places = LANES.iter().take(wanted()).enumerate();
     for (index, place) in places {
         let lane = Lane::new(engine, index, shared);
@@ -54,8 +58,15 @@ pub(crate) fn install(engine: &Engine, shared: &Arc<Shared>) {
     COUNT.store(wanted(), Ordering::Release);
 }
 
-/// Takes the lanes away. No packet comes any more.
+/// The lane of ticks, of which there is one at a time.
+pub(crate) fn ticker() -> MutexGuard<'static, KernelMutex, Option<Lane>> {
+    TICKER.lock()
+}
+
+/// Takes the lanes away. No packet or tick comes any more.
 pub(crate) fn remove() {
+    let lane = TICKER.lock().take();
+    drop(lane);
     let count = COUNT.swap(0, Ordering::AcqRel);
     for place in LANES.iter().take(count) {
         let lane = place.lock().take();
@@ -64,9 +75,10 @@ pub(crate) fn remove() {
 }
 
 /// Has every lane see the current devices and ports, so that none keeps those
-/// that are gone. Waits for packets that are being worked on.
+/// that are gone. Waits for packets that are being worked on, and for a tick.
 pub(crate) fn renew(engine: &Engine) {
-    for place in LANES.iter().take(COUNT.load(Ordering::Acquire)) {
+    let places = LANES.iter().take(COUNT.load(Ordering::Acquire));
+    for place in places.chain([&TICKER]) {
         if let Some(lane) = &mut *place.lock() {
             lane.view.refresh();
             engine.refresh(&mut lane.engine);
@@ -86,6 +98,6 @@ pub(crate) fn take() -> MutexGuard<'static, KernelMutex, Option<Lane>> {
 
 /// Whether the thread that asks holds a lane.
 pub(crate) fn is_held_here() -> bool {
-    let mut places = LANES.iter().take(COUNT.load(Ordering::Acquire));
-    places.any(is_mine)
+    let places = LANES.iter().take(COUNT.load(Ordering::Acquire));
+    places.chain([&TICKER]).any(is_mine)
 }

@@ -25,14 +25,19 @@
 //!           may run in an interrupt thread (below LOCK_LEVEL): they don't
 //!           sleep, and wait for adaptive mutexes only.
 //!
-//! Rules     L1  MAC is never called with a lane held: what it is given comes
-//!               back at once as another call of `mc_tx`.
+//! Rules     L1  MAC is never called with a lane of packets or ticks held: what
+//!               it is given comes back at once as another call of `mc_tx`.
+//!               Packets and news of room are given to it with no lock at all;
+//!               commands open and close devices with theirs (rule I2 of
+//!               `control`).
 //!           L2  lock order: `Control`'s parts; a lane; the locks of the
 //!               engine (rule H4 in `opte_core::host`). The table of devices
 //!               and the reserve of memory are leaves.
-//!           L3  whoever holds a lane doesn't sleep, so that an interrupt
-//!               thread that waits for it gets it soon; memory comes from a
-//!               reserve then (`ddi::kmem`).
+//!           L3  whoever holds a lane of packets or that of ticks doesn't
+//!               sleep, so that an interrupt thread that waits for it, or for
+//!               a lock of the engine behind it, gets it soon; memory comes
+//!               from a reserve then (`ddi::kmem`). Commands may sleep for
+//!               memory, also with a leaf of the engine held.
 //!           L4  a device is destroyed when nobody can find it any more
 //!               (it is in no table and no lane's view) and whoever found it
 //!               has let go (its count). The pointer that MAC has ends with

@@ -25,11 +25,12 @@ pub(crate) const GROUP: usize = 12;
 /// Packets that a guest sends; gives back those that there is no room for
 /// (rule W1 of `room`).
 pub(crate) fn from_guest(datalink: &Datalink, mut chain: Received) -> Received {
-    let (driver, port) = (&*datalink.driver, datalink.port());
+    let driver = &*datalink.driver;
     while !chain.is_empty() && !datalink.is_waiting() {
         if chain.is_lone() {
             let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
                 let (engine, lane) = (&driver.engine, &mut lane.engine);
+                let port = datalink.port();
                 for message in group {
                     finish(message);
                     let verdict = engine.tx(lane, port, message, now, outbox);
@@ -40,6 +41,7 @@ pub(crate) fn from_guest(datalink: &Datalink, mut chain: Received) -> Received {
         } else {
             let each = |lane: &mut Lane, group: &mut [Message], now, outbox: &mut Outbox| {
                 let (engine, lane) = (&driver.engine, &mut lane.engine);
+                let port = datalink.port();
                 group.iter_mut().for_each(finish);
                 let done = |message: &mut Message, verdict, outbox: &mut Outbox| {
                     send(driver, outbox, verdict, message);

@@ -15,9 +15,14 @@
 //!           R3  a datalink carries the packets of one port at a time. A port
 //!               that is to take another one's place changes nothing of it
 //!               until that one is closed, so a command that fails meanwhile
-//!               leaves it as it was.
+//!               leaves it as it was. Without such a port it carries nobody's
+//!               from then on, however long it stays (rule R2): the engine gives
+//!               the number to the next port. Packets look with a lane held
+//!               whose they are, and every lane is let go of once before the
+//!               next command (`Driver::renew`), so none has the number still.
 //!           R4  a device is taken apart when the list has the last reference
-//!               (rule L4).
+//!               (rule L4), and a port's datalink with the last of the ports
+//!               that had it: packets are on their way to it by any of them.
 
 use crate::ddi::kstat::Kstat;
 use crate::ddi::log::{self, Level};
@@ -26,7 +31,7 @@ use crate::ddi::{Errno, context};
 use crate::device::{Datalink, Device, Link, Port};
 use crate::driver::{self, Driver};
 use crate::entry;
-use crate::stat::{self, LayerStats, PortStats};
+use crate::stat::{LayerStats, PortStats};
 use alloc::boxed::Box;
 use alloc::ffi::CString;
 use alloc::sync::{Arc, Weak};
@@ -36,6 +41,7 @@ use opte_core::api::{ConfigError, ErrorCode, LinkSpec, Name, ObjectKind, PortId,
 use opte_core::host::table::Source;
 use opte_core::host::{Devices, LinkDevice};
 use opte_core::verdict::LinkId;
+use opte_ioctl::device;
 
 /// Clock ticks that a command waits for packets that are under way.
 const PATIENCE: usize = 100;
@@ -116,7 +122,7 @@ impl Registry {
                 _ => error,
             }
         })?;
-        let datalink = Arc::new(Datalink::new(id, spec, Arc::clone(&driver)));
+        let datalink = Arc::new(Datalink::new(spec, Arc::clone(&driver)));
         entry::mac::register(self.instance, &datalink).map_err(|errno| refuse("device", errno))?;
         let published = datalink.provider().map_or(Ok(()), |it| it.publish(number));
         if let Err(errno) = published {
@@ -124,15 +130,12 @@ impl Registry {
             self.retiring.push(Arc::new(Device::Port(port)));
             return Err(refuse("device", errno));
         }
-        let source = Box::new(PortStats::new(&driver, spec.name));
-        let port = Kstat::show((stat::DRIVER, &c_name), PortStats::names(), source);
-        let source = Box::new(LayerStats::new(&driver, spec.name));
-        let layers = Kstat::show((stat::LAYERS, &c_name), LayerStats::names(), source);
-        datalink.set_stats([port, layers]);
+        datalink.set_stats(show(&driver, spec.name));
         Ok(datalink)
     }
 
-    /// A port is closed: the one that takes its place gets the datalink.
+    /// A port is closed: the one that takes its place gets the datalink, if there
+    /// is one.
     fn hand_on(&self, old: &Port) {
         let Some(driver) = driver::find(&self.driver).filter(|_| old.has_datalink()) else {
             return;
@@ -142,8 +145,9 @@ impl Registry {
             Device::Port(port) if Arc::ptr_eq(&port.datalink, &old.datalink) => Some(port),
             _ => None,
         });
-        if let Some(heir) = heir {
-            old.datalink.hand_to(heir);
+        match heir {
+            Some(heir) => old.datalink.hand_to(heir),
+            None => old.datalink.end(),
         }
     }
 
@@ -176,8 +180,9 @@ fn retire(device: &Arc<Device>) -> bool {
             link.client.close();
             true
         }
-        // Another port has its datalink, or had it before.
-        Device::Port(port) if !port.has_datalink() => true,
+        // Another port has its datalink, or is to be taken apart as well. Nobody
+        // else has references to it, so they become no more (rule R4).
+        Device::Port(port) if Arc::strong_count(&port.datalink) > 1 => true,
         Device::Port(port) => {
             let datalink = &port.datalink;
             let done = datalink.provider().map_or(Ok(()), mac::Provider::withdraw);
@@ -203,10 +208,14 @@ impl Devices for Registry {
             Some(datalink) => datalink,
             None => self.make_datalink(id, spec)?,
         };
-        let device = Arc::new(Device::Port(Port::new(id, spec, datalink)));
+        let port = Port::new(id, spec, Arc::clone(&datalink));
+        let device = Arc::new(Device::Port(port));
         if !self.publish(&driver, Source::Port(id), Arc::clone(&device)) {
             self.retiring.extend(is_new.then_some(device));
             return Err(no_driver(name));
+        }
+        if is_new {
+            datalink.begin(id);
         }
         Ok(())
     }
@@ -269,6 +278,20 @@ impl Devices for Registry {
     fn close_link(&mut self, id: LinkId) {
         self.withdraw(Source::Link(id));
     }
+}
+
+/// Shows the statistics of a port, as far as there is memory.
+fn show(driver: &Arc<Driver>, port: Name) -> [Option<Kstat>; 2] {
+    let (instance, name) = device::kstat_of(&port);
+    let Some(name) = c_string(name) else {
+        return [None, None];
+    };
+    let at = |module| (module, instance.into(), &*name);
+    let source = Box::new(PortStats::new(driver, port));
+    let counters = Kstat::show(at(device::STATS), PortStats::names(), source);
+    let source = Box::new(LayerStats::new(driver, port));
+    let layers = Kstat::show(at(device::LAYER_STATS), LayerStats::names(), source);
+    [counters, layers]
 }
 
 /// A name for the kernel.

@@ -6,30 +6,14 @@ use crate::driver::{self, Driver};
 use alloc::sync::{Arc, Weak};
 use core::ffi::CStr;
 use opte_core::api::Name;
+use opte_core::api::counter::{HOST, POOLS, TRAFFIC};
 use opte_core::api::dump::Stats;
 use opte_core::{DropReason, LayerId};
 
-/// The module of the host's and ports' statistics.
-pub(crate) const DRIVER: &CStr = c"xde";
-/// The module of layers'. A port's name may be as long as the name of
-/// statistics, so the module tells them apart.
-pub(crate) const LAYERS: &CStr = c"xde_layer";
-
-/// Counters that hosts and ports have besides drops.
-const COMMON: [&CStr; 10] = [
-    c"flows",
-    c"in_packets",
-    c"in_bytes",
-    c"in_hits",
-    c"in_misses",
-    c"out_packets",
-    c"out_bytes",
-    c"out_hits",
-    c"out_misses",
-    c"hairpins",
-];
-/// What only hosts have.
-const HOST: [&CStr; 2] = [c"ports", c"no_memory"];
+/// What hosts and ports have besides counters of the engine and drops.
+const COMMON: [&CStr; 1] = [c"flows"];
+/// What only the module knows.
+const NO_MEMORY: [&CStr; 1] = [c"no_memory"];
 
 /// The host's counters.
 pub(crate) struct HostStats(Weak<Driver>);
@@ -41,8 +25,8 @@ impl HostStats {
     }
 
     /// Their names.
-    pub(crate) fn names() -> impl ExactSizeIterator<Item = &'static CStr> {
-        Names::new(&HOST)
+    pub(crate) fn names() -> impl Iterator<Item = &'static CStr> + Clone {
+        names(HOST.iter().chain(&NO_MEMORY))
     }
 }
 
@@ -68,8 +52,8 @@ impl PortStats {
     }
 
     /// Their names.
-    pub(crate) fn names() -> impl ExactSizeIterator<Item = &'static CStr> {
-        Names::new(&[])
+    pub(crate) fn names() -> impl Iterator<Item = &'static CStr> + Clone {
+        names(POOLS.as_flattened().iter())
     }
 }
 
@@ -120,7 +104,7 @@ impl LayerStats {
     }
 
     /// Their names.
-    pub(crate) fn names() -> impl ExactSizeIterator<Item = &'static CStr> {
+    pub(crate) fn names() -> impl Iterator<Item = &'static CStr> + Clone {
         LAYER.as_flattened().iter().copied()
     }
 }
@@ -152,36 +136,10 @@ fn tell(stats: &Stats, set: &mut dyn FnMut(&str, u64)) {
 }
 
 /// Names of common counters, more of them, and of drops.
-struct Names {
-    more: &'static [&'static CStr],
-    next: usize,
+fn names(
+    more: impl Iterator<Item = &'static &'static CStr> + Clone,
+) -> impl Iterator<Item = &'static CStr> + Clone {
+    let drops = DropReason::ALL.iter().map(|reason| reason.c_name());
+    let counters = COMMON.iter().chain(&TRAFFIC).chain(more);
+    counters.copied().chain(drops)
 }
-
-impl Names {
-    fn new(more: &'static [&'static CStr]) -> Self {
-        Self { more, next: 0 }
-    }
-
-    fn total(&self) -> usize {
-        COMMON.len() + self.more.len() + DropReason::COUNT
-    }
-}
-
-impl Iterator for Names {
-    type Item = &'static CStr;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let drops = DropReason::ALL.iter().map(|reason| reason.c_name());
-        let mut all = COMMON.iter().chain(self.more).copied().chain(drops);
-        let name = all.nth(self.next)?;
-        self.next += 1;
-        Some(name)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.total() - self.next.min(self.total());
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for Names {}

@@ -37,7 +37,3 @@ pub(super) fn deserialize_or<'de, D: Deserializer<'de>, const N: u32>(
         false => <()>::deserialize(deserializer).map(|()| N),
     }
 }
-
-pub(super) fn is_default<T: Default + PartialEq>(field: &T) -> bool {
-    *field == T::default()
-}

@@ -13,9 +13,9 @@ use super::port::TransitPrefix;
 use super::setting::Setting;
 use super::setup::{Applied, Setup, SetupPart};
 use super::{
-    ExternalIps, FwRule, M2p, McastForward, McastHop, McastSub, Name, NatChange, NatEntry,
-    PortSpec, Prefix, RouteSpec, SourceFilter, TunnelEndpoint, UnderlayRoute, UnderlaySpec, V2b,
-    V2p,
+    Advertise, ExternalIps, FwRule, M2p, McastForward, McastHop, McastSub, Name, NatChange,
+    NatEntry, PortSpec, Prefix, RouteSpec, SourceFilter, TunnelEndpoint, UnderlayRoute,
+    UnderlaySpec, V2b, V2p,
 };
 use crate::wire::Vni;
 use crate::{Direction, LayerId};
@@ -144,6 +144,12 @@ pub enum Command {
     ShowNat(Name),
     /// Every setting of a port, as it is.
     ShowPortOptions(Name),
+    /// As [`Command::CreatePort`], with the port in parts.
+    CreatePortParts(Vec<SetupPart>),
+    /// What a port's router advertisements say.
+    ShowAdvertise(Name),
+    /// As [`Command::SetExternalIps`] and [`Command::SetNat`], at once.
+    SetExternalNat(Name, ExternalIps, NatChange),
 }
 
 /// What a command is answered with.
@@ -193,4 +199,6 @@ pub enum Response {
     Nat(NatEntry),
     /// Settings.
     Settings(Vec<Setting>),
+    /// What a port's router advertisements say.
+    Advertise(Advertise),
 }

@@ -23,7 +23,7 @@ pub struct ExternalIps {
     #[serde(deserialize_with = "at_most::<_, _, FLOATING_MAX>")]
     pub floating: Vec<Floating>,
     /// How the addresses are used. On the wire they have messages of their own.
-    #[serde(with = "beside", skip_serializing_if = "beside::is_default")]
+    #[serde(with = "beside")]
     pub nat: NatOptions,
 }
 

@@ -46,6 +46,8 @@ pub struct TunnelEndpoint {
 
 /// The boundary VNI unless configured otherwise.
 pub const BOUNDARY_VNI: u32 = 99;
+/// Why nothing of this host's can have [`BOUNDARY_VNI`].
+pub(crate) const OUTSIDE: &str = "what has this VNI comes from outside of every VPC";
 
 impl FromStr for TunnelEndpoint {
     type Err = &'static str;

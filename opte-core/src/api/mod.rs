@@ -10,6 +10,7 @@ pub mod address_set;
 pub mod advertise;
 mod beside;
 pub mod command;
+pub mod counter;
 pub mod dump;
 pub mod error;
 pub mod external;

@@ -5,12 +5,14 @@ use super::setting::Range;
 use super::{Advertise, ExternalIps, FwRule, Name, Prefix, RouteSpec, beside};
 use crate::limits::{
     DHCP_LIST_MAX, FRAGMENT_S_DEFAULT, FRAGMENT_S_MAX, FRAGMENTS_HELD_DEFAULT, FRAGMENTS_HELD_MAX,
-    FW_RULES_MAX, PORT_FLOWS_DEFAULT, PORT_FLOWS_MAX, PORT_PREFIXES_MAX, ROUTES_MAX,
+    FW_RULES_MAX, PORT_FLOWS_DEFAULT, PORT_FLOWS_MAX, PORT_MSS_MIN, PORT_MTU_MAX, PORT_MTU_MIN,
+    PORT_MTU_V6_MIN, PORT_PREFIXES_MAX, ROUTES_MAX,
 };
 use crate::wire::{MacAddr, Vni};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
+use core::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 /// A port: one guest vNIC. In the setup file, a `[[port]]` table.
@@ -243,10 +245,25 @@ impl PortPath {
     }
 }
 
+impl PortSpec {
+    /// What the MTU may be.
+    pub(crate) const fn mtu_range(&self) -> RangeInclusive<u16> {
+        match self.ipv6 {
+            Some(_) => PORT_MTU_V6_MIN..=PORT_MTU_MAX,
+            None => PORT_MTU_MIN..=PORT_MTU_MAX,
+        }
+    }
+}
+
 /// Longest timeout: a week.
 const TIMEOUT_MAX_S: u32 = 604_800;
 
 impl PortOptions {
+    /// What [`PortOptions::mss_max`] may be.
+    pub(crate) fn mss_range() -> String {
+        alloc::format!("0, or {PORT_MSS_MIN} to {PORT_MTU_MAX}")
+    }
+
     /// The options that have a range.
     pub(crate) const fn ranges(&self) -> [Range; 13] {
         [

@@ -111,7 +111,15 @@ impl PortSpec {
         };
         let stored = put_port(&mut port, setting);
         (self.mtu, self.options) = (port.mtu, port.options);
-        finish(PORT, setting, stored, &self.options.ranges(), error)
+        let range = |known: &str| match known {
+            "mtu" => {
+                let range = self.mtu_range();
+                Some(alloc::format!("{} to {}", range.start(), range.end()))
+            }
+            "mss_max" => Some(PortOptions::mss_range()),
+            _ => in_words(&self.options.ranges(), known),
+        };
+        finish(PORT, setting, stored, range, error)
     }
 
     /// Every setting of the port, as it is.
@@ -121,27 +129,6 @@ impl PortSpec {
             mtu: self.mtu,
             options: self.options,
         })
-    }
-
-    /// The settings of a port that is being made which don't travel with it:
-    /// those that are newer than its message, where they aren't as ever.
-    #[must_use]
-    pub fn settings_beside(&self) -> Vec<Setting> {
-        let usual = PortOptions::default();
-        let usual = PortOptions {
-            decrement_ttl: usual.decrement_ttl,
-            mss_max: usual.mss_max,
-            fragment_s: usual.fragment_s,
-            fragments_max: usual.fragments_max,
-            ..self.options
-        };
-        let with = get_port(&OfPort {
-            mtu: self.mtu,
-            options: usual,
-        });
-        let mut beside = self.settings();
-        beside.retain(|setting| !with.contains(setting));
-        beside
     }
 }
 
@@ -169,7 +156,8 @@ impl HostOptions {
     pub fn set(&mut self, setting: Setting) -> Result<(), ConfigError> {
         let error = |code| ConfigError::new(code, ObjectKind::Host, "");
         let stored = put_host(self, setting);
-        finish(HOST, setting, stored, &self.ranges(), error)
+        let range = |known: &str| in_words(&self.ranges(), known);
+        finish(HOST, setting, stored, range, error)
     }
 
     /// Every setting of the host, as it is.
@@ -184,6 +172,12 @@ type Stored = Result<(), u64>;
 
 /// An option with a range from 1 on: its name, its value, and the largest one.
 pub(crate) type Range = (&'static str, u32, u32);
+
+/// The range of an option, if it is one of these.
+fn in_words(ranges: &[Range], name: &str) -> Option<String> {
+    let (.., max) = ranges.iter().find(|(known, ..)| *known == name)?;
+    Some(alloc::format!("1 to {max}"))
+}
 
 /// Checks options against their ranges; `group` is in front of their names.
 pub(crate) fn check_ranges(
@@ -248,7 +242,7 @@ fn finish(
     table: &[(u16, &str)],
     setting: Setting,
     stored: Option<Stored>,
-    ranges: &[Range],
+    range: impl Fn(&str) -> Option<String>,
     error: impl Fn(ErrorCode) -> ConfigError,
 ) -> Result<(), ConfigError> {
     let Setting { number, value } = setting;
@@ -256,11 +250,8 @@ fn finish(
     match (name, stored) {
         (Some(_), Some(Ok(()))) => Ok(()),
         (Some((_, name)), Some(Err(max))) => {
-            let range = ranges.iter().find(|(known, ..)| known == name);
-            let (min, max) = range.map_or((0, max), |(.., max)| (1, u64::from(*max)));
-            Err(error(ErrorCode::OutOfRange)
-                .field(name, value)
-                .hint(alloc::format!("{min} to {max}")))
+            let hint = range(name).unwrap_or_else(|| alloc::format!("0 to {max}"));
+            Err(error(ErrorCode::OutOfRange).field(name, value).hint(hint))
         }
         _ => Err(error(ErrorCode::Unsupported).field("setting", number)),
     }
@@ -325,22 +316,21 @@ mod tests {
     }
 
     #[test]
-    fn what_a_ports_message_leaves_out_is_known() {
-        let plain = spec();
-        assert_eq!(plain.settings_beside(), []);
+    fn what_a_ports_message_leaves_out_is_in_its_parts() {
+        assert!(spec().is_founding());
         for (number, name) in PORT {
             let mut spec = spec();
             let text = alloc::format!("{name}=1");
             let setting = Setting::of_port(&text).unwrap();
             spec.set(setting).unwrap();
             let bytes = postcard::to_allocvec(&spec).unwrap();
-            let mut arrived: PortSpec = postcard::from_bytes(&bytes).unwrap();
+            let arrived: PortSpec = postcard::from_bytes(&bytes).unwrap();
             let lost = spec != arrived;
             assert_eq!(lost, *number > 13, "{name}");
-            for setting in spec.settings_beside() {
-                arrived.set(setting).unwrap();
-            }
-            assert_eq!(arrived, spec, "{name}");
+            assert_eq!(lost, !spec.is_founding(), "{name}");
+            let parts = postcard::to_allocvec(&spec.clone().into_parts()).unwrap();
+            let parts = postcard::from_bytes(&parts).unwrap();
+            assert_eq!(PortSpec::from_parts(parts), Some(spec), "{name}");
         }
     }
 
@@ -356,7 +346,16 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
         for (number, value, why) in [
-            (1, 65_536, "port g1: mtu 65536 is out of range (0 to 65535)"),
+            (
+                1,
+                65_536,
+                "port g1: mtu 65536 is out of range (576 to 65000)",
+            ),
+            (
+                15,
+                65_536,
+                "port g1: mss_max 65536 is out of range (0, or 536 to 65000)",
+            ),
             (13, 2, "port g1: tcp_mid_stream 2 is out of range (0 to 1)"),
             (999, 1, "port g1: setting 999 is not supported"),
         ] {

@@ -98,16 +98,10 @@ impl Setup {
     /// Whether the founding form can carry it.
     #[must_use]
     pub fn is_founding(&self) -> bool {
-        let as_ever = |port: &PortSpec| {
-            port.external.nat == NatOptions::default()
-                && PortPath::of(port).is_none()
-                && PortFragments::of(port).is_none()
-        };
         self.host == HostOptions::default()
             && self.address_sets.is_empty()
             && self.multicast == MulticastSpec::default()
-            && self.ports.iter().all(as_ever)
-            && self.advertised().next().is_none()
+            && self.ports.iter().all(PortSpec::is_founding)
     }
 
     /// Ports whose router advertisements aren't the usual.
@@ -194,6 +188,60 @@ impl Setup {
             }
         }
         setup
+    }
+}
+
+impl SetupPart {
+    /// Whether it says something of ports.
+    const fn is_of_ports(&self) -> bool {
+        match self {
+            Self::Ports(_)
+            | Self::Nat(_)
+            | Self::Paths(_)
+            | Self::Advertise(_)
+            | Self::Fragments(_) => true,
+            Self::Underlay(_)
+            | Self::V2p(_)
+            | Self::V2b(_)
+            | Self::Host(_)
+            | Self::AddressSets(_)
+            | Self::Multicast(_) => false,
+        }
+    }
+}
+
+impl PortSpec {
+    /// Whether its own message can carry all of it.
+    #[must_use]
+    pub fn is_founding(&self) -> bool {
+        self.external.nat == NatOptions::default()
+            && PortPath::of(self).is_none()
+            && PortFragments::of(self).is_none()
+            && self.advertise == Advertise::default()
+    }
+
+    /// The port in parts.
+    #[must_use]
+    pub fn into_parts(self) -> Vec<SetupPart> {
+        let setup = Setup {
+            ports: Vec::from([self]),
+            ..Setup::default()
+        };
+        let mut parts = setup.into_parts();
+        parts.retain(SetupPart::is_of_ports);
+        parts
+    }
+
+    /// The port that consists of these parts; `None` when they aren't of one
+    /// port and of nothing else.
+    #[must_use]
+    pub fn from_parts(parts: Vec<SetupPart>) -> Option<Self> {
+        if !parts.iter().all(SetupPart::is_of_ports) {
+            return None;
+        }
+        let ports = Setup::from_parts(parts).ports;
+        let [port] = <[Self; 1]>::try_from(ports).ok()?;
+        Some(port)
     }
 }
 
@@ -318,6 +366,27 @@ mod tests {
         let parts: Vec<SetupPart> = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(Setup::from_parts(parts), setup);
         assert_eq!(Setup::from_parts(Vec::new()), Setup::default());
+    }
+
+    #[test]
+    fn a_port_and_nothing_else_is_made_of_parts() {
+        for port in setup().ports {
+            assert!(!port.is_founding());
+            let parts = port.clone().into_parts();
+            let bytes = postcard::to_allocvec(&parts).unwrap();
+            let parts: Vec<SetupPart> = postcard::from_bytes(&bytes).unwrap();
+            assert_eq!(PortSpec::from_parts(parts), Some(port));
+        }
+        let [one, two] = setup().ports.try_into().unwrap();
+        let host = SetupPart::Host(HostOptions::default());
+        let more = SetupPart::Ports([one.clone(), two].into());
+        for parts in [
+            Vec::new(),
+            Vec::from([more]),
+            [one.into_parts(), Vec::from([host])].concat(),
+        ] {
+            assert_eq!(PortSpec::from_parts(parts), None);
+        }
     }
 
     #[test]

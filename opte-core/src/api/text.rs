@@ -120,11 +120,32 @@ impl serde::Serialize for Vni {
 
 impl<'de> serde::Deserialize<'de> for Vni {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let number = <u32 as serde::Deserialize>::deserialize(d)?;
-        Self::new(number)
-            .ok_or_else(|| serde::de::Error::custom("a VNI is a number from 0 to 16777215"))
+        d.deserialize_u32(VniVisitor)
     }
 }
+
+/// Takes any number, so that what is said of a wrong one is about VNIs.
+struct VniVisitor;
+
+impl serde::de::Visitor<'_> for VniVisitor {
+    type Value = Vni;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(VNI)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Vni, E> {
+        let vni = u32::try_from(number).ok().and_then(Vni::new);
+        vni.ok_or_else(|| E::custom(VNI))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Vni, E> {
+        let number = u64::try_from(number).map_err(|_| E::custom(VNI))?;
+        self.visit_u64(number)
+    }
+}
+
+const VNI: &str = "a VNI is a number from 0 to 16777215";
 
 impl serde::Serialize for Family {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {

@@ -3,7 +3,7 @@
 use super::device::Devices;
 use super::{Control, Host};
 use crate::Instant;
-use crate::api::{Command, ConfigError, ErrorCode, Name, ObjectKind, Response, Setup};
+use crate::api::{Command, ConfigError, ErrorCode, Name, ObjectKind, PortSpec, Response, Setup};
 use crate::event::{Observer, observe};
 use crate::port::Port;
 use crate::verdict::Output;
@@ -77,6 +77,10 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 let port = self.named(port);
                 port.map(|port| Response::Settings(port.policy().spec.settings()))
             }
+            Command::ShowAdvertise(port) => {
+                let port = self.named(port);
+                port.map(|port| Response::Advertise(port.policy().spec.advertise))
+            }
             Command::Stats(None) => Ok(Response::Stats(self.stats())),
             Command::Stats(Some(port)) => self
                 .named(port)
@@ -98,6 +102,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 Some(spec.name),
                 self.create_port(control, spec, now, devices)?,
             ),
+            Command::CreatePortParts(parts) => {
+                let spec = PortSpec::from_parts(parts).ok_or_else(not_one_port)?;
+                let name = spec.name;
+                (Some(name), self.create_port(control, spec, now, devices)?)
+            }
             Command::DeletePort(name) => (Some(name), self.delete_port(&name, now, devices)?),
             Command::ClearUft(name) => return self.clear_uft(&name),
             Command::ClearLft(name, layer) => return self.clear_lft(&name, layer, now),
@@ -107,6 +116,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Command::AddRoute(name, route) => (Some(name), self.add_route(&name, route)?),
             Command::DelRoute(name, route) => (Some(name), self.remove_route(&name, &route)?),
             Command::SetExternalIps(name, ips) => (Some(name), self.set_external(&name, ips)?),
+            Command::SetExternalNat(name, ips, nat) => {
+                (Some(name), self.set_external_nat(&name, ips, nat)?)
+            }
             Command::SetNat(name, nat) => (Some(name), self.set_nat(&name, nat)?),
             Command::AllowCidr(name, transit) => (Some(name), self.allow_transit(&name, transit)?),
             Command::RemoveCidr(name, transit) => {
@@ -174,6 +186,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             .map(Arc::clone)
             .ok_or_else(|| ConfigError::new(ErrorCode::NotFound, ObjectKind::Port, name))
     }
+}
+
+fn not_one_port() -> ConfigError {
+    let error = ConfigError::new(ErrorCode::Malformed, ObjectKind::Request, "");
+    error
+        .field("parts", "")
+        .hint("of one port and nothing else")
 }
 
 fn done(result: Result<(), ConfigError>) -> Result<Response, ConfigError> {

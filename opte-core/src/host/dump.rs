@@ -8,7 +8,7 @@ use crate::api::dump::{
     PortStats, RouteEntry, RuleEntry, RuleText, Stats, TcpEntry, UftAction, UftEntry,
 };
 use crate::api::page::{Page, Pager, Weight};
-use crate::api::{FwRule, Name, PortId, Response, UnderlayRoute, V2b, V2p};
+use crate::api::{FwRule, Name, PortId, Response, UnderlayRoute, V2b, V2p, counter};
 use crate::event::Observer;
 use crate::flow::record::{Flow, NatKind, Next};
 use crate::flow::tcp::State;
@@ -22,6 +22,7 @@ use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::net::Ipv6Addr;
 use lock_api::RawMutex;
 
@@ -310,12 +311,13 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         let (inbound, outbound) = (ports.dir(Direction::In), ports.dir(Direction::Out));
         // Where it isn't as large as it can be.
         let budget = Some(self.budget.max()).filter(|max| *max < HOST_FLOWS_MAX);
-        let budget = budget.map(|max| counter(("flows_max", u64::from(max))));
         let count = u64::try_from(view.ports().count()).unwrap_or(0);
+        let [ports_name, budget_name] = counter::HOST;
+        let budget = budget.map(|max| told(budget_name, u64::from(max)));
         Stats {
             generation: self.host_generation(),
             flows: self.budget.used(),
-            counters: core::iter::once(counter(("ports", count)))
+            counters: core::iter::once(told(ports_name, count))
                 .chain(traffic(&inbound, &outbound))
                 .chain(budget)
                 .collect(),
@@ -368,51 +370,50 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             port.stats.total(Direction::In),
             port.stats.total(Direction::Out),
         );
-        let pools = port.nat.usage().into_iter().flat_map(|pool| {
-            let name = |what: &str| alloc::format!("snat_{}_{what}", pool.name());
-            let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-            [
-                Counter {
-                    name: name("used"),
-                    value: number(pool.used),
-                },
-                Counter {
-                    name: name("ports"),
-                    value: number(pool.capacity),
-                },
-            ]
-        });
-        let pools = pools.filter(|counter| counter.value > 0);
         Stats {
             generation: port.policy().revision,
             flows: port.table.len(),
-            counters: traffic(&inbound, &outbound).chain(pools).collect(),
+            counters: traffic(&inbound, &outbound).chain(pools(port)).collect(),
             drops: drop_counters(|reason| port_drops(port, reason)),
         }
     }
 }
 
-fn counter((name, value): (&str, u64)) -> Counter {
+fn told(name: &CStr, value: u64) -> Counter {
     Counter {
-        name: String::from(name),
+        name: String::from(name.to_str().unwrap_or("?")),
         value,
     }
 }
 
 /// What ports count of both directions.
 fn traffic(inbound: &DirStats, outbound: &DirStats) -> impl Iterator<Item = Counter> {
-    let counters = [
-        ("in_packets", inbound.packets),
-        ("in_bytes", inbound.bytes),
-        ("in_hits", inbound.hits),
-        ("in_misses", inbound.misses),
-        ("out_packets", outbound.packets),
-        ("out_bytes", outbound.bytes),
-        ("out_hits", outbound.hits),
-        ("out_misses", outbound.misses),
-        ("hairpins", outbound.hairpins),
+    let values = [
+        inbound.packets,
+        inbound.bytes,
+        inbound.hits,
+        inbound.misses,
+        outbound.packets,
+        outbound.bytes,
+        outbound.hits,
+        outbound.misses,
+        outbound.hairpins,
     ];
-    counters.map(counter).into_iter()
+    let named = counter::TRAFFIC.into_iter().zip(values);
+    named.map(|(name, value)| told(name, value))
+}
+
+/// What there is of a port's shared addresses, and what of it is used. Apart from
+/// its caller for the sake of a kernel's stack.
+#[inline(never)]
+fn pools<R: RawMutex>(port: &Port<R>) -> Vec<Counter> {
+    let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let pools = port.nat.usage().into_iter().zip(counter::POOLS);
+    let pools = pools.flat_map(|(pool, [used, ports])| {
+        [(used, number(pool.used)), (ports, number(pool.capacity))]
+    });
+    let pools = pools.filter(|(_, value)| *value > 0);
+    pools.map(|(name, value)| told(name, value)).collect()
 }
 
 fn port_drops<R: RawMutex>(port: &Port<R>, reason: DropReason) -> u64 {
@@ -423,10 +424,10 @@ fn port_drops<R: RawMutex>(port: &Port<R>, reason: DropReason) -> u64 {
 fn drop_counters(value: impl Fn(DropReason) -> u64) -> Vec<Counter> {
     let counters = DropReason::ALL
         .iter()
-        .map(|reason| (reason.name(), value(*reason)));
+        .map(|reason| (reason.c_name(), value(*reason)));
     counters
         .filter(|(_, value)| *value > 0)
-        .map(counter)
+        .map(|(name, value)| told(name, value))
         .collect()
 }
 
@@ -523,8 +524,12 @@ fn tcp_entry(flow: &Flow, policy: &Policy, now: Instant) -> TcpEntry {
 
 /// A connection's state by RFC 9293, or an association's by RFC 9260 section 4,
 /// for which the states of TCP stand that mean the same (`flow::sctp`). Who
-/// asked to shut an association down isn't remembered.
+/// asked to shut an association down isn't remembered. What policy has cut has a
+/// state of its own.
 const fn state_name(flow: &Flow) -> &'static str {
+    if flow.revoked {
+        return "REVOKED";
+    }
     let state = flow.tcp.state();
     match (flow.inside.proto, state) {
         (Proto::SCTP, State::SynSent | State::Listen) => "COOKIE_WAIT",

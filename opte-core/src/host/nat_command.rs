@@ -20,6 +20,19 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         })
     }
 
+    /// Replaces a port's external addresses and changes how they are used.
+    pub(super) fn set_external_nat(
+        &self,
+        name: &Name,
+        external: ExternalIps,
+        change: NatChange,
+    ) -> Result<Response, ConfigError> {
+        self.change_external(name, |old| ExternalIps {
+            nat: change.apply(old.nat),
+            ..external
+        })
+    }
+
     /// How a port's external addresses are used, and how full its pools are.
     pub(super) fn show_nat(&self, port: &Port<R>) -> Response {
         let policy = port.policy();

@@ -273,14 +273,18 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     ) -> Result<Response, ConfigError> {
         check_transit(name, &gone)?;
         let port = self.named(name)?;
-        if !port
-            .policy()
-            .spec
-            .transit
-            .iter()
-            .any(|old| old.prefix == gone.prefix)
-        {
+        let policy = port.policy();
+        let mut transit = policy.spec.transit.iter();
+        let Some(old) = transit.find(|old| old.prefix == gone.prefix) else {
             return Err(not_there(name, "transit", &gone.prefix));
+        };
+        if !(old.inbound && gone.inbound || old.outbound && gone.outbound) {
+            let hint = if old.inbound {
+                "it is allowed in only"
+            } else {
+                "it is allowed out only"
+            };
+            return Err(not_there(name, "transit", &gone.prefix).hint(hint));
         }
         self.respec(&port, |spec| {
             for old in spec

@@ -1,18 +1,18 @@
 //! A port's configuration, as decisions are made from it.
 
+mod prefix;
 mod service;
 
+pub(crate) use prefix::check_transit;
+
 use super::Dropped;
-use crate::api::mapping::BOUNDARY_VNI;
+use crate::api::mapping::{BOUNDARY_VNI, OUTSIDE};
 use crate::api::setting::check_ranges;
-use crate::api::{
-    ConfigError, ErrorCode, HostFilter, Name, ObjectKind, PortSpec, Prefix, TransitPrefix,
-};
-use crate::flow::Family;
+use crate::api::{ConfigError, ErrorCode, HostFilter, ObjectKind, PortOptions, PortSpec, Prefix};
 use crate::hairpin;
 use crate::layer::firewall::{self, DefaultStats};
 use crate::layer::router::{self, Route, RouteTable};
-use crate::limits::{PORT_MTU_MAX, PORT_MTU_MIN, PORT_MTU_V6_MIN, PORT_PREFIXES_MAX};
+use crate::limits::{PORT_MSS_MIN, PORT_MTU_MAX};
 use crate::rule::{AddressSets, Rule, RuleSet, RuleStats};
 use crate::{Direction, Instant};
 use alloc::sync::Arc;
@@ -257,19 +257,14 @@ pub(crate) fn check(spec: &PortSpec) -> Result<(), ConfigError> {
         }
     }
     if spec.vni.get() == BOUNDARY_VNI {
-        let hint = "what has this VNI comes from outside of every VPC";
-        return Err(bad(ErrorCode::Conflict, "vni", &spec.vni).hint(hint));
+        return Err(bad(ErrorCode::Conflict, "vni", &spec.vni).hint(OUTSIDE));
     }
     if spec.mac == spec.gateway_mac {
         return Err(bad(ErrorCode::Conflict, "mac", &spec.mac).hint("it is the gateway's"));
     }
-    let least = if spec.ipv6.is_some() {
-        PORT_MTU_V6_MIN
-    } else {
-        PORT_MTU_MIN
-    };
-    if !(least..=PORT_MTU_MAX).contains(&spec.mtu) {
-        let hint = alloc::format!("{least} to {PORT_MTU_MAX}");
+    let range = spec.mtu_range();
+    if !range.contains(&spec.mtu) {
+        let hint = alloc::format!("{} to {}", range.start(), range.end());
         return Err(bad(ErrorCode::OutOfRange, "mtu", &spec.mtu).hint(hint));
     }
     check_addresses(spec)?;
@@ -310,85 +305,22 @@ fn check_addresses(spec: &PortSpec) -> Result<(), ConfigError> {
             );
         }
     }
-    let lists = [
-        ("attached_subnets", spec.attached_subnets.len()),
-        ("transit", spec.transit.len()),
-    ];
-    for (field, len) in lists {
-        if len > PORT_PREFIXES_MAX {
-            let hint = alloc::format!("{PORT_PREFIXES_MAX} at most");
-            return Err(bad(ErrorCode::LimitReached, field, &len).hint(hint));
-        }
-    }
-    let prefixes = spec
-        .attached_subnets
-        .iter()
-        .map(|p| ("attached_subnets", p));
-    for (field, prefix) in prefixes.chain(spec.transit.iter().map(|t| ("transit", &t.prefix))) {
-        let has = match prefix.family() {
-            Family::V4 => spec.ipv4.is_some(),
-            Family::V6 => spec.ipv6.is_some(),
-        };
-        if !has {
-            return Err(bad(ErrorCode::FamilyMismatch, field, prefix));
-        }
-    }
-    spec.transit
-        .iter()
-        .try_for_each(|transit| check_transit(&spec.name, transit))?;
-    check_attached(spec)
-}
-
-/// A transit prefix that may be used in neither direction allows nothing, and
-/// whoever asks for one meant something else.
-pub(crate) fn check_transit(port: &Name, transit: &TransitPrefix) -> Result<(), ConfigError> {
-    if transit.inbound || transit.outbound {
-        return Ok(());
-    }
-    Err(
-        ConfigError::new(ErrorCode::Malformed, ObjectKind::Port, port)
-            .field("transit", transit.prefix)
-            .hint("neither inbound nor outbound is set"),
-    )
-}
-
-/// An attached subnet is the guest's without translation, so it can't have an
-/// address in it that is translated.
-fn check_attached(spec: &PortSpec) -> Result<(), ConfigError> {
-    let external = &spec.external;
-    let snat = external.snat.iter().map(|snat| snat.address);
-    let floating = external.floating.iter().map(|floating| floating.address);
-    let ephemeral = external.ephemeral.iter().copied();
-    for address in snat.chain(ephemeral).chain(floating) {
-        let mut attached = spec.attached_subnets.iter();
-        if let Some(prefix) = attached.find(|prefix| prefix.contains(&address)) {
-            return Err(
-                ConfigError::new(ErrorCode::Conflict, ObjectKind::Port, spec.name)
-                    .field("attached_subnets", prefix)
-                    .hint(alloc::format!(
-                        "external address {address} is in it, which is translated"
-                    )),
-            );
-        }
-    }
-    Ok(())
+    prefix::check(spec)
 }
 
 fn check_options(spec: &PortSpec) -> Result<(), ConfigError> {
     let o = &spec.options;
     let error = |code| ConfigError::new(code, ObjectKind::Port, spec.name);
     check_ranges(&o.ranges(), "options.", error)?;
-    // Every host takes segments of 536 bytes (RFC 9293 section 3.7.1).
-    if o.mss_max != 0 && !(MSS_MIN..=PORT_MTU_MAX).contains(&o.mss_max) {
+    let mss_max = o.mss_max;
+    if mss_max != 0 && !(PORT_MSS_MIN..=PORT_MTU_MAX).contains(&mss_max) {
+        let (field, hint) = ("options.mss_max", PortOptions::mss_range());
         return Err(error(ErrorCode::OutOfRange)
-            .field("options.mss_max", o.mss_max)
-            .hint(alloc::format!("0, or {MSS_MIN} to {PORT_MTU_MAX}")));
+            .field(field, mss_max)
+            .hint(hint));
     }
     Ok(())
 }
-
-/// Smallest segment size that a SYN may be told to offer.
-const MSS_MIN: u16 = 536;
 
 /// Whether an address can be one host's.
 pub(crate) fn is_unicast(addr: &IpAddr) -> bool {

@@ -7,8 +7,8 @@ use opte_core::api::dump::{
 };
 use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    AddressSet, Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions,
-    ExternalIps, Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, M2p,
+    AddressSet, Advertise, AdvertisedPrefix, Applied, Behaviour, Change, ChangeVerb, Command,
+    DhcpOptions, ExternalIps, Floating, FwRule, HostOptions, Ipv4Config, Ipv6Config, LinkSpec, M2p,
     McastForward, McastMember, McastOrigin, McastSub, MulticastSpec, Name, NatChange, NatEntry,
     NatOptions, Page, Pooling, PortId, PortOptions, PortSpec, Prefix, Response, RouteSpec, Setting,
     Setup, Snat, SourceFilter, TransitPrefix, UnderlayRoute, UnderlaySpec, V2b, V2p,
@@ -262,6 +262,7 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("empty", Command::Apply(Setup::default())),
     ];
     commands.extend(newer_commands());
+    commands.extend(whole_commands());
     commands.extend(group_commands());
     commands
 }
@@ -326,6 +327,27 @@ fn newer_commands() -> Vec<(&'static str, Command)> {
         ("nothing", Command::SetNat(name(), NatChange::default())),
         ("all", Command::SetNat(name(), NatChange::to(nat_options()))),
         ("one", Command::ShowNat(name())),
+    ]
+}
+
+/// Commands that do at once what takes several of the founding ones.
+fn whole_commands() -> Vec<(&'static str, Command)> {
+    let mut whole = PortSpec {
+        external: ExternalIps {
+            nat: nat_options(),
+            ..external()
+        },
+        advertise: advertise(),
+        ..full_port()
+    };
+    (whole.options.decrement_ttl, whole.options.fragment_s) = (true, 60);
+    vec![
+        ("whole", Command::CreatePortParts(whole.into_parts())),
+        ("one", Command::ShowAdvertise(name())),
+        (
+            "all",
+            Command::SetExternalNat(name(), external(), NatChange::to(nat_options())),
+        ),
     ]
 }
 
@@ -563,7 +585,25 @@ fn short_responses() -> Vec<(&'static str, Response)> {
         ("three", Response::Applied(applied)),
         ("one", Response::Nat(nat)),
         ("two", Response::Settings(two_settings())),
+        ("usual", Response::Advertise(Advertise::default())),
+        ("all", Response::Advertise(advertise())),
     ]
+}
+
+fn advertise() -> Advertise {
+    Advertise {
+        managed: false,
+        other: true,
+        interval_s: 30,
+        lifetime_s: Some(90),
+        prefix: Some(AdvertisedPrefix {
+            prefix: p("fd00::/64"),
+            on_link: true,
+            autonomous: false,
+            valid_s: 86_400,
+            preferred_s: 3_600,
+        }),
+    }
 }
 
 fn two_settings() -> Vec<Setting> {

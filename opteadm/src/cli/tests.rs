@@ -43,6 +43,19 @@ fn every_command_has_examples_that_are_command_lines() {
 }
 
 #[test]
+fn the_help_names_every_setting_of_a_port() {
+    let mut cli = Cli::command();
+    let command = cli.find_subcommand_mut("set-port-options").unwrap();
+    let help = command.render_long_help().to_string();
+    let words: Vec<&str> = help.split([',', ' ', '\n']).collect();
+    let names = opte_core::api::Setting::of_port("?=1").unwrap_err();
+    let (_, names) = names.split_once("none of ").unwrap();
+    for name in names.split(", ").filter(|name| !name.ends_with("_s")) {
+        assert!(words.contains(&name), "{name}: {help}");
+    }
+}
+
+#[test]
 fn the_manual_page_is_of_today() {
     let others = ["xded(8)", "xde(4D)", "opte-setup(5)", "opte-trace(8)"];
     page::hold("opteadm.8", &page::of(Cli::command(), &others));

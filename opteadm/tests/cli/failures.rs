@@ -2,7 +2,7 @@
 
 use crate::fake::Fake;
 use opte_core::api::{ConfigError, ErrorCode, ObjectKind, Page, Response};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 
 #[test]
@@ -60,19 +60,30 @@ fn a_driver_that_hangs_up_or_says_nothing_is_told_apart() {
 }
 
 #[test]
+fn output_that_can_not_be_written_is_no_missing_driver() {
+    let fake = Fake::answering(Response::Id(4));
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let run = fake.run_into(
+        full.unwrap().into(),
+        "add-fw-rule -p g1 dir=in priority=1 action=deny",
+    );
+    assert_eq!((run.code, fake.asked().len()), (4, 1));
+    let why = "opteadm: the output can't be written: No space left on device";
+    assert!(run.stderr.starts_with(why), "{}", run.stderr);
+}
+
+#[test]
 fn a_socket_of_somebody_else_is_said_to_be() {
     let fake = Fake::answering(Response::Done);
     let socket = fake.socket();
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o000)).unwrap();
-    let run = fake.line("clear-xde-underlay");
-    // Root may do it all the same.
-    let expected = if run.code == 0 {
-        ""
-    } else {
-        "is not yours to use"
+    let run = match std::fs::metadata(&socket).unwrap().uid() {
+        // Root may use any socket, so it is somebody else who tries.
+        0 => fake.run_as(65_534, "clear-xde-underlay"),
+        _ => fake.line("clear-xde-underlay"),
     };
-    assert!(run.stderr.contains(expected), "{}", run.stderr);
-    assert!(matches!(run.code, 0 | 3));
+    assert_eq!((run.code, fake.asked()), (3, vec![]));
+    assert!(run.stderr.contains("is not yours to use"), "{}", run.stderr);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use opte_ioctl::frame::{self, FrameReader};
 use opte_ioctl::{Driver, serve};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +35,14 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Standard output of a run without complaint.
     #[track_caller]
     pub(crate) fn good(self) -> String {
@@ -112,12 +121,35 @@ impl Fake {
         self.run(&line.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// Runs the tool with the words of a line and this as standard output.
+    pub(crate) fn run_into(&self, output: Stdio, line: &str) -> Run {
+        let mut tool = self.tool();
+        tool.args(line.split_whitespace()).stdout(output);
+        Run::of(tool.output().unwrap())
+    }
+
+    /// Runs the tool with the words of a line as another user, who may not be
+    /// let in to where the tool was built.
+    pub(crate) fn run_as(&self, user: u32, line: &str) -> Run {
+        let copy = self.dir.join("opteadm");
+        std::fs::copy(env!("CARGO_BIN_EXE_opteadm"), &copy).unwrap();
+        let mut tool = std::process::Command::new(copy);
+        tool.env("OPTE_SOCKET", self.socket()).uid(user).gid(user);
+        Run::of(tool.args(line.split_whitespace()).output().unwrap())
+    }
+
+    /// The tool, which knows where the driver is.
+    pub(crate) fn tool(&self) -> std::process::Command {
+        let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_opteadm"));
+        tool.env("OPTE_SOCKET", self.socket()).env("COLUMNS", "100");
+        tool
+    }
+
     /// Runs the tool with these words and this on standard input.
     pub(crate) fn run_with_input(&self, words: &[&str], input: &str) -> Run {
-        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_opteadm"))
+        let mut child = self
+            .tool()
             .args(words)
-            .env("OPTE_SOCKET", self.socket())
-            .env("COLUMNS", "100")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -125,12 +157,7 @@ impl Fake {
             .unwrap();
         // A tool that reads no input may be gone already.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Run {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Run::of(child.wait_with_output().unwrap())
     }
 }
 

@@ -9,9 +9,10 @@ use opte_core::api::dump::{
 };
 use opte_core::api::nat::PoolEntry;
 use opte_core::api::{
-    Behaviour, Command, DhcpOptions, ExternalIps, Floating, Ipv4Config, Ipv6Config, M2p,
-    McastForward, McastOrigin, McastSub, Name, NatEntry, NatOptions, Page, PortId, PortOptions,
-    Response, Setting, Snat, TransitPrefix, UnderlayRoute, V2b, V2p,
+    Advertise, Behaviour, Command, ConfigError, DhcpOptions, ErrorCode, ExternalIps, Floating,
+    Ipv4Config, Ipv6Config, M2p, McastForward, McastOrigin, McastSub, Name, NatEntry, NatOptions,
+    ObjectKind, Page, PortId, PortOptions, Response, Setting, Snat, TransitPrefix, UnderlayRoute,
+    V2b, V2p,
 };
 use opte_core::flow::{Family, Proto};
 use opte_core::layer::nat::Transport;
@@ -59,6 +60,7 @@ fn v2p(number: u8) -> V2p {
 fn answer(command: Command) -> Response {
     match command {
         Command::ListPorts(_) => Response::Ports(last(ports())),
+        Command::ShowAdvertise(_) => Response::Advertise(Advertise::default()),
         Command::ShowPortOptions(name) => Response::Settings(settings(name)),
         Command::ListAddressSets(_) => Response::AddressSets(last(address_sets())),
         Command::DumpAddressSet(..) => {
@@ -104,6 +106,39 @@ fn answer(command: Command) -> Response {
         Command::Stats(port) => Response::Stats(stats(port.is_some())),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn what_an_older_driver_cannot_tell_is_not_made_up() {
+    let old = Fake::new(|command| match command {
+        Command::ListPorts(_) => Ok(answer(command)),
+        _ => Err(ConfigError::new(
+            ErrorCode::UnknownCommand,
+            ObjectKind::Request,
+            "",
+        )),
+    });
+    let ports: Value = serde_json::from_str(&old.line("list-ports --json").good()).unwrap();
+    assert_eq!(ports[0]["name"], "g1");
+    assert_eq!(ports[0]["advertise"], Value::Null);
+    let fields = old
+        .line("list-ports -o name,advertise_managed,mss_max -p")
+        .good();
+    assert_eq!(fields.lines().next(), Some("g1::0"));
+}
+
+#[test]
+fn a_port_that_goes_while_it_is_listed_is_left_out() {
+    let fake = Fake::new(|command| match command {
+        Command::ShowNat(name) if name.as_str() == "g1" => Err(ConfigError::new(
+            ErrorCode::NotFound,
+            ObjectKind::Port,
+            name,
+        )),
+        command => Ok(answer(command)),
+    });
+    let names = fake.line("list-ports -o name,mss_max -p").good();
+    assert_eq!(names, "a_guest_with_a_longer_name:0\n");
 }
 
 fn fake() -> Fake {

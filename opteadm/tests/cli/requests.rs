@@ -3,8 +3,8 @@
 use crate::fake::Fake;
 use opte_core::api::{
     Advertise, Applied, Behaviour, Change, ChangeVerb, Command, DhcpOptions, ExternalIps, Floating,
-    Ipv4Config, Ipv6Config, LinkSpec, M2p, NatChange, Pooling, PortOptions, PortSpec, Response,
-    Setting, SetupPart, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
+    Ipv4Config, Ipv6Config, LinkSpec, M2p, NatChange, NatOptions, Pooling, PortOptions, PortSpec,
+    Response, Setting, SetupPart, Snat, TransitPrefix, UnderlayRoute, UnderlaySpec, V2p,
 };
 use opte_core::wire::MacAddr;
 use opte_core::{Direction, LayerId};
@@ -320,7 +320,7 @@ fn a_port_can_be_made_with_everything_at_once() {
         --domain d.example --search a.example,b.example --dns 9.9.9.9,2620:fe::9 \
         --ntp 10.0.0.123 --lease 60 --ephemeral 192.0.2.2 --subnet 198.51.100.0/24 \
         --transit 172.16.0.0/12,in --option udp_s=60 --option flows_max=1000 \
-        --option fragment_s=10 --option decrement_ttl=true";
+        --option fragment_s=10 --option decrement_ttl=true --pooling arbitrary";
     let mut words: Vec<&str> = line.split_whitespace().collect();
     words.extend(["--rule", "dir=in priority=1 action=deny"]);
     words.extend(["--rule", "dir=out priority=1 action=deny ports=25"]);
@@ -342,10 +342,16 @@ fn a_port_can_be_made_with_everything_at_once() {
         options: PortOptions {
             udp_s: 60,
             flows_max: 1_000,
+            fragment_s: 10,
+            decrement_ttl: true,
             ..PortOptions::default()
         },
         external: ExternalIps {
             ephemeral: vec![p("192.0.2.2")],
+            nat: NatOptions {
+                pooling: Pooling::Arbitrary,
+                ..NatOptions::default()
+            },
             ..ExternalIps::default()
         },
         attached_subnets: vec![p("198.51.100.0/24")],
@@ -357,9 +363,13 @@ fn a_port_can_be_made_with_everything_at_once() {
         routes: vec![p("0.0.0.0/0 ig system")],
         ..port()
     };
-    // What the port's message can't carry follows it.
-    let beside = Command::SetPortOptions(spec.name, vec![setting(14, 1), setting(16, 10)]);
-    assert_eq!(fake.asked(), [Command::CreatePort(spec), beside]);
+    // One command, so that what is refused leaves nothing behind.
+    match &fake.asked()[..] {
+        [Command::CreatePortParts(parts)] => {
+            assert_eq!(PortSpec::from_parts(parts.clone()), Some(spec));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -467,7 +477,7 @@ fn check_needs_no_driver() {
 }
 
 #[test]
-fn the_use_of_addresses_follows_the_addresses() {
+fn addresses_and_their_use_are_one_command() {
     let fake = Fake::answering(Response::Done);
     let line = "set-external-ips -p g1 --none --filtering address-dependent";
     assert_eq!(fake.line(line).good(), "");
@@ -475,9 +485,6 @@ fn the_use_of_addresses_follows_the_addresses() {
         filtering: Some(Behaviour::AddressDependent),
         ..NatChange::default()
     };
-    let expected = [
-        Command::SetExternalIps(p("g1"), ExternalIps::default()),
-        Command::SetNat(p("g1"), filtering),
-    ];
-    assert_eq!(fake.asked(), expected);
+    let expected = Command::SetExternalNat(p("g1"), ExternalIps::default(), filtering);
+    assert_eq!(fake.asked(), [expected]);
 }

@@ -64,7 +64,7 @@ pub(crate) fn let_go(lock: usize) {
     HELD.with_borrow_mut(|held| held.retain(|other| *other != lock));
 }
 
-/// How many locks this thread holds.
-pub(crate) fn locks_held() -> usize {
-    HELD.with_borrow(Vec::len)
+/// The locks that this thread holds.
+pub(crate) fn held() -> Vec<usize> {
+    HELD.with_borrow(Vec::clone)
 }

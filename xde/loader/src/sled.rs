@@ -76,7 +76,7 @@ impl Sled {
     /// Calls a function of the module; a result of 32 bits.
     pub(crate) fn call(&self, context: Context, function: u64, arguments: &[u64]) -> Result<u64> {
         let result = context::within(&self.kernel, context, || call::module(function, arguments));
-        if context::locks_held() != 0 {
+        if !context::held().is_empty() {
             self.kernel.violated("a call came back with locks held");
         }
         result
@@ -333,6 +333,16 @@ impl Sled {
         self.with_provider(name, |provider| provider.in_use = start)
     }
 
+    /// Somebody has a port's datalink without using it, so that it can't be
+    /// taken away and the module isn't told; or lets go of it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such port.
+    pub fn hold_port(&self, name: &str, held: bool) -> Result<()> {
+        self.with_provider(name, |provider| provider.held = held)
+    }
+
     /// Whether a port is a datalink that is up, and its MTU.
     #[must_use]
     pub fn port_state(&self, name: &str) -> Option<(bool, u32)> {
@@ -386,7 +396,7 @@ impl Sled {
         Ok(unsafe { (&raw const value).read_volatile() })
     }
 
-    /// Statistics, as `kstat` shows them.
+    /// Statistics of a name as `kstat` shows it, `MODULE:INSTANCE:NAME`.
     ///
     /// # Errors
     ///

@@ -25,18 +25,19 @@ unsafe impl Send for Kstat {}
 unsafe impl Sync for Kstat {}
 
 impl Kstat {
-    /// Shows `names` as `MODULE:0:NAME`; `None` when there is no memory or the
-    /// name is taken.
+    /// Shows `names` as `MODULE:INSTANCE:NAME`; `None` when there is no memory or
+    /// the name is taken.
     pub(crate) fn show(
-        (module, name): (&CStr, &CStr),
-        names: impl ExactSizeIterator<Item = &'static CStr>,
+        (module, instance, name): (&CStr, c_int, &CStr),
+        names: impl Iterator<Item = &'static CStr> + Clone,
         source: Box<dyn Source>,
     ) -> Option<Self> {
-        let count = c_uint::try_from(names.len()).ok()?;
+        let count = c_uint::try_from(names.clone().count()).ok()?;
         let (module, class) = (module.as_ptr(), c"net".as_ptr());
         let kind = sys::KSTAT_TYPE_NAMED;
         // SAFETY: C strings; kstat allocates `count` named values.
-        let stats = unsafe { sys::kstat_create(module, 0, name.as_ptr(), class, kind, count, 0) };
+        let stats =
+            unsafe { sys::kstat_create(module, instance, name.as_ptr(), class, kind, count, 0) };
         let stats = NonNull::new(stats)?;
         let source = Box::new(source);
         // SAFETY: made above and not installed yet, so it is ours alone.

@@ -74,3 +74,20 @@ fn the_script_for_illumos_knows_the_commands() {
         }
     }
 }
+
+/// Probes that the script lists are declared: DTrace takes what matches nothing
+/// for an error.
+#[test]
+fn the_script_for_illumos_knows_the_probes() {
+    let root = workspace::root();
+    let script = std::fs::read_to_string(root.join("pkg/verify-on-illumos.sh")).unwrap();
+    let page = std::fs::read_to_string(root.join("docs/probes.md")).unwrap();
+    let (_, list) = script.split_once("for probe in ").unwrap();
+    let (list, _) = list.split_once(';').unwrap();
+    let names = list.split_whitespace().filter(|word| *word != "\\");
+    for name in names {
+        assert!(page.contains(&format!("### {name}\n")), "{name}");
+    }
+    // No function of the engine has a site: see `xde/src/ddi/probe.rs`.
+    assert!(!script.contains("sdt:xde:opte"));
+}

@@ -79,10 +79,10 @@ pub(super) fn check(prefix: &Prefix, endpoints: &[TunnelEndpoint]) -> Result<(),
             .field("endpoints", endpoints.len())
             .hint(format_args!("1 to {V2B_ENDPOINTS_MAX}")));
     }
-    match endpoints.iter().find(|e| !v2p::is_host(&e.address.into())) {
-        Some(bad) => Err(error(ErrorCode::NotUnicast).field("endpoints", bad)),
-        None => Ok(()),
-    }
+    endpoints.iter().try_for_each(|end| {
+        v2p::check_tunnel(&end.address)
+            .map_err(|(code, hint)| error(code).field("endpoints", end).hint(hint))
+    })
 }
 
 /// Whether mappings make sense, each by itself and all together; as groups.

@@ -6,14 +6,16 @@
 
 use super::Slot;
 use crate::ConfigError;
+use crate::api::mapping::{BOUNDARY_VNI, OUTSIDE};
 use crate::api::{ErrorCode, ObjectKind, V2p};
+use crate::host::underlay::is_routable;
 use crate::keyed::Keyed;
 use crate::limits::{PAGE_ENTRIES_MAX, V2P_MAX};
 use crate::wire::{MacAddr, Vni};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use core::ops::Range;
 use hashbrown::HashTable;
 use lock_api::{Mutex, RawMutex};
@@ -211,6 +213,9 @@ pub(super) fn check(mappings: &[V2p]) -> Result<Checked<'_>, ConfigError> {
             sled,
         } = mapping;
         let error = |code| error(code, *vni, address);
+        if vni.get() == BOUNDARY_VNI {
+            return Err(error(ErrorCode::Conflict).field("vni", vni).hint(OUTSIDE));
+        }
         let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
         if !is_host(address) || broadcast {
             return Err(error(ErrorCode::NotUnicast).field("address", address));
@@ -218,9 +223,7 @@ pub(super) fn check(mappings: &[V2p]) -> Result<Checked<'_>, ConfigError> {
         if mac.is_multicast() || *mac == MacAddr::ZERO {
             return Err(error(ErrorCode::NotUnicast).field("mac", mac));
         }
-        if !is_host(&IpAddr::V6(*sled)) {
-            return Err(error(ErrorCode::NotUnicast).field("sled", sled));
-        }
+        check_tunnel(sled).map_err(|(code, hint)| error(code).field("sled", sled).hint(hint))?;
         if let Some(other) = checked.insert((*vni, *address), mapping)
             && other != mapping
         {
@@ -245,6 +248,17 @@ pub(super) fn not_found(vni: Vni, addr: &IpAddr) -> ConfigError {
 
 fn error(code: ErrorCode, vni: Vni, addr: &IpAddr) -> ConfigError {
     ConfigError::new(code, ObjectKind::V2p, format!("{vni} {addr}"))
+}
+
+/// Whether a host can have a tunnel address; why not, if it can't.
+pub(super) fn check_tunnel(address: &Ipv6Addr) -> Result<(), (ErrorCode, &'static str)> {
+    if !is_host(&IpAddr::V6(*address)) {
+        return Err((ErrorCode::NotUnicast, ""));
+    }
+    match is_routable(address) {
+        true => Ok(()),
+        false => Err((ErrorCode::OutOfRange, "a global or unique local address")),
+    }
 }
 
 /// Whether an address can be that of a host other than this one.

@@ -1,9 +1,11 @@
 //! Which multicast configuration makes sense.
 
 use crate::ConfigError;
+use crate::api::mapping::{BOUNDARY_VNI, OUTSIDE};
 use crate::api::multicast::{is_routable_group, is_source_specific, is_underlay_group};
 use crate::api::{ErrorCode, FilterMode, M2p, McastHop, Name, ObjectKind, SourceFilter};
 use crate::limits::{MCAST_HOPS_MAX, MCAST_SOURCES_MAX};
+use crate::wire::Vni;
 use alloc::collections::BTreeSet;
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -26,8 +28,26 @@ fn underlay(error: ConfigError, group: &Ipv6Addr) -> Result<(), ConfigError> {
     }
 }
 
+/// Whether groups can be in a network.
+pub(super) fn vni(error: impl Fn(ErrorCode) -> ConfigError, vni: Vni) -> Result<(), ConfigError> {
+    match vni.get() == BOUNDARY_VNI {
+        true => Err(error(ErrorCode::Conflict).hint(OUTSIDE)),
+        false => Ok(()),
+    }
+}
+
+/// Whether the fleet's groups can be in a network.
+pub(super) fn fleet_vni(new: Vni) -> Result<(), ConfigError> {
+    let error = |code| ConfigError::new(code, ObjectKind::Host, "").field("multicast vni", new);
+    vni(error, new)
+}
+
 pub(super) fn m2p(mapping: &M2p) -> Result<(), ConfigError> {
     group(ObjectKind::M2p, &mapping.group)?;
+    if let Some(own) = mapping.vni {
+        let error = |code| ConfigError::new(code, ObjectKind::M2p, mapping.group);
+        vni(|code| error(code).field("vni", own), own)?;
+    }
     let error = ConfigError::new(ErrorCode::OutOfRange, ObjectKind::M2p, mapping.group);
     underlay(error, &mapping.underlay)
 }

@@ -178,6 +178,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
 
     /// Changes the network of the fleet's groups while there are none.
     fn set_multicast_vni(&self, vni: Vni) -> Result<Response, ConfigError> {
+        check::fleet_vni(vni)?;
         let mut tables = self.multicast.tables.lock();
         let old = tables.vni;
         let is_used = tables

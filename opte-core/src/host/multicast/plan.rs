@@ -109,6 +109,7 @@ impl<R: RawMutex> Multicast<R> {
         spec: &MulticastSpec,
         ports: &[PortSpec],
     ) -> Result<Plan, ConfigError> {
+        check::fleet_vni(spec.vni)?;
         spec.m2p.iter().try_for_each(check::m2p)?;
         for forward in &spec.forward {
             check::forward(&forward.underlay, &forward.hops)?;

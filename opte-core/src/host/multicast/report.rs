@@ -136,6 +136,10 @@ impl<R: RawMutex> Multicast<R> {
         let Some(mut tables) = self.tables.try_lock() else {
             return woken;
         };
+        // Without memory it waits for a later tick.
+        if tables.next_due(now).is_some() && !fallible::is_there(REPORT_BYTES) {
+            return woken;
+        }
         for _ in 0..MCAST_LISTENERS_PER_TICK {
             let Some(id) = tables.next_due(now) else {
                 break;

@@ -86,6 +86,7 @@ use neighbour::Turn;
 use outbox::{Looked, Outbox};
 pub use path::{Path, PathId};
 pub use plan::Plan;
+pub(super) use plan::is_routable;
 use presence::Presence;
 
 /// What becomes of a frame from the underlay that isn't Geneve.

@@ -153,7 +153,7 @@ fn check_address(address: &Ipv6Addr) -> Result<(), ConfigError> {
 }
 
 /// Whether the address can be some station's beyond its own link.
-fn is_routable(address: &Ipv6Addr) -> bool {
+pub(in crate::host) fn is_routable(address: &Ipv6Addr) -> bool {
     is_station(address) && !address.is_unicast_link_local()
 }
 

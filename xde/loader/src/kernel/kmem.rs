@@ -43,7 +43,14 @@ pub(super) unsafe extern "C" fn kmem_alloc(size: usize, flag: c_int) -> *mut c_v
 
 pub(super) unsafe extern "C" fn kmem_free(buf: *mut c_void, size: usize) {
     let kernel = context::kernel();
-    let known = kernel.state().memory.remove(&buf.addr());
+    let mut state = kernel.state();
+    let known = state.memory.remove(&buf.addr());
+    // Another lock may lie there one day.
+    let inside = state.packet_locks.range(buf.addr()..buf.addr() + size);
+    for lock in inside.copied().collect::<Vec<_>>() {
+        state.packet_locks.remove(&lock);
+    }
+    drop(state);
     if known != Some(size) {
         kernel.violated(format!("kmem_free of {size} bytes that were {known:?}"));
         return;

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_uint};
 use std::ptr;
 
+/// Characters of each name: `KSTAT_STRLEN` without the zero.
+const LEN_MAX: usize = 30;
+
 /// Copies a name into a field; a zero stays behind it.
 fn name_into(place: &mut [c_char], name: &str) {
     for (place, byte) in place.iter_mut().zip(name.bytes()) {
@@ -15,7 +18,7 @@ fn name_into(place: &mut [c_char], name: &str) {
 
 pub(super) unsafe extern "C" fn kstat_create(
     module: *const c_char,
-    _: c_int,
+    instance: c_int,
     name: *const c_char,
     _: *const c_char,
     kind: u8,
@@ -28,10 +31,14 @@ pub(super) unsafe extern "C" fn kstat_create(
     let module = unsafe { super::text(module) };
     // SAFETY: as above.
     let name = unsafe { super::text(name) };
-    let name = format!("{module}:{name}");
-    if kind != sys::KSTAT_TYPE_NAMED || name.len() > 62 {
+    let fits = [&module, &name]
+        .map(String::len)
+        .iter()
+        .all(|len| *len <= LEN_MAX);
+    let name = format!("{module}:{instance}:{name}");
+    if kind != sys::KSTAT_TYPE_NAMED || !fits {
         kernel.violated(format!(
-            "{name}: statistics of another kind, or a long name"
+            "{name}: statistics of another kind, or a name that would be cut off"
         ));
     }
     if kernel.step_fails() || kernel.state().kstats.contains_key(&name) {
@@ -61,7 +68,7 @@ pub(super) unsafe extern "C" fn kstat_named_init(
 ) {
     // SAFETY: a C string of the module's.
     let name = unsafe { super::text(name) };
-    if name.len() > 30 {
+    if name.len() > LEN_MAX {
         context::kernel().violated(format!("{name}: a statistic's name of over 30 characters"));
     }
     // SAFETY: one of the values that `kstat_create` made.

@@ -39,6 +39,10 @@ pub(crate) struct Provider {
     pub(crate) number: Option<u32>,
     pub(crate) up: bool,
     pub(crate) in_use: bool,
+    /// Whether somebody has a hold of the datalink, of which the module isn't told.
+    pub(crate) held: bool,
+    /// Calls of `mac_rx` that are under way.
+    receiving: usize,
     pub(crate) mtu: u32,
     /// Its hardware address.
     pub(crate) address: [u8; 6],
@@ -186,6 +190,8 @@ pub(super) unsafe extern "C" fn mac_register(
         number: None,
         up: false,
         in_use: false,
+        held: false,
+        receiving: 0,
         mtu: fields.m_max_sdu,
         // SAFETY: an Ethernet address, as the plugin's are.
         address: unsafe { fields.m_src_addr.cast::<[u8; 6]>().read() },
@@ -208,6 +214,9 @@ pub(super) unsafe extern "C" fn mac_unregister(mh: *mut c_void) -> c_int {
             kernel.violated("mac_unregister before dls_devnet_destroy");
         }
         Some(provider) => {
+            if provider.receiving != 0 {
+                kernel.violated("mac_unregister while mac_rx is under way");
+            }
             for message in provider.kept {
                 kernel.free_message(ptr::with_exposed_provenance_mut(message));
             }
@@ -268,7 +277,7 @@ pub(super) unsafe extern "C" fn dls_devnet_destroy(
         kernel.violated("dls_devnet_destroy of what isn't registered");
         return sys::ENOENT;
     };
-    if provider.in_use {
+    if provider.in_use || provider.held {
         return sys::EBUSY;
     }
     let Some(number) = provider.number.take() else {
@@ -321,15 +330,21 @@ pub(super) unsafe extern "C" fn mac_rx(mh: *mut c_void, _: *mut c_void, chain: *
     let kernel = context::kernel();
     kernel.no_locks("mac_rx");
     let name = {
-        let state = kernel.state();
-        let provider = state.net.providers.get(&handle(mh));
-        let number = provider.and_then(|provider| provider.number);
+        let mut state = kernel.state();
+        let provider = state.net.providers.get_mut(&handle(mh));
+        let number = provider.and_then(|provider| {
+            provider.receiving += 1;
+            provider.number
+        });
         number.and_then(|number| state.net.name_of(number))
     };
     if name.is_none() {
         kernel.violated("mac_rx to a port that is no datalink");
     }
     receive(&kernel, &name.unwrap_or_default(), chain);
+    if let Some(provider) = kernel.state().net.providers.get_mut(&handle(mh)) {
+        provider.receiving -= 1;
+    }
 }
 
 /// Takes what the module sends.

@@ -17,7 +17,7 @@ use crate::context::{self, Context};
 pub(crate) use ddi::{DIP, detach, operations};
 use illumos_sys_hdrs as sys;
 pub(crate) use kstat::read as read_kstat;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -78,6 +78,8 @@ pub(crate) struct State {
     pub(crate) probes: Vec<Probe>,
     pub(crate) probe_names: Vec<String>,
     pub(crate) net: mac::Net,
+    /// Locks that packets have taken.
+    pub(crate) packet_locks: BTreeSet<usize>,
 }
 
 impl Default for Kernel {
@@ -121,17 +123,36 @@ impl Kernel {
         !Self::succeeds(&self.steps_left)
     }
 
-    /// A call that sleeps.
+    /// A call that sleeps: not in a packet's context, and with no lock held that
+    /// packets take (rule L3 of the module).
     pub(crate) fn sleeps(&self, what: &str) {
         if context::current() != Context::Thread {
             let context = context::current();
             self.violated(format!("{what} may sleep, and was called in {context:?}"));
         }
+        let held = context::held();
+        let wanted = held
+            .iter()
+            .any(|lock| self.state().packet_locks.contains(lock));
+        if wanted {
+            self.violated(format!(
+                "{what} may sleep, with a lock held that packets take"
+            ));
+        }
     }
 
-    /// A call of MAC: no lock is held (rule L1 of the module).
+    /// This thread has a lock from now on.
+    pub(crate) fn locked(&self, lock: usize) {
+        context::hold(lock);
+        if context::current() != Context::Thread {
+            self.state().packet_locks.insert(lock);
+        }
+    }
+
+    /// A call of MAC that carries packets: no lock is held (rule L1 of the
+    /// module).
     pub(crate) fn no_locks(&self, what: &str) {
-        let held = context::locks_held();
+        let held = context::held().len();
         if held != 0 {
             self.violated(format!("{what} was called with {held} locks held"));
         }

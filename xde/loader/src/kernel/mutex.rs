@@ -49,13 +49,13 @@ pub(super) unsafe extern "C" fn mutex_enter(mp: *mut sys::kmutex_t) {
         }
         std::hint::spin_loop();
     }
-    context::hold(mp.addr());
+    context::kernel().locked(mp.addr());
 }
 
 pub(super) unsafe extern "C" fn mutex_tryenter(mp: *mut sys::kmutex_t) -> c_int {
     let got = take(mp, context::thread_number());
     if got {
-        context::hold(mp.addr());
+        context::kernel().locked(mp.addr());
     }
     c_int::from(got)
 }

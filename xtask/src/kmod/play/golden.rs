@@ -8,7 +8,7 @@
 #[path = "../../../../xded/src/replay/neighbour.rs"]
 mod neighbour;
 
-use super::{LINK, attached, command, end};
+use super::{LINK, attached, command, end, statistics};
 use crate::case::{self, Case};
 use crate::script::{self, Place};
 use anyhow::{Result, bail, ensure};
@@ -320,7 +320,9 @@ fn compare_counters(expected: &Path, sled: &Sled, setup: &Setup) -> Result<()> {
     let mut ports = Map::new();
     for port in &setup.ports {
         ports.insert(port.name.to_string(), ask(Some(port.name))?);
+        statistics::compare(sled, Some(port.name))?;
     }
+    statistics::compare(sled, None)?;
     let have = json!({ "host": ask(None)?, "ports": ports });
     ensure!(want == have, "counters: {have}, expected {want}");
     Ok(())

@@ -2,8 +2,7 @@
 
 use super::{Play, Tool, attached, command, end, frames, gone, prepare, setup, two_guests};
 use anyhow::{Context as _, Result, ensure};
-use opte_core::api::dump::Stats;
-use opte_core::api::{Command, Response, Setup};
+use opte_core::api::{Command, Setup};
 use opte_core::limits::REQUEST_BYTES_MAX;
 use opte_ioctl::client::Client;
 use opte_ioctl::device::{COMMAND, TRANSFER_VERSION, Transfer};
@@ -21,7 +20,6 @@ pub(super) const PLAYS: &[Play] = &[
     ("a failure at each step of a setup", failing_setup),
     ("a failure at each step of attach", failing_attach),
     ("transfers that make no sense", hostile_transfers),
-    ("statistics", statistics),
     ("probes", probes),
 ];
 
@@ -130,7 +128,7 @@ fn failing_setup(module: &[u8]) -> Result<()> {
         // A command that asks for nothing puts away what retires.
         command(&sled, Command::ListPorts(0))?;
         let [_, macs, clients, _] = sled.holdings();
-        if done.is_ok() && sled.kstat("xde_layer:g2").is_ok() {
+        if done.is_ok() && sled.kstat("xde_layer:0:g2").is_ok() {
             break;
         }
         // All or nothing: also when only the answer couldn't be copied out.
@@ -205,53 +203,6 @@ fn hostile_transfers(module: &[u8]) -> Result<()> {
         ensure!(errno == fault, "copy {count}: error {errno}");
     }
     gone(sled)
-}
-
-fn statistics(module: &[u8]) -> Result<()> {
-    let sled = two_guests(module)?;
-    let bytes = frames(
-        "0.0 tx g1 udp 10.0.0.1:1000 > 10.0.0.2:53 len 32
-         0.0 tx g1 udp 10.0.0.1:1000 > 10.0.0.3:53 len 32",
-    )?;
-    let packets: Vec<_> = bytes
-        .iter()
-        .map(|f| (f.as_slice(), Layout::default()))
-        .collect();
-    sled.guest_sends("g1", &packets, Context::Packet)?;
-    let host = sled.kstat("xde:host")?;
-    let get = |name: &str| host.get(name).copied().context(format!("no {name}"));
-    ensure!(get("ports")? == 2 && get("out_packets")? == 2, "{host:?}");
-    let Response::Stats(stats) = command(&sled, Command::Stats(None))? else {
-        anyhow::bail!("another answer");
-    };
-    for counter in Stats::clone(&stats).counters.into_iter().chain(stats.drops) {
-        ensure!(
-            get(&counter.name)? == counter.value,
-            "{} differs",
-            counter.name
-        );
-    }
-    let port = sled.kstat("xde:g1")?;
-    ensure!(port.get("out_packets") == Some(&2), "{port:?}");
-    let layers = sled.kstat("xde_layer:g1")?;
-    let name = "g1".parse().map_err(anyhow::Error::msg)?;
-    let Response::Layers(entries) = command(&sled, Command::ListLayers(name))? else {
-        anyhow::bail!("another answer");
-    };
-    for entry in entries {
-        let get = |name: &str| layers.get(&format!("{}_{name}", entry.layer)).copied();
-        ensure!(
-            get("flows") == Some(entry.flows.into())
-                && get("default_hits_in") == Some(entry.default_hits_in)
-                && get("default_hits_out") == Some(entry.default_hits_out),
-            "{entry:?} isn't what {layers:?} says"
-        );
-    }
-    ensure!(layers.get("router_rules_out") == Some(&2), "{layers:?}");
-    ensure!(sled.port_statistic("g1", 1_014)? == 2, "MAC_STAT_OPACKETS");
-    ensure!(sled.port_statistic("g2", 1_012)? == 1, "MAC_STAT_IPACKETS");
-    ensure!(sled.port_statistic("g2", 1_010).is_err(), "collisions");
-    end(sled)
 }
 
 fn probes(module: &[u8]) -> Result<()> {

@@ -12,7 +12,9 @@ mod golden;
 mod life;
 mod offload;
 mod replace;
+mod retire;
 mod room;
+mod statistics;
 mod storm;
 mod work;
 
@@ -41,6 +43,7 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     };
     let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
+    let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
     for (name, play) in plays.chain(bridge::PLAYS) {
         record(name, play(&bytes));
     }

@@ -146,7 +146,7 @@ fn no_memory(module: &[u8]) -> Result<()> {
         }
     }
     ensure!(most == want, "{most} segments at most");
-    let host = a.kstat("xde:host")?;
+    let host = a.kstat("xde:0:host")?;
     ensure!(host.get("no_memory") > Some(&10), "losses don't count");
     ensure!(a.violations().is_empty(), "{:?}", a.violations());
     end(a)?;

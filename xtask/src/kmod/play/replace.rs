@@ -93,7 +93,7 @@ fn in_use(module: &[u8]) -> Result<()> {
     }
     command(&sled, Command::Apply(new.setup.clone()))?;
     ensure!(old.pass(&sled)? == 0, "packets of the old address pass");
-    let stats = sled.kstat("xde:g1")?;
+    let stats = sled.kstat("xde:0:g1")?;
     ensure!(stats.get("out_packets") == Some(&1), "{stats:?}");
     sled.use_port("g1", false)?;
     end(sled)

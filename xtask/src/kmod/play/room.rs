@@ -100,7 +100,7 @@ impl Scene {
 
 /// Packets that a sled's engine had of guests.
 fn taken(sled: &Sled) -> Result<u64> {
-    let stats = sled.kstat("xde:g1")?;
+    let stats = sled.kstat("xde:0:g1")?;
     stats.get("out_packets").copied().context("no out_packets")
 }
 

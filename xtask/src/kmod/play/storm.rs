@@ -10,6 +10,7 @@ use xde_loader::{Context, Layout, Sent, Sled};
 pub(super) const PLAYS: &[Play] = &[
     ("every way for a packet to lie in memory", layouts),
     ("no memory for packets", no_memory),
+    ("no memory for ticks", no_memory_for_ticks),
     ("no memory for long", no_memory_for_long),
     ("threads", threads),
     ("two sleds", two_sleds),
@@ -117,6 +118,28 @@ fn no_memory_for_long(module: &[u8]) -> Result<()> {
     ensure!(sent == strange.len(), "{sent} flows with memory");
     ensure!(sled.violations().is_empty(), "{:?}", sled.violations());
     end(sled)
+}
+
+/// Ticks hold locks that packets wait for, so they don't wait for memory (which
+/// the double would take for a violation). They ask a neighbour that is silent,
+/// and give up what waits for it.
+fn no_memory_for_ticks(module: &[u8]) -> Result<()> {
+    let [sled, other] = wired(module)?;
+    let frames = frames(PASSING)?;
+    sled.guest_sends("g1", &packets(&frames), Context::Packet)?;
+    for tick in 1..50 {
+        sled.set_time(1_000_000_000 + tick * 100_000_000);
+        sled.fail_memory_after(Some(tick % 4));
+        sled.tick()?;
+        sled.fail_memory_after(None);
+    }
+    ensure!(sled.violations().is_empty(), "{:?}", sled.violations());
+    let stats = sled.kstat("xde:0:host")?;
+    let given_up = stats.get("next_hop_unresolved");
+    ensure!(given_up == Some(&1), "ticks did nothing: {stats:?}");
+    let _ = sled.take_sent();
+    end(sled)?;
+    end(other)
 }
 
 /// Guests on many CPUs, a timer, and commands at the same time.
