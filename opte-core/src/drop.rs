@@ -195,6 +195,8 @@ drop_reasons! {
     MembershipRate => c"membership_rate",
     /// The guest's frames for groups make more copies than they may.
     MulticastRate => c"multicast_rate",
+    /// The guest has a live flow with this far end by another of its addresses.
+    OtherAddress => c"other_address",
 }
 
 impl DropReason {

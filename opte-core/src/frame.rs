@@ -1,8 +1,8 @@
 //! What the engine needs of a buffer.
 //!
 //! The engine reads and edits headers in place, removes bytes in front
-//! (decapsulation) and puts bytes in front (encapsulation); it never touches
-//! payload (decision D1). A slice with headroom, an iovec or an mblk chain
+//! (decapsulation), puts bytes in front (encapsulation) and cuts off what isn't
+//! the frame's at its end; it never touches payload (decision D1). A slice with headroom, an iovec or an mblk chain
 //! can all do that, so shells implement [`Frame`] for their own buffers.
 
 /// Work that a device has left for us or that we may leave for a device.
@@ -35,6 +35,10 @@ pub trait Frame {
     /// Puts `len` bytes in front and returns them for the caller to fill, or
     /// `None` when the buffer can't grow.
     fn push(&mut self, len: usize) -> Option<&mut [u8]>;
+
+    /// Cuts the frame off behind its first `len` bytes; nothing happens when it
+    /// has no more.
+    fn truncate(&mut self, len: usize);
 
     /// Brings all bytes into the head, where one of them is needed that lies
     /// elsewhere: false when that can't be. Only for frames that are answered
@@ -116,6 +120,12 @@ impl Frame for SliceFrame<'_> {
         self.buffer.get_mut(start..old)
     }
 
+    fn truncate(&mut self, len: usize) {
+        let end = self.start.saturating_add(len).min(self.buffer.len());
+        let buffer = core::mem::take(&mut self.buffer);
+        self.buffer = buffer.get_mut(..end).unwrap_or_default();
+    }
+
     #[inline]
     fn offload(&self) -> Offload {
         self.offload
@@ -138,6 +148,20 @@ mod tests {
         assert!(frame.push(1).is_none());
         assert_eq!(frame.frame_len(), 5);
         frame.pop(99);
+        assert_eq!(frame.frame_len(), 0);
+    }
+
+    #[test]
+    fn truncation_moves_the_end() {
+        let mut buffer = [0, 0, 1, 2, 3, 9];
+        let mut frame = SliceFrame::new(&mut buffer, 2, 6);
+        for (len, left) in [(5, 4), (4, 4), (3, 3)] {
+            frame.truncate(len);
+            assert_eq!(frame.frame_len(), left, "{len}");
+        }
+        assert_eq!((frame.bytes(), frame.place()), (&[1, 2, 3][..], 2..5));
+        frame.pop(9);
+        frame.truncate(0);
         assert_eq!(frame.frame_len(), 0);
     }
 }

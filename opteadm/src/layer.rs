@@ -163,8 +163,11 @@ pub(crate) fn local(key: &FlowKey) -> String {
     text::end(key.proto, key.local, key.local_port)
 }
 
-/// The far end of a flow.
+/// The far end of a flow; with what the guest's messages are, for ICMP.
 pub(crate) fn remote(key: &FlowKey) -> String {
+    if key.proto.is_icmp() {
+        return text::end(key.proto, key.remote, text::icmp_kind(key.remote_port));
+    }
     text::end(key.proto, key.remote, key.remote_port)
 }
 

@@ -110,23 +110,35 @@ pub(crate) fn port_options(settings: &[String]) -> Result<PortOptions, String> {
     toml::from_str(&file).map_err(|error| format!("--option: {}", error.message()))
 }
 
-/// An address with a port, IPv6 in brackets; without one for a protocol that
-/// has none.
-pub(crate) fn end(proto: Proto, address: IpAddr, port: u16) -> String {
-    let with = |port: &dyn Display| match address {
+/// An address with a port, or what there is instead of one; IPv6 in brackets.
+/// Without it for a protocol that has none.
+pub(crate) fn end(proto: Proto, address: IpAddr, port: impl Display) -> String {
+    if !(proto.has_ports() || proto.is_icmp()) {
+        return address.to_string();
+    }
+    match address {
         IpAddr::V4(v4) => format!("{v4}:{port}"),
         IpAddr::V6(v6) => format!("[{v6}]:{port}"),
-    };
-    if proto.has_ports() || proto.is_icmp() {
-        with(&port)
-    } else {
-        address.to_string()
     }
+}
+
+/// Type and code of an ICMP message, as firewall rules have them.
+pub(crate) fn icmp_kind(kind_code: u16) -> String {
+    let [kind, code] = kind_code.to_be_bytes();
+    format!("{kind}/{code}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_has_a_port_if_there_is_one() {
+        let (v4, v6) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        assert_eq!(end(Proto::TCP, v6, 22), "[2001:db8::1]:22");
+        assert_eq!(end(Proto::ICMP, v4, icmp_kind(0x0301)), "192.0.2.1:3/1");
+        assert_eq!(end(Proto(47), v4, 0), "192.0.2.1");
+    }
 
     #[test]
     fn what_is_printed_can_be_read() {

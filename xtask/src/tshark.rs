@@ -26,6 +26,8 @@ const PREFERENCES: &[&str] = &[
     "tcp.check_checksum:TRUE",
     "udp.check_checksum:TRUE",
     "udp.ignore_ipv6_zero_checksum:TRUE",
+    "udplite.check_checksum:TRUE",
+    "dccp.check_checksum:TRUE",
     "sctp.checksum:CRC-32c",
     "udp.try_heuristic_first:FALSE",
 ];
@@ -43,7 +45,8 @@ const PAYLOADS: &[&str] = &[
 ];
 
 /// Fields that say whether a checksum is right, by themselves: what a
-/// dissector calls an error differs between protocols and versions.
+/// dissector calls an error differs between protocols and versions. UDP-Lite has
+/// that of UDP.
 const CHECKSUMS: &[&str] = &[
     "ip.checksum.status",
     "icmp.checksum.status",
@@ -51,6 +54,7 @@ const CHECKSUMS: &[&str] = &[
     "tcp.checksum.status",
     "udp.checksum.status",
     "sctp.checksum.status",
+    "dccp.checksum.status",
 ];
 
 /// A checksum's status when it is wrong (`PROTO_CHECKSUM_E_BAD`).
@@ -326,6 +330,14 @@ mod tests {
         (
             "udp.checksum",
             "geneve fd00::1 > fd00::2 vni 7 / udp 10.0.0.2:1 > 10.0.0.1:2 bad-checksum",
+        ),
+        (
+            "udp.checksum",
+            "ip 136 10.0.0.1 > 10.0.0.2 data 03e807d00000123468656c6c6f21",
+        ),
+        (
+            "dccp.checksum",
+            "ip 33 10.0.0.1 > 10.0.0.2 data 03e807d005001234010000000000000100000066",
         ),
         (
             "without a checksum",

@@ -176,11 +176,12 @@ pub struct FlowKey {
     pub proto: Proto,
     /// The guest's address.
     pub local: IpAddr,
-    /// The guest's port or echo identifier.
+    /// The guest's port or the identifier of an ICMP query.
     pub local_port: u16,
     /// The far end's address.
     pub remote: IpAddr,
-    /// The far end's port or echo identifier.
+    /// The far end's port, or type and code of an ICMP message: of a query or
+    /// its answer, as the guest sends it.
     pub remote_port: u16,
 }
 
@@ -246,7 +247,9 @@ pub struct TcpEntry {
     pub key: FlowKey,
     /// Direction in which it was opened.
     pub opened: Direction,
-    /// State, as RFC 9293 or RFC 9260 names it, from the guest's point of view.
+    /// State, as RFC 9293 or RFC 9260 names it, from the guest's point of view;
+    /// `REVOKED` for a connection that isn't allowed any more, while somebody
+    /// tries.
     pub state: String,
     /// Packets from the guest.
     pub packets_out: u64,

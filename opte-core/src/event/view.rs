@@ -87,8 +87,8 @@ const NAME: View = View {
 const KEY: View = view!(Tuple = "opte_key_t", "The key of a flow, as its guest sees it." =>
     local "uint8_t local[16]" "The guest's address, an IPv4 address in its IPv4-mapped form.";
     remote "uint8_t remote[16]" "The far end's address, in the same form.";
-    local_port "uint16_t local_port" "The guest's port, or the echo identifier.";
-    remote_port "uint16_t remote_port" "The far end's port, or type and code of an ICMP message that isn't echo.";
+    local_port "uint16_t local_port" "The guest's port, or the identifier of an ICMP query.";
+    remote_port "uint16_t remote_port" "The far end's port, or type and code of an ICMP message: of a query or its answer, as the guest sends it.";
     proto "uint8_t proto" "The IP protocol.";
     family "uint8_t family" "The IP version, 4 or 6.";
 );

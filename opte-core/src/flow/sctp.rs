@@ -11,8 +11,13 @@
 //!               it when the engine came later (section 8.5).
 //!           G2  INIT carries no tag. ABORT and SHUTDOWN COMPLETE may carry the
 //!               sender's own one instead, and say so (section 8.5.1).
-//!           G3  a second INIT on a live association changes nothing here: the
-//!               side that gets it asks whether it is meant (section 5.2.2).
+//!           G3  a side may announce another tag: who has restarted asks anew
+//!               (section 5.2.2), and who gets an INIT twice, because the answer
+//!               was lost, answers by two tags (section 5.1, for it remembers
+//!               neither). The old one holds until a COOKIE ECHO or COOKIE ACK
+//!               to this side bears the other: nobody sends that who hasn't seen
+//!               the answer. So a forged INIT changes nothing. Until then only
+//!               what answers an INIT or a COOKIE ECHO may bear the other.
 //!           G4  each address of a side with several is a flow of its own,
 //!               which is picked up by its first packet (section 5.4).
 //! Failure   `SctpBadTag`, `SctpNoFlow`.
@@ -26,6 +31,7 @@ mod chunk {
     pub(super) const INIT: u8 = 1;
     pub(super) const INIT_ACK: u8 = 2;
     pub(super) const ABORT: u8 = 6;
+    pub(super) const ERROR: u8 = 9;
     pub(super) const SHUTDOWN: u8 = 7;
     pub(super) const SHUTDOWN_ACK: u8 = 8;
     pub(super) const COOKIE_ECHO: u8 = 10;
@@ -83,7 +89,7 @@ pub fn open(first: &Chunk, dir: Direction, mid_stream: bool) -> Result<Connectio
         true => State::Closed,
         false => State::Established,
     };
-    let mut association = Connection::holding([0, 0], state);
+    let mut association = Connection::holding([[0; 2]; 2], state);
     step(&mut association, first, dir)?;
     Ok(association)
 }
@@ -94,19 +100,75 @@ pub fn open(first: &Chunk, dir: Direction, mid_stream: bool) -> Result<Connectio
 ///
 /// When it has a wrong tag; nothing changes then.
 pub fn step(kept: &mut Connection, packet: &Chunk, dir: Direction) -> Result<(), DropReason> {
-    let [mut guest, mut far] = kept.held();
+    let [mut guest, mut far] = kept.held().map(Tags::of);
     let before = kept.state();
     let (sender, receiver) = match dir {
         Direction::Out => (&mut guest, &mut far),
         Direction::In => (&mut far, &mut guest),
     };
-    if packet.opens() {
-        return open_again(kept, packet, dir, before);
+    let state = match packet.opens() {
+        true => ask(sender, packet, dir, before)?,
+        false => take(sender, receiver, packet, before)?,
+    };
+    *kept = Connection::holding([guest.both(), far.both()], state);
+    Ok(())
+}
+
+/// An INIT: the first packet of an association, a copy of it, or the first of
+/// another one that shall take its place (G3).
+fn ask(
+    sender: &mut Tags,
+    packet: &Chunk,
+    dir: Direction,
+    before: State,
+) -> Result<State, DropReason> {
+    if packet.tag != 0 || packet.announced == 0 {
+        return Err(DropReason::SctpBadTag); // G2
+    }
+    sender.announce(packet.announced, before);
+    Ok(match (before, dir) {
+        (State::Closed, Direction::Out) => State::SynSent,
+        (State::Closed, Direction::In) => State::Listen,
+        _ => before,
+    })
+}
+
+/// Any other packet.
+fn take(
+    sender: &mut Tags,
+    receiver: &mut Tags,
+    packet: &Chunk,
+    before: State,
+) -> Result<State, DropReason> {
+    let to_offered = packet.tag != 0 && packet.tag == receiver.offered;
+    match packet.kind {
+        // What answers an INIT bears the tag that this has announced.
+        chunk::INIT_ACK if to_offered => {
+            sender.announce(packet.announced, before);
+            return Ok(match before {
+                State::SynSent | State::Listen => State::SynReceived,
+                _ => before,
+            });
+        }
+        chunk::ERROR if to_offered => return Ok(before),
+        chunk::ABORT if to_offered && !packet.reflected => {
+            receiver.offered = 0;
+            return Ok(before);
+        }
+        chunk::COOKIE_ECHO if to_offered => {
+            receiver.settle();
+            return Ok(before);
+        }
+        chunk::COOKIE_ACK if to_offered => {
+            receiver.settle();
+            return Ok(State::Established);
+        }
+        _ => {}
     }
     let ends = matches!(packet.kind, chunk::ABORT | chunk::SHUTDOWN_COMPLETE);
     let expected = match packet.reflected && ends {
-        true => &mut *sender,
-        false => &mut *receiver,
+        true => &mut sender.current,
+        false => &mut receiver.current,
     };
     if *expected == 0 && !ends {
         *expected = packet.tag; // G1
@@ -114,9 +176,10 @@ pub fn step(kept: &mut Connection, packet: &Chunk, dir: Direction) -> Result<(),
     if packet.tag != *expected || packet.tag == 0 {
         return Err(DropReason::SctpBadTag);
     }
-    let state = match (packet.kind, before) {
-        (chunk::INIT_ACK, State::SynSent | State::Listen) => {
-            *sender = packet.announced;
+    let is_opening = matches!(before, State::SynSent | State::Listen | State::SynReceived);
+    Ok(match (packet.kind, before) {
+        (chunk::INIT_ACK, _) if is_opening => {
+            sender.announce(packet.announced, before);
             State::SynReceived
         }
         (chunk::COOKIE_ACK, State::SynReceived) => State::Established,
@@ -125,35 +188,41 @@ pub fn step(kept: &mut Connection, packet: &Chunk, dir: Direction) -> Result<(),
         (chunk::SHUTDOWN | chunk::SHUTDOWN_ACK, State::Established) => State::FinWait1,
         (chunk::COOKIE_ECHO, State::Closed) => State::SynReceived,
         _ => before,
-    };
-    *kept = Connection::holding([guest, far], state);
-    Ok(())
+    })
 }
 
-/// An INIT: the first packet of an association, or a stray one.
-fn open_again(
-    kept: &mut Connection,
-    packet: &Chunk,
-    dir: Direction,
-    before: State,
-) -> Result<(), DropReason> {
-    if packet.tag != 0 || packet.announced == 0 {
-        return Err(DropReason::SctpBadTag); // G2
+/// The tags of one side; zero for none.
+#[derive(Clone, Copy, Debug)]
+struct Tags {
+    /// What packets to it bear.
+    current: u32,
+    /// What it has announced last, if that is another one (G3).
+    offered: u32,
+}
+
+impl Tags {
+    const fn of([current, offered]: [u32; 2]) -> Self {
+        Self { current, offered }
     }
-    let state = match (before, dir) {
-        (State::Closed, Direction::Out) => State::SynSent,
-        (State::Closed, Direction::In) => State::Listen,
-        // Both sides open at once (section 5.2.1), or the INIT is sent again.
-        (State::SynSent | State::Listen, _) => before,
-        _ => return Ok(()), // G3
-    };
-    let [mut guest, mut far] = kept.held();
-    match dir {
-        Direction::Out => guest = packet.announced,
-        Direction::In => far = packet.announced,
+
+    const fn both(self) -> [u32; 2] {
+        [self.current, self.offered]
     }
-    *kept = Connection::holding([guest, far], state);
-    Ok(())
+
+    /// The side announces a tag, in an association of this state.
+    fn announce(&mut self, tag: u32, state: State) {
+        let is_new = matches!(state, State::Closed | State::SynSent | State::Listen);
+        if self.current == 0 && is_new {
+            self.current = tag;
+        } else if tag != self.current {
+            self.offered = tag;
+        }
+    }
+
+    /// What it has announced last holds from now on.
+    const fn settle(&mut self) {
+        *self = Self::of([self.offered, 0]);
+    }
 }
 
 #[cfg(test)]
@@ -231,11 +300,130 @@ mod tests {
         }
     }
 
+    /// Takes packets, and says which was refused.
+    fn steps(kept: &mut Connection, packets: &[(u8, u32, u32, Direction)]) {
+        for (kind, tag, announced, dir) in packets {
+            let result = step(kept, &packet(*kind, *tag, *announced), *dir);
+            assert_eq!(result, Ok(()), "{kind} {tag} {dir}");
+        }
+    }
+
     #[test]
-    fn an_init_on_a_live_association_changes_nothing() {
+    fn an_init_on_a_live_association_changes_nothing_by_itself() {
         let mut kept = opened();
-        step(&mut kept, &packet(chunk::INIT, 0, 99), In).unwrap();
-        assert_eq!(kept, opened());
+        // Somebody who knows the ports says that he is the far end. The guest
+        // answers to the real one, which has asked for nothing.
+        steps(
+            &mut kept,
+            &[
+                (chunk::INIT, 0, 99, In),
+                (chunk::INIT_ACK, 99, 77, Out),
+                (0, 9, 0, Out),
+                (0, 7, 0, In),
+            ],
+        );
+        for (kind, tag) in [
+            (0, 77),
+            (0, 99),
+            (chunk::ABORT, 99),
+            (chunk::COOKIE_ECHO, 99),
+            (chunk::COOKIE_ACK, 99),
+        ] {
+            let before = kept;
+            let forged = step(&mut kept, &packet(kind, tag, 0), In);
+            assert_eq!(forged, Err(DropReason::SctpBadTag), "{kind} {tag}");
+            assert_eq!(kept, before);
+        }
+        let reflected = Chunk {
+            reflected: true,
+            ..packet(chunk::ABORT, 99, 0)
+        };
+        assert!(step(&mut kept, &reflected, In).is_err());
+        assert_eq!(kept.state(), State::Established);
+    }
+
+    #[test]
+    fn who_restarts_gets_an_association_with_other_tags() {
+        for (mine, other) in [(Out, In), (In, Out)] {
+            let mut kept = opened();
+            let (old, old_other) = match mine {
+                Out => (7, 9),
+                In => (9, 7),
+            };
+            steps(
+                &mut kept,
+                &[
+                    (chunk::INIT, 0, 100, mine),
+                    (chunk::INIT_ACK, 100, 101, other),
+                    // Nothing is decided yet.
+                    (0, old, 0, other),
+                    (chunk::COOKIE_ECHO, 101, 0, mine),
+                    (chunk::COOKIE_ACK, 100, 0, other),
+                    (0, 101, 0, mine),
+                    (0, 100, 0, other),
+                ],
+            );
+            assert_eq!(kept.state(), State::Established);
+            for (tag, dir) in [(old, other), (old_other, mine)] {
+                let late = step(&mut kept, &packet(chunk::ABORT, tag, 0), dir);
+                assert_eq!(late, Err(DropReason::SctpBadTag), "{tag}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_restart_that_is_refused_leaves_the_association() {
+        let mut kept = opened();
+        steps(
+            &mut kept,
+            &[
+                (chunk::INIT, 0, 100, Out),
+                (chunk::ABORT, 100, 0, In),
+                (0, 7, 0, In),
+                (0, 9, 0, Out),
+            ],
+        );
+        assert_eq!(kept.state(), State::Established);
+        assert!(step(&mut kept, &packet(chunk::COOKIE_ACK, 100, 0), In).is_err());
+    }
+
+    #[test]
+    fn an_init_that_is_answered_twice_is_accepted_by_either_tag() {
+        for tag in [7, 8] {
+            let mut kept = open(&packet(chunk::INIT, 0, 9), In, false).unwrap();
+            steps(
+                &mut kept,
+                &[
+                    (chunk::INIT_ACK, 9, 7, Out),
+                    (chunk::INIT, 0, 9, In),
+                    (chunk::INIT_ACK, 9, 8, Out),
+                    (chunk::COOKIE_ECHO, tag, 0, In),
+                    (chunk::COOKIE_ACK, 9, 0, Out),
+                    (0, tag, 0, In),
+                    (0, 9, 0, Out),
+                ],
+            );
+            assert_eq!(kept.state(), State::Established);
+            assert!(step(&mut kept, &packet(0, 15 - tag, 0), In).is_err());
+        }
+    }
+
+    #[test]
+    fn an_init_with_another_tag_is_answered_by_that() {
+        // The client has given up and begins again before anything came back.
+        let mut kept = open(&packet(chunk::INIT, 0, 7), Out, false).unwrap();
+        steps(
+            &mut kept,
+            &[
+                (chunk::INIT, 0, 70, Out),
+                (chunk::INIT_ACK, 70, 9, In),
+                (chunk::COOKIE_ECHO, 9, 0, Out),
+                (chunk::ERROR, 70, 0, In),
+                (chunk::COOKIE_ACK, 70, 0, In),
+                (0, 70, 0, In),
+            ],
+        );
+        assert_eq!(kept.state(), State::Established);
     }
 
     #[test]

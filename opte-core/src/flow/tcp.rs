@@ -64,17 +64,20 @@ impl Connection {
         state: State::Closed,
     };
 
-    /// The place of a connection, with what another protocol keeps in it: a
-    /// number of the guest, one of the far end, and a state.
-    pub(super) fn holding([guest, far]: [u32; 2], state: State) -> Self {
+    /// The place of a connection, with what another protocol keeps in it: two
+    /// numbers of the guest, two of the far end, and a state.
+    pub(super) fn holding([guest, far]: [[u32; 2]; 2], state: State) -> Self {
         let mut place = Self::NONE;
-        (place.guest.end, place.far.end, place.state) = (guest, far, state);
+        [place.guest.end, place.guest.una] = guest;
+        [place.far.end, place.far.una] = far;
+        place.state = state;
         place
     }
 
     /// The numbers that such a place holds.
-    pub(super) const fn held(&self) -> [u32; 2] {
-        [self.guest.end, self.far.end]
+    pub(super) const fn held(&self) -> [[u32; 2]; 2] {
+        let (guest, far) = (self.guest, self.far);
+        [[guest.end, guest.una], [far.end, far.una]]
     }
 
     /// The guest's state.

@@ -24,6 +24,10 @@ impl Proto {
     pub const ICMPV6: Self = Self(58);
     /// SCTP (RFC 9260).
     pub const SCTP: Self = Self(132);
+    /// DCCP (RFC 4340).
+    pub const DCCP: Self = Self(33);
+    /// UDP-Lite (RFC 3828).
+    pub const UDP_LITE: Self = Self(136);
 
     const NAMES: &'static [(Self, &'static str)] = &[
         (Self::ICMP, "icmp"),
@@ -42,6 +46,15 @@ impl Proto {
     #[must_use]
     pub const fn has_ports(self) -> bool {
         matches!(self, Self::TCP | Self::UDP | Self::SCTP)
+    }
+
+    /// Whether the header, by whose ports no flow is told from another, has a
+    /// checksum at its seventh byte that covers the addresses: however little
+    /// of the payload it covers, the pseudo-header is part of it (RFC 4340
+    /// section 9.1, RFC 3828 section 3.1).
+    #[must_use]
+    pub const fn covers_addresses(self) -> bool {
+        matches!(self, Self::DCCP | Self::UDP_LITE)
     }
 
     /// Whether this is ICMP of either family.
@@ -111,11 +124,13 @@ impl Family {
 
 /// The key of a flow.
 ///
-/// For TCP, UDP and SCTP the ports are the header's. For ICMP echo the local
-/// port is the echo identifier and the remote port zero, so that requests and
-/// replies share a key and translation may rewrite the identifier. For other
-/// ICMP messages the local port is zero and the remote port holds type and
-/// code (never zero together); for any other protocol both are zero.
+/// For TCP, UDP and SCTP the ports are the header's. For ICMP queries and their
+/// answers, echo above all, the local port is the identifier, which translation
+/// may rewrite, and the remote port says what the guest's messages of the
+/// exchange are: their type, with zero for a code. So a request and its reply
+/// share a key, and what the far end asks by the same identifier has another.
+/// For other ICMP messages the local port is zero and the remote port holds type
+/// and code; for any other protocol both are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct Tuple {
@@ -123,9 +138,10 @@ pub struct Tuple {
     pub local: [u8; 16],
     /// The far end's address, in the same form.
     pub remote: [u8; 16],
-    /// The guest's port, or the echo identifier.
+    /// The guest's port, or the identifier of an ICMP query.
     pub local_port: u16,
-    /// The far end's port, or type and code of an ICMP message that isn't echo.
+    /// The far end's port, or type and code of an ICMP message: of a query or
+    /// its answer, as the guest sends it.
     pub remote_port: u16,
     /// The IP protocol.
     pub proto: Proto,
@@ -157,7 +173,11 @@ impl Tuple {
     /// Whether this is an ICMP or ICMPv6 echo exchange.
     #[must_use]
     pub const fn is_echo(&self) -> bool {
-        self.proto.is_icmp() && self.remote_port == 0
+        let [kind, _] = self.remote_port.to_be_bytes();
+        matches!(
+            (self.proto, kind),
+            (Proto::ICMP, 0 | 8) | (Proto::ICMPV6, 128 | 129)
+        )
     }
 
     /// The same flow with another local end.

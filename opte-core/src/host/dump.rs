@@ -517,8 +517,12 @@ fn tcp_entry(flow: &Flow, policy: &Policy, now: Instant) -> TcpEntry {
 
 /// A connection's state by RFC 9293, or an association's by RFC 9260 section 4,
 /// for which the states of TCP stand that mean the same (`flow::sctp`). Who
-/// asked to shut an association down isn't remembered.
+/// asked to shut an association down isn't remembered. What policy has cut has a
+/// state of its own.
 const fn state_name(flow: &Flow) -> &'static str {
+    if flow.revoked {
+        return "REVOKED";
+    }
     let state = flow.tcp.state();
     match (flow.inside.proto, state) {
         (Proto::SCTP, State::SynSent | State::Listen) => "COOKIE_WAIT",

@@ -320,6 +320,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             Err(reason) => return Err(self.refuse(env, Direction::In, reason)),
         };
         self.count_link(env.lane, link, Direction::In, len);
+        if outer.end < len {
+            cut_trailer(frame, outer.end);
+        }
         frame.pop(outer.len);
         let Some((dst, _)) = crate::wire::packet::macs(frame.head()) else {
             return Err(self.refuse(env, Direction::In, DropReason::Truncated));
@@ -429,7 +432,8 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             return self.refuse_stray(env, dst);
         }
         _ = frame.push(outer_len);
-        match outer::parse(frame.head(), frame.frame_len()) {
+        // Its lengths were right before it was cut to the inner one.
+        match outer::parse(frame.head(), usize::MAX) {
             Ok(Some(outer)) => self.arrived_for_group(env, link, &outer, frame, out),
             _ => self.refuse(env, Direction::In, DropReason::BadUnderlay),
         }
@@ -532,4 +536,12 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             now,
         }
     }
+}
+
+/// Cuts off what lies behind the frame that a tunnel carries: hardly ever
+/// anything, and so not in a hit's way.
+#[cold]
+#[inline(never)]
+fn cut_trailer(frame: &mut impl Frame, end: usize) {
+    frame.truncate(end);
 }

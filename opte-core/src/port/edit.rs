@@ -98,6 +98,9 @@ impl NearEnd {
                 self.apply_port(transport, packet, (4, 2), offload);
             }
             Proto::ICMP | Proto::ICMPV6 => self.fix_checksum(transport, packet, 2, offload),
+            proto if proto.covers_addresses() => {
+                self.fix_checksum(transport, packet, COVERING_AT, offload);
+            }
             _ => {}
         }
     }
@@ -140,13 +143,16 @@ impl NearEnd {
         if offload.checksum_partial && packet.tuple.proto.has_ports() {
             // The field holds the pseudo-header's sum: addresses count, ports don't.
             update(header, at, |sum| self.diff.addresses.apply_partial(sum));
-        } else if packet.tuple.proto == Proto::UDP {
+        } else if matches!(packet.tuple.proto, Proto::UDP | Proto::UDP_LITE) {
             update(header, at, |sum| diff.apply_udp(sum));
         } else {
             update(header, at, |sum| diff.apply(sum));
         }
     }
 }
+
+/// Where the checksum is of what [`Proto::covers_addresses`].
+pub(super) const COVERING_AT: usize = 6;
 
 /// Where the near end's port is in a transport header.
 #[inline(always)]

@@ -222,12 +222,13 @@ impl<R: RawMutex> Port<R> {
             })
             .and_then(|()| {
                 // The guest names flows by their inside key, so there is one of each.
-                // The far end may have changed the address it calls: the new one counts.
-                if let Some(id) = shard
-                    .find(Direction::Out, &inside.key, inside.hash)
-                    .map(|found| found.0)
-                {
-                    self.end(env, shard, id, FlowEnd::Evicted);
+                let other = shard.find(Direction::Out, &inside.key, inside.hash);
+                match other.map(|(id, flow)| (id, yields(&flow, arrival))) {
+                    Some((id, true)) => self.end(env, shard, id, FlowEnd::Evicted),
+                    Some((_, false)) => {
+                        return Err(Dropped::by(LayerId::Nat, DropReason::OtherAddress));
+                    }
+                    None => {}
                 }
                 let evicted = |flow: &mut Flow| self.ended(env, flow, FlowEnd::Evicted);
                 let inserted = shard.insert(flow, &policy.spec.options, evicted);
@@ -435,6 +436,26 @@ fn frees_port(other: &Flow, inside: &Tuple, mapping: Behaviour, now: Instant) ->
         }
     };
     same_pool && of_use && now.millis_since(other.last.after()) >= SNAT_REST_MS_MIN
+}
+
+/// Whether a flow ends for a packet that its far end sends to another of the
+/// guest's addresses. Who sends it isn't known: it may be anybody, who has only
+/// guessed the ports.
+///
+/// A connection goes by the address that it was opened by until it is over. Of
+/// other protocols a packet proves nothing, and a client that asks two addresses
+/// from one port, as NTP's and some that ping do, is no rarity: the reply leaves
+/// by the address that was asked last, and whoever forges one delays a reply by
+/// as much. What the guest began stays where it is, and so does what began inside
+/// of the VPC when the packet is from outside.
+fn yields(flow: &Flow, arrival: &Arrival<'_>) -> bool {
+    let (dir, packet) = (arrival.dir, arrival.packet);
+    match packet.tuple.proto {
+        Proto::TCP if flow.revoked => opens(packet),
+        Proto::TCP => makes_room(flow, dir, packet),
+        Proto::SCTP => opens(packet) && flow.tcp.state().is_over(),
+        _ => flow.opened == Direction::In && (flow.external || !arrival.external),
+    }
 }
 
 /// Whether the packet asks for a new connection.

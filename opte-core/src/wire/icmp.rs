@@ -8,8 +8,8 @@ use super::Writer;
 use super::checksum::Sum;
 use super::icmpv6;
 use super::ip::Ends;
-use crate::DropReason;
 use crate::flow::{Family, Proto};
+use crate::{Direction, DropReason};
 
 /// Bytes before the data of an echo message or the quote of an error.
 pub const HEADER_LEN: usize = 8;
@@ -31,6 +31,42 @@ const FRAGMENTATION_NEEDED: u8 = 4;
 #[must_use]
 pub const fn is_error(kind: u8) -> bool {
     matches!(kind, 3..=5 | 11 | 12)
+}
+
+/// What a flow key has where others have ports ([`Tuple`](crate::flow::Tuple)),
+/// for a message that goes `dir`: the local and the remote one. `identifier` is
+/// what queries have behind their checksum.
+#[must_use]
+pub const fn key_ports(
+    family: Family,
+    [kind, code]: [u8; 2],
+    identifier: [u8; 2],
+    dir: Direction,
+) -> (u16, u16) {
+    let Some(other) = other_half(family, kind) else {
+        return (0, u16::from_be_bytes([kind, code]));
+    };
+    let of_guest = match dir {
+        Direction::Out => kind,
+        Direction::In => other,
+    };
+    // Some stacks answer with the code that they were asked with, others with zero.
+    let pair = u16::from_be_bytes([of_guest, 0]);
+    (u16::from_be_bytes(identifier), pair)
+}
+
+/// The type of the answers to a query, or of the queries that an answer is to:
+/// echo, timestamp, information, address mask (RFC 792, RFC 950) and extended
+/// echo (RFC 8335). Their identifiers are all in one place.
+const fn other_half(family: Family, kind: u8) -> Option<u8> {
+    match (family, kind) {
+        (Family::V4, 8) => Some(0),
+        (Family::V4, 0) => Some(8),
+        (Family::V4, 13 | 15 | 17) => Some(kind.wrapping_add(1)),
+        (Family::V4, 14 | 16 | 18) => Some(kind.wrapping_sub(1)),
+        (Family::V4, 42 | 43) | (Family::V6, 128 | 129 | 160 | 161) => Some(kind ^ 1),
+        _ => None,
+    }
 }
 
 /// The numbers of one family.
@@ -440,5 +476,33 @@ mod tests {
             destination: Ipv6Addr::UNSPECIFIED,
         };
         assert_eq!(Message::parse(&other, &bytes), Err(Error::Checksum));
+    }
+
+    #[test]
+    fn a_query_and_its_answer_have_one_key_and_the_other_way_round_another() {
+        let key = |family, kind, dir| key_ports(family, [kind, 0], [0x12, 0x34], dir);
+        for (family, query, answer) in [
+            (Family::V4, 8, 0),
+            (Family::V4, 13, 14),
+            (Family::V4, 15, 16),
+            (Family::V4, 17, 18),
+            (Family::V4, 42, 43),
+            (Family::V6, 128, 129),
+            (Family::V6, 160, 161),
+        ] {
+            let guests = key(family, query, Direction::Out);
+            assert_eq!(guests, (0x1234, u16::from(query) << 8));
+            assert_eq!(key(family, answer, Direction::In), guests);
+            let far = key(family, query, Direction::In);
+            assert_eq!(far, (0x1234, u16::from(answer) << 8));
+            assert_eq!(key(family, answer, Direction::Out), far);
+        }
+        // Whatever else there is says its type and code, and is nobody's answer.
+        for (family, kind) in [(Family::V4, 9), (Family::V4, 128), (Family::V6, 130)] {
+            for dir in [Direction::In, Direction::Out] {
+                let ports = key_ports(family, [kind, 7], [1, 2], dir);
+                assert_eq!(ports, (0, u16::from_be_bytes([kind, 7])));
+            }
+        }
     }
 }

@@ -10,7 +10,9 @@ use super::packet::field;
 use crate::DropReason;
 use core::net::Ipv6Addr;
 
-/// Bytes of Ethernet, IPv6 and UDP headers.
+/// Bytes of Ethernet and IPv6 headers.
+const BEFORE_UDP: usize = 54;
+/// And with the UDP header.
 const BEFORE_GENEVE: usize = 62;
 
 /// What the outer headers say.
@@ -26,6 +28,9 @@ pub struct Outer {
     pub external: bool,
     /// Bytes in front of the inner frame.
     pub len: usize,
+    /// Bytes up to the inner frame's end. What lies behind isn't the frame's:
+    /// a trailer of the link, or of the outer packet.
+    pub end: usize,
 }
 
 /// Reads the outer headers of `head`, of a frame of `frame_len` bytes.
@@ -51,7 +56,7 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
     let payload = usize::from(u16::from_be_bytes(field(fixed, 18)));
     let udp_len = usize::from(u16::from_be_bytes(field(fixed, 58)));
     // Lengths of 16 bits don't overflow.
-    if payload.wrapping_add(54) > frame_len || udp_len > payload {
+    if payload.wrapping_add(BEFORE_UDP) > frame_len || udp_len > payload {
         return Err(DropReason::BadUnderlay);
     }
     let tunnel = Tunnel::parse(head, fixed)?;
@@ -64,6 +69,7 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Option<Outer>, DropReason>
         vni: tunnel.vni,
         external: tunnel.external,
         len: BEFORE_GENEVE.wrapping_add(tunnel.len),
+        end: BEFORE_UDP.wrapping_add(udp_len),
     }))
 }
 
@@ -164,6 +170,7 @@ mod tests {
                 vni,
                 external,
                 len,
+                end: len + 20,
             }))
         };
         assert_eq!(all(&frame(&[])), outer(false, 70));
@@ -198,6 +205,22 @@ mod tests {
         assert_eq!(change(19, 0xff), Err(DropReason::BadUnderlay));
         assert_eq!(change(59, 0xff), Err(DropReason::BadUnderlay));
         assert_eq!(change(59, 1), Err(DropReason::BadGeneve));
+    }
+
+    #[test]
+    fn the_inner_frame_ends_where_the_datagram_does() {
+        let end = |frame: &[u8]| all(frame).map(|outer| outer.map(|outer| outer.end));
+        let mut longer = frame(&[]);
+        let whole = longer.len();
+        assert_eq!(end(&longer), Ok(Some(whole)));
+        longer.extend([0; 8]);
+        assert_eq!(end(&longer), Ok(Some(whole)), "a trailer of the link");
+        longer[19] += 8;
+        assert_eq!(end(&longer), Ok(Some(whole)), "one of the packet");
+        longer[59] = 16;
+        assert_eq!(end(&longer), Ok(Some(70)), "an empty datagram");
+        longer[59] = longer[19] + 1;
+        assert_eq!(end(&longer), Err(DropReason::BadUnderlay));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 mod piece;
 
-use super::MacAddr;
+use super::{MacAddr, icmp};
 use crate::flow::tuple::{Family, Proto, Tuple};
 use crate::limits::{IPV6_EXTENSION_BYTES_MAX, IPV6_EXTENSIONS_MAX};
 use crate::{Direction, DropReason};
@@ -274,8 +274,8 @@ impl Packet {
         match (self.tuple.proto, self.tuple.family) {
             (Proto::TCP, _) => self.read_tcp(bytes, len, dir)?,
             (Proto::UDP, _) => self.read_udp(bytes, len, dir)?,
-            (Proto::ICMP, Family::V4) => self.read_icmp(bytes, len, [8, 0])?,
-            (Proto::ICMPV6, Family::V6) => self.read_icmp(bytes, len, [128, 129])?,
+            (Proto::ICMP, Family::V4) => self.read_icmp(bytes, len, dir)?,
+            (Proto::ICMPV6, Family::V6) => self.read_icmp(bytes, len, dir)?,
             (Proto::SCTP, _) => self.read_sctp(bytes, len, dir)?,
             // The other family's ICMP has no meaning here, and no checksum to mend.
             (Proto::ICMP | Proto::ICMPV6, _) => return Err(DropReason::BadTransport.into()),
@@ -346,22 +346,20 @@ impl Packet {
         Ok(())
     }
 
-    /// ICMP of either family, whose echo request and reply have these types.
+    /// ICMP of either family.
     #[inline(never)]
-    fn read_icmp(&mut self, bytes: &[u8], len: usize, echo: [u8; 2]) -> Result<(), DropReason> {
+    fn read_icmp(&mut self, bytes: &[u8], len: usize, dir: Direction) -> Result<(), DropReason> {
         let &[kind, code, _, _, i0, i1, _, _] = bytes.first_chunk().ok_or(DropReason::Truncated)?;
         if len < 8 {
             return Err(DropReason::BadTransport);
         }
-        let (local, remote) = if echo.contains(&kind) {
-            (u16::from_be_bytes([i0, i1]), 0)
-        } else if kind == 0 {
-            // Reserved in ICMPv6 (RFC 4443 section 2.1), echo reply in ICMP.
+        let family = self.tuple.family;
+        if kind == 0 && family == Family::V6 {
+            // Reserved (RFC 4443 section 2.1).
             return Err(DropReason::BadTransport);
-        } else {
-            (0, u16::from_be_bytes([kind, code]))
-        };
-        (self.tuple.local_port, self.tuple.remote_port) = (local, remote);
+        }
+        (self.tuple.local_port, self.tuple.remote_port) =
+            icmp::key_ports(family, [kind, code], [i0, i1], dir);
         self.icmp = (kind, code);
         Ok(())
     }

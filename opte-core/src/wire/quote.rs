@@ -84,18 +84,16 @@ impl Quote {
             };
             return Some(());
         }
-        let (is_echo, is_error) = match (tuple.proto, tuple.family) {
-            (Proto::ICMP, Family::V4) => (matches!(a, 0 | 8), icmp::is_error(a)),
-            (Proto::ICMPV6, Family::V6) => (matches!(a, 128 | 129), icmpv6::is_error(a)),
+        let is_error = match (tuple.proto, tuple.family) {
+            (Proto::ICMP, Family::V4) => icmp::is_error(a),
+            (Proto::ICMPV6, Family::V6) => icmpv6::is_error(a),
             _ => return None,
         };
         if is_error {
             return None;
         }
-        (tuple.local_port, tuple.remote_port) = match is_echo {
-            true => (u16::from_be_bytes([i0, i1]), 0),
-            false => (0, u16::from_be_bytes([a, b])),
-        };
+        (tuple.local_port, tuple.remote_port) =
+            icmp::key_ports(tuple.family, [a, b], [i0, i1], dir);
         Some(())
     }
 }

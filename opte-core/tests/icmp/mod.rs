@@ -2,6 +2,7 @@
 
 mod fragment;
 mod mtu;
+mod query;
 mod reject;
 mod related;
 mod sctp;

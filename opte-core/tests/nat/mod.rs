@@ -7,6 +7,7 @@ mod gateway;
 mod hairpin;
 mod icmp;
 mod mode;
+mod other;
 mod tcp;
 mod timer;
 

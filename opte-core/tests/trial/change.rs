@@ -243,6 +243,60 @@ fn the_far_end_may_change_the_floating_address_that_it_calls() {
 }
 
 #[test]
+fn a_connection_stays_by_the_address_that_it_was_opened_by() {
+    let sled = world(&format!(
+        "{FLOATING}\noptions = {{ tcp_mid_stream = true }}"
+    ));
+    let to = |addr: &str| call(&format!("198.51.100.1:5000 > {addr}:22"));
+    let (one, other) = (to("203.0.113.5"), to("203.0.113.6"));
+    let answer = Flow::new(G1, "10.0.0.1:22 > 198.51.100.1:5000");
+    let rx = |frame: Vec<u8>| sled.rx(&geneve(BOUNDARY, &frame)).0;
+    let passes = |frame| assert!(matches!(rx(frame), Verdict::Port(_)));
+    let refused = Verdict::Dropped(DropReason::OtherAddress);
+    passes(one.tcp("S", 100, 0, b""));
+    assert_eq!(rx(other.tcp("S", 7_000, 0, b"")), refused, "half open");
+    left(&sled, &answer.tcp("SA", 500, 101, b""));
+    passes(one.tcp("A", 101, 501, b""));
+    for (flags, seq, ack) in [
+        ("A", 0xdead_beef, 0x1234_5678),
+        ("A", 101, 501),
+        ("S", 90_000, 0),
+        ("FA", 101, 501),
+    ] {
+        assert_eq!(rx(other.tcp(flags, seq, ack, b"")), refused, "{flags}");
+        let (addr, _) = source(&left(&sled, &answer.tcp("PA", 501, 101, b"x")));
+        assert_eq!(addr, one.dst);
+    }
+    assert!(matches!(
+        rx(other.tcp("R", 101, 0, b"")),
+        Verdict::Dropped(_)
+    ));
+    assert_eq!(state(&sled), "ESTABLISHED");
+    // It is over: another one may be opened, and by nothing but a SYN.
+    passes(one.tcp("R", 101, 0, b""));
+    assert_eq!(rx(other.tcp("A", 101, 501, b"")), refused);
+    passes(other.tcp("S", 90_000, 0, b""));
+    let (addr, _) = source(&left(&sled, &answer.tcp("SA", 1, 90_001, b"")));
+    assert_eq!(addr, other.dst);
+}
+
+#[test]
+fn a_datagram_to_another_address_takes_no_flow_from_the_guest() {
+    let sled = world(FLOATING);
+    let flow = Flow::new(G1, "10.0.0.1:5000 > 198.51.100.1:53");
+    let (addr, _) = source(&left(&sled, &flow.udp(b"?")));
+    for to in ["203.0.113.5", "203.0.113.6"] {
+        let answer = call(&format!("198.51.100.1:53 > {to}:5000"));
+        let (verdict, _) = sled.rx(&geneve(BOUNDARY, &answer.udp(b"!")));
+        match answer.dst == addr {
+            true => assert!(matches!(verdict, Verdict::Port(_)), "{verdict:?}"),
+            false => assert_eq!(verdict, Verdict::Dropped(DropReason::OtherAddress)),
+        }
+        assert_eq!(source(&left(&sled, &flow.udp(b"?"))).0, addr);
+    }
+}
+
+#[test]
 fn an_attached_subnet_that_goes_takes_its_flows_along() {
     let sled = world(r#"rules = ["dir=in priority=1 action=allow"]"#);
     let subnet = "192.0.2.0/28".parse().unwrap();
@@ -383,6 +437,7 @@ fn a_connection_that_was_cut_stays_cut() {
     for wait_s in [0, 1, 2, 4, 8, 16, 32, 64, 120, 120] {
         assert_eq!(sled.local("g1", &answer.tcp("PA", 10, 2, b"x")), cut);
         assert_eq!(sled.local("g2", &call.tcp("PA", 2, 10, b"x")), cut);
+        assert_eq!(state(&sled), "REVOKED");
         sled.advance(wait_s * 1_000);
     }
     // It isn't for ever: the same ends may open another connection.

@@ -214,6 +214,32 @@ fn a_copy_is_never_copied_to_the_underlay_again() {
     }
 }
 
+/// What lies behind the inner frame is nobody's, whether the frame came to the
+/// group's address or to the host's own.
+#[test]
+fn members_get_what_the_outer_lengths_cover_and_no_more() {
+    let sleds = fleet();
+    quiet(&sleds);
+    let (_, sent) = sleds[0].tx("g11", &to_group(11, GROUP).udp(b"x"));
+    let copy = sent.links[0].1.clone();
+    let mut own = copy.clone();
+    own[..6].copy_from_slice(&[2, 0xee, 0, 0, 2, 0]);
+    own[38..54].copy_from_slice(&"fd00:2::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    for frame in [copy, own] {
+        let (_, whole) = sleds[1].rx(&frame);
+        assert_eq!(whole.ports.len(), 2);
+        let mut longer = [&frame[..], b"trailer!"].concat();
+        for of_packet in [false, true] {
+            if of_packet {
+                longer[19] += 8;
+            }
+            let (_, sent) = sleds[1].rx(&longer);
+            assert_eq!(sent.ports, whole.ports, "{of_packet}");
+            assert_eq!(sent.links.len(), whole.links.len());
+        }
+    }
+}
+
 /// A frame to the host's own address that asks for it is copied on, once: to
 /// the group, where nobody copies it again.
 #[test]

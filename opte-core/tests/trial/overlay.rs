@@ -253,3 +253,42 @@ fn a_guest_of_another_vpc_is_not_reached_by_its_mac_address() {
     let (verdict, _) = sled.rx(&tunnel(7, &nobody.udp(b"")));
     assert_eq!(verdict, Verdict::Dropped(DropReason::NoPort));
 }
+
+#[test]
+fn a_guest_gets_what_the_outer_lengths_cover_and_no_more() {
+    let sled = world(ALLOW_ALL);
+    let flow = Flow {
+        dst_mac: G1,
+        ..Flow::new(G3, "10.0.0.3:9 > 10.0.0.1:7")
+    };
+    let whole = tunnel(7, &flow.udp(b"data"));
+    let whole_len = whole.len() - 54;
+    // IPv6 and UDP payload, and bytes behind.
+    let with = |ipv6_len: usize, udp_len: usize, trailer: &[u8]| {
+        let mut frame = [&whole, trailer].concat();
+        frame[18..20].copy_from_slice(&(ipv6_len as u16).to_be_bytes());
+        frame[58..60].copy_from_slice(&(udp_len as u16).to_be_bytes());
+        let (verdict, sent) = sled.rx(&frame);
+        sent.ports
+            .first()
+            .map(|(_, frame)| frame[14..].to_vec())
+            .ok_or(verdict)
+    };
+    let inner = Ok(flow.udp(b"data")[14..].to_vec());
+    // The first one opens the flow, the others are hits.
+    for (longer, trailer) in [(0, &b""[..]), (0, b"trailer!"), (8, b"trailer!")] {
+        let got = with(whole_len + longer, whole_len, trailer);
+        assert_eq!(got, inner, "{longer} {trailer:?}");
+    }
+    // Geneve alone; with the inner Ethernet header; without the last byte.
+    for (udp_len, reason) in [
+        (16, DropReason::Truncated),
+        (16 + 14, DropReason::Truncated),
+        (whole_len - 1, DropReason::BadIp),
+    ] {
+        for ipv6_len in [udp_len, whole_len] {
+            let got = with(ipv6_len, udp_len, b"");
+            assert_eq!(got, Err(Verdict::Dropped(reason)), "{ipv6_len} {udp_len}");
+        }
+    }
+}

@@ -70,7 +70,7 @@ fn inject(reason: DropReason) -> Option<(Sled, Place)> {
         | NatFiltered | FirewallReject | IcmpUnrelated | IcmpNotForwarded | TtlExceeded
         | FragmentOverlap | FragmentTimeout | DhcpDeclined | DhcpReleased | DhcpCrossing
         | NdpCrossing | NoM2p | GroupScope | TcpToGroup | ReplicatedElsewhere | MulticastLoop
-        | BadMembership | MembershipNotHeard => return None,
+        | BadMembership | MembershipNotHeard | OtherAddress => return None,
     })
 }
 

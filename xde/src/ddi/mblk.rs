@@ -274,6 +274,38 @@ impl Frame for Message {
         self.head_mut().get_mut(..len)
     }
 
+    fn truncate(&mut self, len: usize) {
+        if self.is_none() || len >= self.len {
+            return;
+        }
+        self.len = len;
+        let (mut block, mut left) = (self.head, len);
+        loop {
+            // SAFETY: a block of our message.
+            let block_ref = unsafe { block.as_ref() };
+            let there = bytes_of(block_ref).len();
+            if let Some(next) = NonNull::new(block_ref.b_cont)
+                && left > there
+            {
+                (block, left) = (next, left - there);
+                continue;
+            }
+            let (end, rest) = (
+                block_ref.b_rptr.wrapping_add(left.min(there)),
+                block_ref.b_cont,
+            );
+            // SAFETY: the block is ours, if not its memory; the place is within its bytes.
+            unsafe { (*block.as_ptr()).b_wptr = end };
+            // SAFETY: as above; what was behind is freed next.
+            unsafe { (*block.as_ptr()).b_cont = ptr::null_mut() };
+            if !rest.is_null() {
+                // SAFETY: blocks of ours that nothing refers to any more.
+                unsafe { sys::freemsg(rest) };
+            }
+            return;
+        }
+    }
+
     fn gather(&mut self) -> bool {
         if self.head().len() == self.len {
             return true;

@@ -114,6 +114,7 @@ pub(super) fn frame(spec: &Spec, scene: &Scene, side: &Side) -> Result<Vec<u8>> 
     if let Some(len) = spec.cut {
         bytes.truncate(len);
     }
+    bytes.extend(&spec.trailer);
     Ok(bytes)
 }
 

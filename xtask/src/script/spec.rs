@@ -28,6 +28,8 @@ pub(super) struct Spec {
     pub(super) payload: Vec<u8>,
     /// Bytes that are left of the frame.
     pub(super) cut: Option<usize>,
+    /// What comes behind it.
+    pub(super) trailer: Vec<u8>,
     pub(super) carried: Option<Box<Spec>>,
 }
 
@@ -129,6 +131,7 @@ pub(super) fn parse(words: &mut Words<'_>) -> Result<Spec> {
         bad_checksum: false,
         payload: Vec::new(),
         cut: None,
+        trailer: Vec::new(),
         carried: None,
     };
     while let Some(word) = words.next_if_any() {
@@ -425,6 +428,7 @@ impl Spec {
             }
             "bad-checksum" => self.bad_checksum = true,
             "bad-ip-checksum" => self.ip.bad_checksum = true,
+            "trailer" => self.trailer = words.bytes("bytes in hexadecimal")?,
             "cut" => self.cut = Some(words.number("a number of bytes")?),
             _ => return Ok(false),
         }

@@ -192,6 +192,7 @@ fn frames_can_be_wrong_on_purpose() {
         .collect();
     assert_eq!(differ, [50, 51]);
     assert_eq!(frame(&format!("{line} cut 20")), right[..20]);
+    assert_eq!(frame(&format!("{line} trailer 0102"))[54..], [1, 2]);
     assert_eq!(
         hex(&frame(&format!("{line} vlan 5"))[12..18]),
         "810000050800"

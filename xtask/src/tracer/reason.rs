@@ -35,6 +35,7 @@ const fn case_of(reason: DropReason) -> Option<&'static str> {
         | ReplicatedElsewhere | MulticastLoop | BadMembership | MembershipNotHeard => {
             Some("multicast")
         }
+        OtherAddress => Some("floating"),
         NatFiltered => Some("nat-filter"),
         SnatExhausted | NoMapping => Some("nat-per-endpoint"),
         NextHopUnresolved => Some("next-hop"),

@@ -131,6 +131,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Verdict {
         let replication = outer::replication(frame.head());
+        frame.truncate(outer.end);
         frame.pop(outer.len);
         let mut packet = Packet::EMPTY;
         let result = read_inbound(&mut packet, frame).and_then(|is_whole| {

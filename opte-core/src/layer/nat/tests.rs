@@ -97,13 +97,16 @@ fn seen_as(inside: &Tuple, outside: &Outside) -> Tuple {
 
 #[test]
 fn one_inside_end_has_one_external_port() {
-    for (address, family, icmp) in [
-        (SNAT4, Family::V4, Proto::ICMP),
-        (SNAT6, Family::V6, Proto::ICMPV6),
+    for (address, family, icmp, echo) in [
+        (SNAT4, Family::V4, Proto::ICMP, 0x800),
+        (SNAT6, Family::V6, Proto::ICMPV6, 0x8000),
     ] {
         let nat = nat_with(&only_snat(address, 2_000, 2_999));
         for proto in [Proto::TCP, Proto::UDP, icmp] {
-            let (a, b) = (flow(proto, family, 700, 0), flow(proto, family, 701, 0));
+            let (a, b) = (
+                flow(proto, family, 700, echo),
+                flow(proto, family, 701, echo),
+            );
             let first = nat.outbound(&a, None, NOW).unwrap();
             let other_remote = Tuple {
                 remote: [0xee; 16],
@@ -134,7 +137,7 @@ fn one_inside_end_has_one_external_port() {
 fn pools_share_no_ports() {
     let nat = nat_with(&only_snat(SNAT4, 5_000, 5_000));
     let udp = flow(Proto::UDP, Family::V4, 1, 53);
-    let echo = flow(Proto::ICMP, Family::V4, 1, 0);
+    let echo = flow(Proto::ICMP, Family::V4, 1, 0x800);
     for one in [tcp(1), udp, echo] {
         assert_eq!(nat.outbound(&one, None, NOW).unwrap().port, 5_000);
     }
@@ -151,7 +154,14 @@ fn what_snat_cannot_map_needs_an_address_of_its_own() {
     let gre = flow(Proto(47), Family::V4, 0, 0);
     let sctp = flow(Proto::SCTP, Family::V4, 9, 9);
     let unreachable = flow(Proto::ICMP, Family::V4, 0, 0x301);
-    for one in [gre, sctp, unreachable, flow(Proto::TCP, Family::V6, 1, 1)] {
+    let timestamp = flow(Proto::ICMP, Family::V4, 9, 0xd00);
+    for one in [
+        gre,
+        sctp,
+        unreachable,
+        timestamp,
+        flow(Proto::TCP, Family::V6, 1, 1),
+    ] {
         assert_eq!(
             nat.outbound(&one, None, NOW),
             Err(DropReason::NoExternalAddress)
@@ -160,7 +170,7 @@ fn what_snat_cannot_map_needs_an_address_of_its_own() {
     }
     ips.ephemeral.push(ip("203.0.113.9"));
     set(&nat, &ips);
-    for one in [gre, sctp, unreachable] {
+    for one in [gre, sctp, unreachable, timestamp] {
         let outside = nat.outbound(&one, None, NOW).unwrap();
         assert_eq!(
             (outside.addr, outside.port, outside.kind),

@@ -59,14 +59,20 @@ fn both_directions_of_a_flow_have_one_key() {
 }
 
 #[test]
-fn echo_keys_carry_the_identifier_and_other_icmp_the_type() {
-    let echo = all(&ipv4(1, &[8, 0, 0, 0, 0x12, 0x34, 0, 1], 0), Direction::Out).unwrap();
-    assert_eq!((echo.tuple.local_port, echo.tuple.remote_port), (0x1234, 0));
-    let reply = all(&ipv4(1, &[0, 0, 0, 0, 0x12, 0x34, 0, 1], 0), Direction::In).unwrap();
-    assert_eq!(
-        (reply.tuple.local_port, reply.tuple.remote_port),
-        (0x1234, 0)
-    );
+fn query_keys_carry_the_identifier_and_who_asks_and_other_icmp_the_type() {
+    let key = |kind, dir| {
+        let packet = all(&ipv4(1, &[kind, 0, 0, 0, 0x12, 0x34, 0, 1], 0), dir).unwrap();
+        assert_eq!(packet.icmp, (kind, 0));
+        (packet.tuple.local_port, packet.tuple.remote_port)
+    };
+    for (query, reply) in [(8, 0), (13, 14)] {
+        let asked = (0x1234, u16::from(query) << 8);
+        assert_eq!(key(query, Direction::Out), asked);
+        assert_eq!(key(reply, Direction::In), asked);
+        let answered = (0x1234, u16::from(reply) << 8);
+        assert_eq!(key(query, Direction::In), answered);
+        assert_eq!(key(reply, Direction::Out), answered);
+    }
     let error = all(&ipv4(1, &[3, 4, 0, 0, 0, 0, 0, 0], 0), Direction::In).unwrap();
     assert_eq!(
         (error.tuple.local_port, error.tuple.remote_port),
@@ -74,7 +80,10 @@ fn echo_keys_carry_the_identifier_and_other_icmp_the_type() {
     );
     assert_eq!(error.icmp, (3, 4));
     let echo6 = all(&ipv6(58, &[128, 0, 0, 0, 0, 7, 0, 1]), Direction::Out).unwrap();
-    assert_eq!((echo6.tuple.local_port, echo6.tuple.remote_port), (7, 0));
+    assert_eq!(
+        (echo6.tuple.local_port, echo6.tuple.remote_port),
+        (7, 0x8000)
+    );
 }
 
 #[test]

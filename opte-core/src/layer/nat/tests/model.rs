@@ -99,14 +99,14 @@ fn random_ips(rng: &mut Rng) -> ExternalIps {
 
 fn random_flow(rng: &mut Rng) -> Tuple {
     let family = rng.pick(&[Family::V4, Family::V6]);
-    let echo = match family {
-        Family::V4 => Proto::ICMP,
-        Family::V6 => Proto::ICMPV6,
+    let (echo, request) = match family {
+        Family::V4 => (Proto::ICMP, 0x800),
+        Family::V6 => (Proto::ICMPV6, 0x8000),
     };
     let proto = rng.pick(&[Proto::TCP, Proto::UDP, echo]);
     let local = rng.pick(&[5, 6, 5_000, 5_001, 5_002, 5_003]);
     // What isn't the key of an echo exchange is none that SNAT could map.
-    let remote = if proto == echo { 0 } else { rng.below(3) };
+    let remote = if proto == echo { request } else { rng.below(3) };
     flow(proto, family, local, remote as u16)
 }
 
