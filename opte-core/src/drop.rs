@@ -197,6 +197,8 @@ drop_reasons! {
     MulticastRate => c"multicast_rate",
     /// The guest has a live flow with this far end by another of its addresses.
     OtherAddress => c"other_address",
+    /// There is no memory for what the packet would be remembered by.
+    NoMemory => c"out_of_memory",
 }
 
 impl DropReason {

@@ -35,6 +35,7 @@ pub mod api;
 pub mod direction;
 pub mod drop;
 pub mod event;
+mod fallible;
 pub mod flow;
 pub mod frame;
 pub mod hairpin;

@@ -5,12 +5,19 @@ mod nat;
 mod sim;
 mod trial;
 
+use huge_pages::Scarce;
 use opte_core::DropReason;
 use opte_core::api::{Command, Name, Response, V2p};
 use opte_core::verdict::Verdict;
 use opte_core::wire::{MacAddr, Vni};
 use sim::frame::{Flow, assert_checksums};
 use sim::{Sled, carry};
+use std::alloc::System;
+
+/// Has no large blocks for an engine that is to do without
+/// ([`Sled::scarce`]).
+#[global_allocator]
+static HEAP: Scarce<System> = Scarce::new(System);
 
 const G1: MacAddr = MacAddr([0xa8, 0x40, 0x25, 0xf0, 0, 1]);
 const G2: MacAddr = MacAddr([0xa8, 0x40, 0x25, 0xf0, 0, 2]);

@@ -113,6 +113,7 @@ impl Driver {
     /// What the time asks for. About every [`TICK_MS`], in a thread that may
     /// sleep.
     pub(crate) fn tick(&self) {
+        kmem::refill();
         let mut outbox = Outbox::new();
         let mut taken = lane::ticker();
         if let Some(lane) = &mut *taken {

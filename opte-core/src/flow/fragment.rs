@@ -31,6 +31,7 @@
 use super::position;
 use super::tuple::{Family, Proto, Tuple};
 use crate::api::PortOptions;
+use crate::fallible;
 use crate::keyed::Keyed;
 use crate::limits::{FRAGMENT_BYTES_EACH, FRAGMENT_RANGES_MAX, FRAGMENTED_PACKETS_MAX};
 use crate::wire::packet::{Piece, Segment};
@@ -167,9 +168,10 @@ impl<R: RawMutex> Fragments<R> {
             (_, Some(first)) => Fate::Known(first),
             (_, None) => Fate::Refused,
         };
-        let held = core::mem::take(&mut slot.held);
-        state.forget(&held);
-        held
+        let pieces = core::mem::take(&mut slot.held);
+        let State { held, bytes, .. } = &mut *state;
+        forget(&pieces, held, bytes);
+        pieces
     }
 
     /// Takes a later piece into account; `copy` makes a copy of its frame, if
@@ -190,11 +192,13 @@ impl<R: RawMutex> Fragments<R> {
             Fate::Refused => Err(DropReason::Fragment),
             Fate::Known(first) => Ok(Turn::Follow(first)),
             Fate::Awaited => {
-                let copy = copy().ok_or(DropReason::Fragment)?;
+                let copy = copy().ok_or(DropReason::NoMemory)?;
                 let bytes = bytes.saturating_add(copy.len());
                 if held >= bounds.pieces || bytes > bounds.bytes {
                     return Err(DropReason::FragmentsFull);
                 }
+                let room = slot.held.try_reserve(1);
+                room.map_err(|_| DropReason::NoMemory)?;
                 slot.held.push(copy);
                 state.held = held.saturating_add(1);
                 state.bytes = bytes;
@@ -211,19 +215,23 @@ impl<R: RawMutex> Fragments<R> {
         if state.held == 0 {
             return lost;
         }
-        let (mut given_up, wait_ms) = (Vec::new(), state.bounds.wait_ms);
-        for place in &mut state.slots {
-            let is_over = |slot: &mut Slot| now.millis_since(slot.since) >= wait_ms;
+        let State {
+            bounds,
+            slots,
+            held,
+            bytes,
+        } = &mut *state;
+        for place in slots {
+            let is_over = |slot: &mut Slot| now.millis_since(slot.since) >= bounds.wait_ms;
             if let Some(slot) = place.take_if(is_over) {
                 let side = super::record::side(slot.key.dir);
                 if let Some(lost) = lost.get_mut(side) {
                     let held = u32::try_from(slot.held.len()).unwrap_or(u32::MAX);
                     *lost = lost.saturating_add(held);
                 }
-                given_up.extend(slot.held);
+                forget(&slot.held, held, bytes);
             }
         }
-        state.forget(&given_up);
         lost
     }
 
@@ -250,7 +258,8 @@ impl State {
     /// The packet's slot, made if there is none (F2).
     fn slot(&mut self, set: usize, key: &Key, now: Instant) -> Result<&mut Slot, DropReason> {
         if self.slots.is_empty() {
-            self.slots = (0..FRAGMENTED_PACKETS_MAX).map(|_| None).collect();
+            let slots = fallible::slice(FRAGMENTED_PACKETS_MAX, |_| None);
+            self.slots = slots.ok_or(DropReason::NoMemory)?;
         }
         let wait_ms = self.bounds.wait_ms;
         // Smallest first: the packet itself, a vacant place, a packet that is
@@ -280,13 +289,13 @@ impl State {
             held: Vec::new(),
         }))
     }
+}
 
-    /// Takes pieces off the account of what is held.
-    fn forget(&mut self, pieces: &[Vec<u8>]) {
-        self.held = self.held.saturating_sub(pieces.len());
-        for piece in pieces {
-            self.bytes = self.bytes.saturating_sub(piece.len());
-        }
+/// Takes pieces off the account of what is held: how many, and their bytes.
+fn forget(pieces: &[Vec<u8>], held: &mut usize, bytes: &mut usize) {
+    *held = held.saturating_sub(pieces.len());
+    for piece in pieces {
+        *bytes = bytes.saturating_sub(piece.len());
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) use self::line::Slot;
 use self::level::{Level, parts, scaled, tag};
 use self::line::{LINE, WAYS};
 use super::position;
-use alloc::boxed::Box;
+use crate::fallible;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use lock_api::RawMutex;
 use once_cell::race::OnceBox;
@@ -73,10 +73,19 @@ const SPARE: u32 = 3;
 /// same shard and with the same tag.
 const STRAY: u64 = 0xffff_ff00;
 
+/// What there isn't for one more record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// A way that is empty.
+    Room,
+    /// The memory of one.
+    Memory,
+}
+
 /// The records of one table.
 #[derive(Debug)]
 pub(super) struct Store<R: RawMutex> {
-    levels: [OnceBox<Level<R>>; LEVELS],
+    levels: [OnceBox<[Level<R>; 1]>; LEVELS],
     /// Levels that there are.
     count: AtomicUsize,
     /// Numbers that there are with each level; as with the one before it when
@@ -115,7 +124,7 @@ impl<R: RawMutex> Store<R> {
         let mut count = self.count.load(Ordering::Acquire);
         core::iter::from_fn(move || {
             count = count.checked_sub(1)?;
-            self.levels.get(count)?.get()
+            self.levels.get(count)?.get().map(|[level]| level)
         })
     }
 
@@ -132,7 +141,7 @@ impl<R: RawMutex> Store<R> {
     #[inline(always)]
     pub(super) fn first_meant(&self, hash: u64) -> Option<(u32, &Slot<R>)> {
         let newest = self.count.load(Ordering::Acquire).wrapping_sub(1);
-        let level = self.levels.get(newest)?.get()?;
+        let [level] = self.levels.get(newest)?.get()?;
         match level.first_meant(hash) {
             Some(found) => Some(found),
             None => self.first_meant_elsewhere(hash),
@@ -224,30 +233,32 @@ impl<R: RawMutex> Store<R> {
 
     /// A way for one more record, with this hash, beside `flows`. Its memory is
     /// there, and it stays empty while the shard's lock is held.
-    pub(super) fn vacancy(&self, hash: u64, flows: u32) -> Option<u32> {
+    pub(super) fn vacancy(&self, hash: u64, flows: u32) -> Result<u32, Lack> {
         // Three in four ways.
         let fill = |numbers: u32| flows >= numbers.saturating_sub(numbers / 4);
         loop {
             let count = self.count.load(Ordering::Acquire);
-            if fill(self.end(count)) && self.grow(count) {
+            // Without memory for more, what there is may do.
+            if fill(self.end(count)) && self.grow(count) == Ok(()) {
                 continue;
             }
             // A level that was added early, for a full bucket's sake, stays
             // aside until it is needed, so that it takes no memory.
             let early = !fill(self.end(count.saturating_sub(1)));
             let aside = usize::from(early);
-            let mut levels = self.levels().skip(aside).chain(self.levels().take(aside));
-            let vacant = levels.find_map(|level| level.vacancy(hash));
-            if vacant.is_some() {
-                return vacant;
+            let levels = self.levels().skip(aside).chain(self.levels().take(aside));
+            match first_vacancy(levels, hash) {
+                Err(Lack::Room) => {}
+                found => return found,
             }
-            if !self.grow(count) {
-                break;
+            match self.grow(count) {
+                Ok(()) => {}
+                Err(Lack::Room) => break,
+                Err(Lack::Memory) => return Err(Lack::Memory),
             }
         }
         self.strays.store(true, Ordering::Relaxed);
-        let mut levels = self.levels();
-        levels.find_map(|level| level.vacancy(hash ^ STRAY))
+        first_vacancy(self.levels(), hash ^ STRAY)
     }
 
     /// The numbers of all records where one with this hash may be.
@@ -318,17 +329,37 @@ impl<R: RawMutex> Store<R> {
 
     /// Adds a level to so many, if there may be one more.
     #[cold]
-    fn grow(&self, count: usize) -> bool {
+    fn grow(&self, count: usize) -> Result<(), Lack> {
         let more = count.saturating_add(1);
         let (first, end) = (self.end(count), self.end(more));
-        let Some(cell) = self.levels.get(count).filter(|_| end > first) else {
-            return false;
-        };
-        // Several may do this at once, and make the same.
-        cell.get_or_init(|| Box::new(Level::new(first, end, self.shards)));
+        let cell = self.levels.get(count).filter(|_| end > first);
+        let cell = cell.ok_or(Lack::Room)?;
+        if cell.get().is_none() {
+            let level = Level::new(first, end, self.shards);
+            let level = level.and_then(fallible::boxed).ok_or(Lack::Memory)?;
+            // Several may do this at once, and make the same.
+            let _ = cell.set(level);
+        }
         self.count.fetch_max(more, Ordering::Release);
-        true
+        Ok(())
     }
+}
+
+/// The first vacancy for this hash in some levels. Memory is what lacks if it
+/// does in any.
+fn first_vacancy<'l, R: RawMutex + 'l>(
+    levels: impl Iterator<Item = &'l Level<R>>,
+    hash: u64,
+) -> Result<u32, Lack> {
+    let mut lack = Lack::Room;
+    for level in levels {
+        match level.vacancy(hash) {
+            Err(Lack::Room) => {}
+            Err(Lack::Memory) => lack = Lack::Memory,
+            found => return found,
+        }
+    }
+    Err(lack)
 }
 
 #[cfg(test)]

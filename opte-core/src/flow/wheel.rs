@@ -124,12 +124,15 @@ impl Wheel {
         }
     }
 
-    /// Sees to it that there are flow numbers up to `count`.
-    pub(super) fn grow(&mut self, count: u32) {
+    /// Sees to it that there are flow numbers up to `count`, if there is
+    /// memory for them.
+    pub(super) fn grow(&mut self, count: u32) -> Option<()> {
         let old = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         let new = HEADS.saturating_add(count);
-        self.nodes.reserve_exact(position(new.saturating_sub(old)));
+        let more = position(new.saturating_sub(old));
+        self.nodes.try_reserve_exact(more).ok()?;
         self.nodes.extend((old..new).map(Node::alone));
+        Some(())
     }
 
     /// Schedules `flow` for second `due`, taking it off an earlier schedule.

@@ -16,6 +16,7 @@ use crate::flow::{Proto, Tuple};
 use crate::limits::{HOST_FLOWS_MAX, PAGE_ENTRIES_MAX};
 use crate::port::{Policy, Port};
 use crate::rule::RuleStats;
+use crate::stats::Totals;
 use crate::verdict::LinkId;
 use crate::{Direction, DropReason, Instant, LayerId};
 use alloc::string::{String, ToString};
@@ -307,13 +308,6 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
     pub(super) fn stats(&self) -> Stats {
         let view = self.view();
         let ports = view.totals();
-        let drops = |reason: DropReason| {
-            let host = self.counters.iter().map(|lane| lane.drops(reason));
-            let held = self.underlay.drops().into_iter();
-            let underlay = held.filter(|(r, _)| *r == reason).map(|(_, count)| count);
-            host.chain(underlay)
-                .fold(ports.drops(reason), u64::wrapping_add)
-        };
         let (inbound, outbound) = (ports.dir(Direction::In), ports.dir(Direction::Out));
         // Where it isn't as large as it can be.
         let budget = Some(self.budget.max()).filter(|max| *max < HOST_FLOWS_MAX);
@@ -327,8 +321,21 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
                 .chain(traffic(&inbound, &outbound))
                 .chain(budget)
                 .collect(),
-            drops: drop_counters(drops),
+            drops: self.drops(&ports),
         }
+    }
+
+    /// Drops of all ports and of the host.
+    // A kernel's stack is small: what is needed here isn't below who calls it.
+    #[inline(never)]
+    fn drops(&self, ports: &Totals) -> Vec<Counter> {
+        drop_counters(|reason| {
+            let host = self.counters.iter().map(|lane| lane.drops(reason));
+            let held = self.underlay.drops().into_iter();
+            let underlay = held.filter(|(r, _)| *r == reason).map(|(_, count)| count);
+            host.chain(underlay)
+                .fold(ports.drops(reason), u64::wrapping_add)
+        })
     }
 
     /// The underlay with the frames of guests in its counters.

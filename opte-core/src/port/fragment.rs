@@ -10,6 +10,7 @@ use super::fast::{Onward, Taken, name_of};
 use super::process::{Arrival, Went};
 use super::{Dropped, Env, Policy, Port, closer};
 use crate::event::{Observer, Path};
+use crate::fallible;
 use crate::flow::fragment::{First, Key, Turn};
 use crate::flow::record::NatKind;
 use crate::frame::{Frame, SliceFrame};
@@ -76,9 +77,7 @@ impl<R: RawMutex> Port<R> {
         }
         let copy = || {
             let bytes = frame.gather().then(|| frame.head().get(..len))??;
-            let mut copy = alloc::vec![0; ROOM];
-            copy.extend_from_slice(bytes);
-            Some(copy)
+            fallible::copy(ROOM, bytes)
         };
         let followed = match self.fragments.follow(&key, &piece, env.now, copy) {
             Ok(Turn::Held) => return Err(Went::Ended(Verdict::Held)),

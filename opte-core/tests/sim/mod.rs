@@ -7,6 +7,7 @@
 
 pub mod frame;
 
+use crate::HEAP;
 use opte_core::api::{
     Command, ConfigError, ErrorCode, LinkSpec, ObjectKind, PortId, PortSpec, Response, Setup,
 };
@@ -16,7 +17,7 @@ use opte_core::host::{Devices, Host, HostConfig, Lane, LinkDevice};
 use opte_core::verdict::{LinkId, Lost, Output, Verdict};
 use opte_core::wire::MacAddr;
 use opte_core::{DropReason, Instant};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
@@ -42,7 +43,8 @@ impl Observer for Record {
             let [port, dir, layer, rule, reason, key] = event.raw();
             opte::drop!(|| (port, dir, layer, rule, reason, key));
         }
-        self.0.lock().unwrap().push(format!("{event:?}"));
+        let note = || self.0.lock().unwrap().push(format!("{event:?}"));
+        HEAP.without(usize::MAX, note);
     }
 }
 
@@ -55,11 +57,11 @@ pub struct Sent {
 
 impl Output for Sent {
     fn to_port(&mut self, port: PortId, frame: &[u8]) {
-        self.ports.push((port, frame.to_vec()));
+        HEAP.without(usize::MAX, || self.ports.push((port, frame.to_vec())));
     }
 
     fn to_link(&mut self, link: LinkId, frame: &[u8]) {
-        self.links.push((link, frame.to_vec()));
+        HEAP.without(usize::MAX, || self.links.push((link, frame.to_vec())));
     }
 }
 
@@ -127,6 +129,8 @@ pub struct Sled {
     pub now: RefCell<Instant>,
     /// Frames that the host sent on links and nobody took yet.
     pub wire: RefCell<VecDeque<(LinkId, Vec<u8>)>>,
+    /// Bytes from which on packets and ticks get no block of memory.
+    pub scarce: Cell<usize>,
 }
 
 impl Sled {
@@ -144,6 +148,7 @@ impl Sled {
             devices,
             now,
             wire: RefCell::default(),
+            scarce: Cell::new(usize::MAX),
         }
     }
 
@@ -173,7 +178,9 @@ impl Sled {
         let now = self.now.borrow().plus_millis(millis);
         *self.now.borrow_mut() = now;
         let mut sent = Sent::default();
-        self.host.tick(&mut self.lane.borrow_mut(), now, &mut sent);
+        let mut lane = self.lane.borrow_mut();
+        let tick = || self.host.tick(&mut lane, now, &mut sent);
+        HEAP.without(self.scarce.get(), tick);
         self.wire.borrow_mut().extend(sent.links.iter().cloned());
         sent
     }
@@ -195,12 +202,9 @@ impl Sled {
         let mut slice = SliceFrame::new(&mut buffer, 128, end);
         slice.offload = offload;
         let mut sent = Sent::default();
-        let verdict = decide(
-            &self.host,
-            &mut self.lane.borrow_mut(),
-            &mut slice,
-            &mut sent,
-        );
+        let mut lane = self.lane.borrow_mut();
+        let decide = || decide(&self.host, &mut lane, &mut slice, &mut sent);
+        let verdict = HEAP.without(self.scarce.get(), decide);
         match verdict {
             Verdict::Link(link) => sent.links.push((link, slice.bytes().to_vec())),
             Verdict::Port(port) => sent.ports.push((port, slice.bytes().to_vec())),

@@ -9,14 +9,14 @@ use opte_core::api::Command;
 use opte_core::{DropReason, LayerId};
 use std::collections::BTreeMap;
 
-const EXTERNAL: &str = r#"
+pub(super) const EXTERNAL: &str = r#"
 external = { floating = [{ address = "203.0.113.5" }, { address = "203.0.113.6" }],
              snat = [{ address = "2001:db8::9", first_port = 4096, last_port = 4111 }] }
 options = { flows_max = 256 }
 rules = ["dir=in priority=100 action=allow protocols=tcp,udp,icmp"]"#;
 
 /// Frames that mean something, to be spoilt: whether the guest sends them.
-fn seeds() -> Vec<(bool, Vec<u8>)> {
+pub(super) fn seeds() -> Vec<(bool, Vec<u8>)> {
     let mut seeds = Vec::new();
     for text in [
         "10.0.0.1:1000 > 10.0.0.2:53",
@@ -62,7 +62,7 @@ fn seeds() -> Vec<(bool, Vec<u8>)> {
 }
 
 /// Changes some bytes, or cuts the frame, or makes it longer.
-fn spoil(rng: &mut Rng, frame: &mut Vec<u8>) {
+pub(super) fn spoil(rng: &mut Rng, frame: &mut Vec<u8>) {
     for _ in 0..rng.below(4) {
         match rng.below(8) {
             0 => frame.truncate(rng.below(frame.len() + 1)),

@@ -13,6 +13,7 @@ mod group_abuse;
 mod group_fragment;
 mod group_report;
 mod impossible;
+mod memory;
 mod model;
 mod option;
 mod overlay;

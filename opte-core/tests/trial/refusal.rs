@@ -9,6 +9,7 @@
 
 use super::group::{GROUP, fleet, igmp, to_group};
 use super::group_abuse::{joins, listeners};
+use super::memory::MOST;
 use crate::icmp::cut;
 use crate::sim::frame::Flow;
 use crate::sim::{Sled, carry};
@@ -59,6 +60,7 @@ fn inject(reason: DropReason) -> Option<(Sled, Place)> {
             (Some("g11"), "Out", Some("Gateway")),
         ),
         MulticastRate => (many_copies(), (Some("g11"), "Out", Some("Overlay"))),
+        NoMemory => (no_memory(), AT_G1),
         Truncated | BadIp | BadTransport | BadExtension | BadChecksum | UnknownEthertype
         | VlanTagged | TooBig | SpoofedMac | SpoofedIp | BadDestinationMac | NotForPort
         | FamilyOff | ArpNotAnswered | NdpNotAnswered | BadNdp | DhcpNotAnswered | BadDhcp
@@ -111,7 +113,7 @@ fn every_reason_has_its_counter_and_its_probe() {
             );
         }
     }
-    assert_eq!(injected, 16);
+    assert_eq!(injected, 17);
 }
 
 fn flow(from: u16) -> Flow {
@@ -162,6 +164,13 @@ fn full_port() -> Sled {
             let _ = sled.local("g2", &flow(n).back(crate::G2).udp(b""));
         }
     }
+    sled
+}
+
+fn no_memory() -> Sled {
+    let sled = two_guests("");
+    sled.scarce.set(MOST);
+    assert!(sled.local("g1", &flow(1).udp(b"")).is_err());
     sled
 }
 

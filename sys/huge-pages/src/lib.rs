@@ -22,8 +22,10 @@
 
 mod counted;
 mod region;
+mod scarce;
 
 pub use counted::{Counted, Seen};
+pub use scarce::Scarce;
 
 use dlmalloc::Dlmalloc;
 use region::Regions;

@@ -11,7 +11,7 @@ fn layout(size: usize, align: usize) -> Layout {
 }
 
 /// A block that was written.
-fn made(heap: &HugePages, layout: Layout, byte: u8) -> *mut u8 {
+fn made(heap: &impl GlobalAlloc, layout: Layout, byte: u8) -> *mut u8 {
     // SAFETY: no layout here is empty.
     let block = unsafe { heap.alloc(layout) };
     assert!(!block.is_null() && block.addr().is_multiple_of(layout.align()));
@@ -20,7 +20,7 @@ fn made(heap: &HugePages, layout: Layout, byte: u8) -> *mut u8 {
     block
 }
 
-fn freed(heap: &HugePages, block: *mut u8, layout: Layout) {
+fn freed(heap: &impl GlobalAlloc, block: *mut u8, layout: Layout) {
     // SAFETY: callers free each block once, as what it was made.
     unsafe { heap.dealloc(block, layout) };
 }
@@ -179,4 +179,26 @@ fn what_work_allocates_is_counted() {
     });
     let (blocks, bytes) = (3, SIZE);
     assert_eq!(seen, Seen { blocks, bytes });
+}
+
+#[test]
+fn scarce_memory_is_scarce_for_who_asked_for_it() {
+    let heap = Scarce::new(HugePages::new());
+    let (small, large) = (layout(LARGE - 1, 8), layout(LARGE, 8));
+    let held = made(&heap, small, 1);
+    heap.without(LARGE, || {
+        // SAFETY: its size isn't zero.
+        assert!(unsafe { heap.alloc(large) }.is_null());
+        // SAFETY: its size isn't zero.
+        assert!(unsafe { heap.alloc_zeroed(large) }.is_null());
+        // SAFETY: the block is ours, and its new size isn't zero.
+        let none = unsafe { heap.realloc(held, small, LARGE) };
+        assert!(none.is_null());
+        let block = made(&heap, small, 1);
+        freed(&heap, block, small);
+        let other = || freed(&heap, made(&heap, large, 1), large);
+        std::thread::scope(|scope| scope.spawn(other).join()).unwrap();
+    });
+    freed(&heap, made(&heap, large, 1), large);
+    freed(&heap, held, small);
 }

@@ -1,6 +1,10 @@
 //! The allocator.
 //!
 //! Terms     reserve   blocks that were set aside when the driver was attached
+//!           class     those of one size
+//!           slab      memory that blocks of a class are cut from. Each tick adds
+//!                     one to a class that is low, if there is memory again, for
+//!                     a block may be kept as long as what is in it.
 //!
 //! Flow      alloc: kmem, without waiting -- none left --> may we sleep?
 //!                    yes: kmem, waiting until there is some
@@ -8,15 +12,19 @@
 //!
 //! Rules     A1  an allocation sleeps only in a thread that holds no lane and
 //!               serves no interrupt (rule L3 of the crate).
-//!           A2  what a packet's work allocates at once fits a block of the
-//!               reserve: records and indexes of flows are made with the port,
-//!               and a frame that is kept whole lies in one mblk.
-//!           A3  a packet is refused before the engine sees it while the
-//!               reserve is low ([`is_low`]); so an allocation that may not
-//!               fail finds a block.
+//!           A2  what a packet's work takes without asking whether it is there
+//!               fits a block of the reserve. What grows with what packets
+//!               bring is asked for (rules M1 and M2 of `opte_core::fallible`),
+//!               and refused: it has no use for the reserve. Of that are all
+//!               blocks that begin with a cache line.
+//!           A3  a packet is refused before the engine sees it while a class is
+//!               low ([`is_low`]): it has no more than what a group of packets
+//!               on every lane at once may want ([`CLASSES`]), so an allocation
+//!               that may not fail finds a block.
 //!
 //! Failure   an allocation that finds nothing in spite of A2 and A3 is a panic
-//!           of the kernel; that is the language's rule.
+//!           of the kernel; that is the language's rule. What one packet may
+//!           want was counted, not proved.
 
 use super::context;
 use crate::lane;
@@ -29,8 +37,11 @@ use illumos_sys_hdrs as sys;
 /// Alignment that the kernel gives every allocation.
 const KMEM_ALIGN: usize = 8;
 
-/// Sizes of the reserve's blocks and how many there are of each.
-const CLASSES: [(usize, usize); 3] = [(256, 512), (2_048, 128), (16_384, 32)];
+/// Sizes of the reserve's blocks, and how many of each a group of packets may
+/// want: a few small ones for each packet, or many for a report.
+const CLASSES: [(usize, usize); 3] = [(256, 512), (2_048, 2 * GROUP), (16_384, 2)];
+/// Slabs that a class may have.
+const SLABS: usize = 8;
 
 /// The kernel's memory, as the language's allocator.
 #[derive(Debug)]
@@ -47,7 +58,7 @@ unsafe impl GlobalAlloc for Kmem {
         let Some(total) = total(layout) else {
             return ptr::null_mut();
         };
-        let start = take(total);
+        let start = take(total, layout.align());
         if start.is_null() || layout.align() <= KMEM_ALIGN {
             return start;
         }
@@ -84,16 +95,17 @@ fn total(layout: Layout) -> Option<usize> {
     layout.size().checked_add(more)
 }
 
-/// A block of so many bytes, or null.
-fn take(size: usize) -> *mut u8 {
+/// A block of so many bytes, for something of this alignment, or null.
+fn take(size: usize, align: usize) -> *mut u8 {
     let start = kmem(size, sys::KM_NOSLEEP);
     if !start.is_null() {
         return start;
     }
-    if context::is_interrupt() || lane::is_held_here() {
-        RESERVE.take(size)
-    } else {
-        kmem(size, sys::KM_SLEEP)
+    let may_sleep = !context::is_interrupt() && !lane::is_held_here();
+    match may_sleep {
+        true => kmem(size, sys::KM_SLEEP),
+        false if align > KMEM_ALIGN => ptr::null_mut(), // A2
+        false => RESERVE.take(size),
     }
 }
 
@@ -108,27 +120,26 @@ struct Reserve {
     classes: [Class; CLASSES.len()],
 }
 
-/// Blocks of one size. Those that are free are a list, the address of the next
-/// one in the first word of each.
 struct Class {
-    /// First byte of all blocks; zero while there are none.
-    start: AtomicUsize,
-    free: crate::Mutex<usize>,
-    /// How many are free.
-    left: AtomicUsize,
+    /// Where slabs begin; zero for one that isn't there.
+    slabs: [AtomicUsize; SLABS],
+    free: crate::Mutex<Free>,
 }
 
-/// Classes of which less than half is left.
+/// The blocks that are free.
+struct Free {
+    /// Address of the first, in the first word of which is that of the next.
+    first: usize,
+    count: usize,
+    /// Whether packets may want more (rule A3).
+    is_low: bool,
+}
+
+/// Classes that are low.
 static LOW: AtomicUsize = AtomicUsize::new(0);
 
 static RESERVE: Reserve = Reserve {
-    classes: [const {
-        Class {
-            start: AtomicUsize::new(0),
-            free: crate::Mutex::new(0),
-            left: AtomicUsize::new(0),
-        }
-    }; CLASSES.len()],
+    classes: [const { Class::new() }; CLASSES.len()],
 };
 
 /// The reserve, for as long as this is kept.
@@ -136,36 +147,42 @@ pub(crate) struct Filled(());
 
 /// Sets the reserve aside. From a thread that may sleep, once.
 pub(crate) fn fill() -> Filled {
-    for (class, (size, count)) in RESERVE.classes.iter().zip(CLASSES) {
-        let start = kmem(size * count, sys::KM_SLEEP);
-        let mut free = class.free.lock();
-        for index in 0..count {
-            let block = start.wrapping_add(index * size).cast::<usize>();
-            // SAFETY: a block of the memory that was just allocated, aligned
-            // to its size, which is a power of two of eight at least.
-            unsafe { block.write(*free) };
-            *free = block.expose_provenance();
-        }
-        class.left.store(count, Ordering::Relaxed);
-        class
-            .start
-            .store(start.expose_provenance(), Ordering::Release);
+    for (class, size) in RESERVE.sized() {
+        class.add(kmem(size.slab_len(), sys::KM_SLEEP), size);
     }
     Filled(())
+}
+
+/// Adds to what is low, if there is memory again. From one thread at a time,
+/// while the reserve is there.
+pub(crate) fn refill() {
+    if !is_low() {
+        return;
+    }
+    for (class, size) in RESERVE.sized().filter(|(class, _)| class.may_grow()) {
+        let start = kmem(size.slab_len(), sys::KM_NOSLEEP);
+        if !start.is_null() {
+            class.add(start, size);
+        }
+    }
 }
 
 impl Drop for Filled {
     fn drop(&mut self) {
         // The driver's own allocations are gone when its state is, which this
         // is the last part of.
-        for (class, (size, count)) in RESERVE.classes.iter().zip(CLASSES) {
-            *class.free.lock() = 0;
-            class.left.store(0, Ordering::Relaxed);
-            let start = class.start.swap(0, Ordering::AcqRel);
-            let start = ptr::with_exposed_provenance_mut::<u8>(start);
-            // SAFETY: allocated by `fill` with this size.
-            unsafe { sys::kmem_free(start.cast(), size * count) };
+        for (class, size) in RESERVE.sized() {
+            *class.free.lock() = Free::NONE;
+            for slab in &class.slabs {
+                let start = slab.swap(0, Ordering::AcqRel);
+                if start != 0 {
+                    let start = ptr::with_exposed_provenance_mut::<u8>(start);
+                    // SAFETY: allocated by `fill` or `refill` with this size.
+                    unsafe { sys::kmem_free(start.cast(), size.slab_len()) };
+                }
+            }
         }
+        LOW.store(0, Ordering::Relaxed);
     }
 }
 
@@ -175,48 +192,142 @@ pub(crate) fn is_low() -> bool {
     LOW.load(Ordering::Relaxed) != 0
 }
 
-// What a group of packets may want at once is left when it is taken in.
-const _: () = {
-    let [.., (_, fewest)] = CLASSES;
-    assert!(fewest / 2 >= GROUP);
-};
+/// What is said of a class.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Bytes of a block.
+    block: usize,
+    /// Blocks that groups of packets on all lanes may want.
+    want: usize,
+}
+
+impl Size {
+    /// Blocks of a slab: so many that a new reserve is far from low.
+    const fn slab_count(self) -> usize {
+        self.want.saturating_mul(2)
+    }
+
+    const fn slab_len(self) -> usize {
+        self.block.saturating_mul(self.slab_count())
+    }
+}
 
 impl Reserve {
+    /// The classes, smallest blocks first.
+    fn sized(&self) -> impl Iterator<Item = (&Class, Size)> {
+        // Those for packets, and the one of ticks.
+        let lanes = lane::wanted().saturating_add(1);
+        let size = move |(block, each): (usize, usize)| Size {
+            block,
+            want: each.saturating_mul(lanes),
+        };
+        self.classes.iter().zip(CLASSES.map(size))
+    }
+
     /// A block that has room for `size` bytes, or null.
     fn take(&self, size: usize) -> *mut u8 {
-        let fitting = self.classes.iter().zip(CLASSES);
-        for (class, (_, count)) in fitting.filter(|(_, (block, _))| *block >= size) {
-            let mut free = class.free.lock();
-            let block = ptr::with_exposed_provenance_mut::<usize>(*free);
-            if !block.is_null() {
-                // SAFETY: a free block of ours holds the next one's address.
-                *free = unsafe { block.read() };
-                if class.left.fetch_sub(1, Ordering::Relaxed) == count / 2 {
-                    LOW.fetch_add(1, Ordering::Relaxed);
-                }
-                return block.cast();
-            }
-        }
-        ptr::null_mut()
+        let mut fitting = self.sized().filter(|(_, class)| class.block >= size);
+        let block = fitting.find_map(|(class, size)| class.take(size));
+        block.unwrap_or(ptr::null_mut())
     }
 
     /// Takes a block back, if it is one of ours.
     fn give_back(&self, block: *mut u8) -> bool {
-        for (class, (size, count)) in self.classes.iter().zip(CLASSES) {
-            let start = class.start.load(Ordering::Acquire);
-            if start == 0 || !(start..start + size * count).contains(&block.addr()) {
-                continue;
-            }
+        let mut all = self.sized();
+        let owner = all.find(|(class, size)| class.owns(block.addr(), *size));
+        owner.is_some_and(|(class, size)| {
             let mut free = class.free.lock();
-            let block = block.cast::<usize>();
             // SAFETY: `take` gave it out; nobody uses it any more.
-            unsafe { block.write(*free) };
-            *free = block.expose_provenance();
-            if class.left.fetch_add(1, Ordering::Relaxed) == count / 2 - 1 {
-                LOW.fetch_sub(1, Ordering::Relaxed);
-            }
-            return true;
+            unsafe { free.put(block) };
+            free.note(size);
+            true
+        })
+    }
+}
+
+impl Class {
+    const fn new() -> Self {
+        Self {
+            slabs: [const { AtomicUsize::new(0) }; SLABS],
+            free: crate::Mutex::new(Free::NONE),
         }
-        false
+    }
+
+    /// Whether it is low and may have one more slab.
+    fn may_grow(&self) -> bool {
+        let [.., last] = &self.slabs;
+        last.load(Ordering::Relaxed) == 0 && self.free.lock().is_low
+    }
+
+    /// Cuts a slab into blocks.
+    fn add(&self, start: *mut u8, size: Size) {
+        let mut vacant = self
+            .slabs
+            .iter()
+            .filter(|slab| slab.load(Ordering::Relaxed) == 0);
+        let Some(slab) = vacant.next() else { return };
+        slab.store(start.expose_provenance(), Ordering::Release);
+        let mut free = self.free.lock();
+        for index in 0..size.slab_count() {
+            // SAFETY: a block of the slab, which nobody else knows yet.
+            unsafe { free.put(start.wrapping_add(index.wrapping_mul(size.block))) };
+        }
+        free.note(size);
+    }
+
+    /// A block, if one is free.
+    fn take(&self, size: Size) -> Option<*mut u8> {
+        let mut free = self.free.lock();
+        let block = ptr::with_exposed_provenance_mut::<usize>(free.first);
+        if block.is_null() {
+            return None;
+        }
+        // SAFETY: a free block of ours holds the next one's address.
+        free.first = unsafe { block.read() };
+        free.count = free.count.wrapping_sub(1);
+        free.note(size);
+        Some(block.cast())
+    }
+
+    /// Whether a block of this address is of this class.
+    fn owns(&self, block: usize, size: Size) -> bool {
+        self.slabs.iter().any(|slab| {
+            let start = slab.load(Ordering::Acquire);
+            start != 0 && block.wrapping_sub(start) < size.slab_len()
+        })
+    }
+}
+
+impl Free {
+    const NONE: Self = Self {
+        first: 0,
+        count: 0,
+        is_low: false,
+    };
+
+    /// Adds a block.
+    ///
+    /// # Safety
+    ///
+    /// It is one of a slab's, and nobody uses it: they lie at multiples of
+    /// their size, which is one of a word.
+    unsafe fn put(&mut self, block: *mut u8) {
+        let block = block.cast::<usize>();
+        // SAFETY: it is memory of ours, and as the caller says.
+        unsafe { block.write(self.first) };
+        self.first = block.expose_provenance();
+        self.count = self.count.wrapping_add(1);
+    }
+
+    /// Sees whether it is low now.
+    fn note(&mut self, size: Size) {
+        let is_low = self.count < size.want;
+        if is_low && !self.is_low {
+            LOW.fetch_add(1, Ordering::Relaxed);
+        }
+        if !is_low && self.is_low {
+            LOW.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.is_low = is_low;
     }
 }

@@ -49,7 +49,7 @@ const fn case_of(reason: DropReason) -> Option<&'static str> {
         // opte-core/tests/trial/refusal.rs.
         Fragment | BadArp | NextHopQueueFull | NoLink | PortFlowsFull | NoHeadroom | DeviceFull
         | PortDown | UnderlayFull | LinkFull | FragmentsFull | SctpNoFlow | SctpBadTag
-        | MembershipFull | MembershipRate | MulticastRate => None,
+        | MembershipFull | MembershipRate | MulticastRate | NoMemory => None,
     }
 }
 

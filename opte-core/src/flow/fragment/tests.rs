@@ -236,7 +236,7 @@ fn a_ports_options_say_how_much_may_wait_and_how_long() {
 fn a_frame_that_is_not_at_hand_cannot_wait() {
     let table = table(PortOptions::default());
     let turn = table.follow(&key(1, Family::V4), &piece(1, 2), at(0), || None);
-    assert_eq!(turn, Err(DropReason::Fragment));
+    assert_eq!(turn, Err(DropReason::NoMemory));
     assert_eq!(table.state.lock().held, 0);
 }
 

@@ -1,6 +1,8 @@
 //! A level of the store: lines, and which of them a key is in.
 
+use super::Lack;
 use super::line::{Chunk, LINE, Line, Slot, WAYS};
+use crate::fallible;
 use crate::flow::position;
 use alloc::boxed::Box;
 use lock_api::RawMutex;
@@ -68,18 +70,20 @@ fn halves(number: u64) -> [u32; 2] {
 }
 
 impl<R: RawMutex> Level<R> {
-    /// The level of the records from number `first` to before `end`.
-    pub(super) fn new(first: u32, end: u32, shards: u32) -> Self {
+    /// The level of the records from number `first` to before `end`, if there
+    /// is memory for it.
+    pub(super) fn new(first: u32, end: u32, shards: u32) -> Option<Self> {
         let numbers = end.saturating_sub(first);
-        Self {
-            lines: (0..numbers / LINE).map(|_| Line::default()).collect(),
-            chunks: (0..numbers / LINE).map(|_| Chunk::new()).collect(),
+        let lines = position(numbers / LINE);
+        Some(Self {
+            lines: fallible::slice(lines, |_| Line::default())?,
+            chunks: fallible::slice(lines, |_| Chunk::new())?,
             first,
             numbers: numbers.checked_div(shards).unwrap_or(numbers),
             // Multiples of an odd number near the golden section spread well.
             mix: 0x9e37_79b1_u32.wrapping_mul(first | 1),
             place_bits: u32::MAX.checked_div(shards).unwrap_or(u32::MAX),
-        }
+        })
     }
 
     /// The home of a key here.
@@ -147,12 +151,17 @@ impl<R: RawMutex> Level<R> {
         }
     }
 
-    /// A way in this key's home that is empty, and whose memory is there.
-    pub(super) fn vacancy(&self, hash: u64) -> Option<u32> {
+    /// A way in this key's home that is empty, and whose memory is there; else
+    /// which of both is missing.
+    pub(super) fn vacancy(&self, hash: u64) -> Result<u32, Lack> {
         let home = self.home(hash);
-        let place = self.lines.get(home.line)?.vacancy(home.place)?;
-        self.chunks.get(home.line)?.make()?;
-        Some(self.number(home.line).wrapping_add(place))
+        let (line, chunk) = (self.lines.get(home.line), self.chunks.get(home.line));
+        let place = line.and_then(|line| line.vacancy(home.place));
+        let (Some(place), Some(chunk)) = (place, chunk) else {
+            return Err(Lack::Room);
+        };
+        chunk.make().ok_or(Lack::Memory)?;
+        Ok(self.number(home.line).wrapping_add(place))
     }
 
     /// The record of such a way, if its memory is there.

@@ -1,5 +1,6 @@
 //! A line of the store: the tags of 64 records, and their memory.
 
+use crate::fallible;
 use crate::flow::position;
 use crate::flow::record::Flow;
 use alloc::boxed::Box;
@@ -158,11 +159,11 @@ impl<R: RawMutex> Chunk<R> {
         self.0.get().is_some()
     }
 
-    /// Makes the memory of the records here.
+    /// Makes the memory of the records here, if it can be had.
     pub(super) fn make(&self) -> Option<()> {
         if self.0.get().is_none() {
             // Made where it stays: a kernel's stack has no room for a chunk.
-            let records: Box<[_]> = (0..LINE).map(|_| Slot(Mutex::new(Flow::VACANT))).collect();
+            let records = fallible::slice(LINE_LEN, |_| Slot(Mutex::new(Flow::VACANT)))?;
             // Another thread may have been faster, then it is there too.
             let _ = self.0.set(Box::try_from(records).ok()?);
         }

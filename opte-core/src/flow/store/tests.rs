@@ -11,7 +11,7 @@ type TestStore = Store<parking_lot::RawMutex>;
 
 /// Adds a record that is known by `name`.
 fn add(store: &TestStore, hash: u64, name: u32, flows: u32) -> Option<u32> {
-    let number = store.vacancy(hash, flows)?;
+    let number = store.vacancy(hash, flows).ok()?;
     store.slot(number).unwrap().0.lock().nat_stamp = name;
     store.publish(number, hash);
     Some(number)

@@ -4,6 +4,7 @@ use super::expiry::{deadline, due, fate, seconds};
 use super::{FlowId, Found, Table};
 use crate::api::PortOptions;
 use crate::flow::record::Flow;
+use crate::flow::store::Lack;
 use crate::flow::wheel::{Fate, Wheel};
 use crate::flow::{Tuple, position};
 use crate::{Direction, DropReason, Instant};
@@ -105,7 +106,8 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     ///
     /// # Errors
     ///
-    /// When the port or the host has as many flows as it may have.
+    /// When the port or the host has as many flows as it may have, or there is
+    /// no memory for one more.
     // A kernel's stack is small: what is needed here isn't below who calls it.
     #[inline(never)]
     pub fn insert(
@@ -127,11 +129,10 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
             }
         }
         let hash = table.hash(&flow.inside);
-        let number = self.vacancy(hash, &mut ended);
-        let Some(number) = number.filter(|number| self.publish(*number, hash, flow)) else {
-            table.budget.give();
-            return Err(DropReason::PortFlowsFull);
-        };
+        let number = self
+            .vacancy(hash, &mut ended)
+            .and_then(|number| self.publish(number, hash, flow))
+            .inspect_err(|_| table.budget.give())?;
         let (_, local) = table.store.place(number);
         self.shard
             .wheel
@@ -158,38 +159,46 @@ impl<'t, R: RawMutex> ShardGuard<'t, R> {
     }
 
     /// Writes the record, then makes it findable.
-    fn publish(&self, number: u32, hash: u64, flow: Flow) -> bool {
+    fn publish(&self, number: u32, hash: u64, flow: Flow) -> Result<u32, DropReason> {
         let table = self.table;
-        let Some(record) = table.record(number) else {
-            return false;
-        };
+        let record = table.record(number).ok_or(DropReason::PortFlowsFull)?;
         *record.lock() = flow;
         if let Some(hash) = table.outside_hash(&flow)
             && !table.outside().insert(hash, number)
         {
             *record.lock() = Flow::VACANT;
-            return false;
+            return Err(DropReason::PortFlowsFull);
         }
         table.store.publish(number, hash);
-        true
+        Ok(number)
     }
 
     /// A way for a flow with this hash that is empty, or is made so by a flow
     /// that gives way.
-    fn vacancy(&mut self, hash: u64, mut ended: impl FnMut(&mut Flow)) -> Option<u32> {
+    fn vacancy(&mut self, hash: u64, ended: impl FnMut(&mut Flow)) -> Result<u32, DropReason> {
         let table = self.table;
-        let number = table.store.vacancy(hash, table.len()).or_else(|| {
-            let mut around = table.store.around(hash);
-            let number = around.find(|number| {
-                let flow = table.get(FlowId(*number));
-                flow.is_some_and(|flow| flow.gives_way())
-            })?;
-            ended(&mut self.remove(FlowId(number))?);
-            Some(number)
+        let number = match table.store.vacancy(hash, table.len()) {
+            Ok(number) => number,
+            Err(lack) => self.vacate(hash, ended).ok_or(match lack {
+                Lack::Room => DropReason::PortFlowsFull,
+                Lack::Memory => DropReason::NoMemory,
+            })?,
+        };
+        let numbers = table.store.part(table.store.capacity());
+        let grown = self.shard.wheel.grow(numbers);
+        grown.ok_or(DropReason::NoMemory)?;
+        Ok(number)
+    }
+
+    /// Makes a flow give way that is where one with this hash may be.
+    fn vacate(&mut self, hash: u64, mut ended: impl FnMut(&mut Flow)) -> Option<u32> {
+        let table = self.table;
+        let mut around = table.store.around(hash);
+        let number = around.find(|number| {
+            let flow = table.get(FlowId(*number));
+            flow.is_some_and(|flow| flow.gives_way())
         })?;
-        self.shard
-            .wheel
-            .grow(table.store.part(table.store.capacity()));
+        ended(&mut self.remove(FlowId(number))?);
         Some(number)
     }
 

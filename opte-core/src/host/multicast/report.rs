@@ -7,6 +7,7 @@ use crate::DropReason;
 use crate::Instant;
 use crate::api::PortId;
 use crate::event::{Observer, observe};
+use crate::fallible;
 use crate::flow::tuple::from_ip;
 use crate::host::Host;
 use crate::layer::gateway;
@@ -27,6 +28,10 @@ struct Woken {
     /// Memberships that ended or changed.
     changed: Vec<(PortId, IpAddr)>,
 }
+
+/// More than a report with as many records as are read takes (rule M2 of
+/// `fallible`).
+const REPORT_BYTES: usize = 64 << 10;
 
 impl<R: RawMutex, O: Observer> Host<R, O> {
     /// Takes an IGMP or MLD message of a guest; `head` is the whole frame.
@@ -115,6 +120,9 @@ impl<R: RawMutex> Multicast<R> {
         if !listener.may_report(now) {
             return Err(DropReason::MembershipRate);
         }
+        if !fallible::is_there(REPORT_BYTES) {
+            return Err(DropReason::NoMemory);
+        }
         let outcome = listener.take(report.records(), now);
         let changed: Vec<_> = outcome.changed.iter().copied().collect();
         tables.follow(id, &changed);
@@ -128,6 +136,10 @@ impl<R: RawMutex> Multicast<R> {
         let Some(mut tables) = self.tables.try_lock() else {
             return woken;
         };
+        // Without memory it waits for a later tick.
+        if tables.next_due(now).is_some() && !fallible::is_there(REPORT_BYTES) {
+            return woken;
+        }
         for _ in 0..MCAST_LISTENERS_PER_TICK {
             let Some(id) = tables.next_due(now) else {
                 break;

@@ -99,21 +99,19 @@ impl Control {
         let via = if group {
             Via::Group
         } else {
-            let neighbour = self.neighbours.acquire(key.link, key.neighbour);
-            let chosen = neighbour.ok_or(DropReason::UnderlayFull)?;
+            let chosen = self.neighbours.acquire(key.link, key.neighbour)?;
             Via::Neighbour {
                 chosen,
                 current: chosen,
             }
         };
         let slab = &cx.presence.slab;
-        let Some(id) = self.paths.insert(slab, key, via, cx.now) else {
-            if let Via::Neighbour { chosen, .. } = via {
-                // Nothing waits for it: without this path it wouldn't be there.
-                self.neighbours.release(chosen);
-            }
-            return Err(DropReason::UnderlayFull);
-        };
+        let added = self.paths.insert(slab, key, via, cx.now);
+        if let (Err(_), Via::Neighbour { chosen, .. }) = (&added, via) {
+            // Nothing waits for it: without this path it wouldn't be there.
+            self.neighbours.release(chosen);
+        }
+        let id = added?;
         self.publish(cx, id.slot());
         Ok(id)
     }

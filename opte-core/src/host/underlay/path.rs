@@ -24,6 +24,7 @@
 //!           `None` and the caller goes to `Underlay::hold` with its frame.
 
 use super::seq::Seq;
+use crate::fallible;
 use crate::limits::{ENCAP_LEN, UNDERLAY_PATHS_MAX};
 use crate::verdict::LinkId;
 use crate::wire::MacAddr;
@@ -130,7 +131,7 @@ impl Template {
 /// Every path's slot.
 #[derive(Debug)]
 pub(super) struct Slab {
-    chunks: Box<[OnceBox<Chunk>]>,
+    chunks: Box<[Chunk]>,
 }
 
 impl Slab {
@@ -138,7 +139,7 @@ impl Slab {
     pub(super) fn new() -> Self {
         let chunks = UNDERLAY_PATHS_MAX.div_ceil(CHUNK_SLOTS);
         Self {
-            chunks: (0..chunks).map(|_| OnceBox::new()).collect(),
+            chunks: (0..chunks).map(|_| Chunk::default()).collect(),
         }
     }
 
@@ -146,8 +147,8 @@ impl Slab {
     #[inline]
     pub(super) fn get(&self, id: PathId) -> Option<Path<'_>> {
         let (chunk, position) = place(id.slot());
-        let chunk = self.chunks.get(chunk)?.get()?;
-        let slot: &Seq<WORDS> = chunk.slots.get(position)?;
+        let chunk = self.chunks.get(chunk)?;
+        let slot: &Seq<WORDS> = chunk.slots.get()?.get(position)?;
         let tag = Tag::unpack(slot.tag());
         let path = Path {
             slot,
@@ -202,22 +203,30 @@ impl Slab {
     /// Whether frames used the path since the last call.
     pub(super) fn take_used(&self, slot: u16) -> bool {
         let (chunk, position) = place(slot);
-        let used = self.chunks.get(chunk).and_then(OnceBox::get);
-        let Some(used) = used.and_then(|c| c.used.get(position)) else {
+        let used = self.chunks.get(chunk);
+        let Some(used) = used.and_then(|chunk| chunk.used.get(position)) else {
             return false;
         };
         // A plain load first: a flag that isn't set is not written.
         used.load(Ordering::Relaxed) && used.swap(false, Ordering::Relaxed)
     }
 
+    /// Sees to it that there is memory for a slot, if it can be had.
+    pub(super) fn make(&self, slot: u16) -> Option<()> {
+        let (chunk, _) = place(slot);
+        let chunk = self.chunks.get(chunk)?;
+        if chunk.slots.get().is_none() {
+            // Another thread may have been faster, then it is there too.
+            let slots = fallible::slice(CHUNK_SLOTS, |_| Line(Seq::new()))?;
+            let _ = chunk.slots.set(Box::try_from(slots).ok()?);
+        }
+        Some(())
+    }
+
     fn slot(&self, slot: u16) -> Option<&Seq<WORDS>> {
         let (chunk, position) = place(slot);
-        let chunk = self.chunks.get(chunk)?;
-        chunk
-            .get_or_init(|| Box::new(Chunk::new()))
-            .slots
-            .get(position)
-            .map(|line| &line.0)
+        let line = self.chunks.get(chunk)?.slots.get()?.get(position)?;
+        Some(&line.0)
     }
 }
 
@@ -226,7 +235,7 @@ const WORDS: usize = 7;
 /// Bytes of a header that are the same for every path: UDP without its source
 /// port, and Geneve.
 const TAIL_LEN: usize = 14;
-/// Slots of a chunk. A chunk is built on the stack, and a kernel's is small.
+/// Slots of a chunk.
 const CHUNK_SLOTS: usize = 32;
 
 /// A header without addresses: version 6, next header UDP, hop limit 64,
@@ -259,19 +268,12 @@ impl core::ops::Deref for Line {
     }
 }
 
-#[derive(Debug)]
+/// Paths whose memory is made at once.
+#[derive(Debug, Default)]
 struct Chunk {
-    slots: [Line; CHUNK_SLOTS],
+    slots: OnceBox<[Line; CHUNK_SLOTS]>,
+    /// Whether frames used them (P4).
     used: [AtomicBool; CHUNK_SLOTS],
-}
-
-impl Chunk {
-    const fn new() -> Self {
-        Self {
-            slots: [const { Line(Seq::new()) }; CHUNK_SLOTS],
-            used: [const { AtomicBool::new(false) }; CHUNK_SLOTS],
-        }
-    }
 }
 
 /// The 40 bits that come with a slot's words.
@@ -332,6 +334,15 @@ mod tests {
         mtu: 9_000,
     };
 
+    /// A slab with memory for every slot.
+    fn made() -> Slab {
+        let slab = Slab::new();
+        for slot in (0..UNDERLAY_PATHS_MAX).filter_map(|slot| u16::try_from(slot).ok()) {
+            slab.make(slot).unwrap();
+        }
+        slab
+    }
+
     #[test]
     fn a_slot_is_one_cache_line() {
         assert_eq!(size_of::<Line>(), 64);
@@ -339,7 +350,7 @@ mod tests {
 
     #[test]
     fn the_header_is_the_one_that_the_protocols_want() {
-        let slab = Slab::new();
+        let slab = made();
         let id = slab.current(40);
         slab.publish(id, &TEMPLATE);
         let mut out = [0xaa; ENCAP_LEN];
@@ -357,7 +368,7 @@ mod tests {
 
     #[test]
     fn an_unresolved_path_gives_a_blank_header_and_no_link() {
-        let slab = Slab::new();
+        let slab = made();
         let id = slab.current(0);
         slab.publish(
             id,
@@ -375,7 +386,7 @@ mod tests {
 
     #[test]
     fn an_old_id_never_yields_the_slots_next_path() {
-        let slab = Slab::new();
+        let slab = made();
         let old = slab.current(7);
         slab.publish(old, &TEMPLATE);
         let held = slab.get(old).unwrap();
@@ -393,7 +404,7 @@ mod tests {
 
     #[test]
     fn lives_wrap_past_zero() {
-        let slab = Slab::new();
+        let slab = made();
         slab.retire(PathId::new(1, u16::MAX));
         assert_eq!(slab.current(1), PathId::new(1, 1));
         // A slot that was never used has no path, whatever the life asked for.
@@ -402,7 +413,7 @@ mod tests {
 
     #[test]
     fn use_is_seen_once() {
-        let slab = Slab::new();
+        let slab = made();
         let id = slab.current(33);
         slab.publish(id, &TEMPLATE);
         let mut out = [0; ENCAP_LEN];
@@ -416,7 +427,7 @@ mod tests {
 
     #[test]
     fn every_slot_has_a_place() {
-        let slab = Slab::new();
+        let slab = made();
         for slot in [0, 31, 32, u16::MAX] {
             let id = slab.current(slot);
             slab.publish(id, &TEMPLATE);

@@ -1,5 +1,6 @@
 //! Numbered entries: a bounded slab whose free numbers are used again.
 
+use crate::DropReason;
 use alloc::vec::Vec;
 
 /// At most `limit` entries, numbered from zero.
@@ -20,18 +21,23 @@ impl<T> Pool<T> {
         }
     }
 
-    /// Keeps `entry`; `None` when the pool is full.
-    pub(super) fn insert(&mut self, entry: T) -> Option<u16> {
-        if let Some(number) = self.free.pop() {
-            *self.entries.get_mut(usize::from(number))? = Some(entry);
-            return Some(number);
+    /// Keeps `entry`, if the pool isn't full and there is memory for it.
+    pub(super) fn insert(&mut self, entry: T) -> Result<u16, DropReason> {
+        if let Some(number) = self.free.pop()
+            && let Some(place) = self.entries.get_mut(usize::from(number))
+        {
+            *place = Some(entry);
+            return Ok(number);
         }
-        if self.entries.len() >= self.limit {
-            return None;
-        }
-        let number = u16::try_from(self.entries.len()).ok()?;
+        let count = self.entries.len();
+        let number = u16::try_from(count).ok().filter(|_| count < self.limit);
+        let number = number.ok_or(DropReason::UnderlayFull)?;
+        // So much that all can be removed without asking for more.
+        let free = self.free.try_reserve(count.saturating_add(1));
+        let room = free.and_then(|()| self.entries.try_reserve(1));
+        room.map_err(|_| DropReason::NoMemory)?;
         self.entries.push(Some(entry));
-        Some(number)
+        Ok(number)
     }
 
     /// Takes an entry out; its number is free again.
@@ -78,11 +84,11 @@ mod tests {
         let mut pool = Pool::new(2);
         assert_eq!(
             (pool.insert('a'), pool.insert('b'), pool.insert('c')),
-            (Some(0), Some(1), None)
+            (Ok(0), Ok(1), Err(DropReason::UnderlayFull))
         );
         assert_eq!(pool.remove(0), Some('a'));
         assert_eq!((pool.remove(0), pool.len(), pool.span()), (None, 1, 2));
-        assert_eq!(pool.insert('d'), Some(0));
+        assert_eq!(pool.insert('d'), Ok(0));
         assert_eq!(pool.iter().collect::<vec::Vec<_>>(), [(0, &'d'), (1, &'b')]);
         assert_eq!(pool.get(1), Some(&'b'));
         assert_eq!(pool.get_mut(9), None);

@@ -2,9 +2,9 @@
 
 use super::path::{PathId, Slab};
 use super::pool::Pool;
-use crate::Instant;
 use crate::limits::UNDERLAY_PATHS_MAX;
 use crate::verdict::LinkId;
+use crate::{DropReason, Instant};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
@@ -92,25 +92,31 @@ impl Table {
         self.pool.get(slot).copied()
     }
 
-    /// Adds a path; `None` when there are as many as there may be.
+    /// Adds a path, unless there are as many as there may be, or there is no
+    /// memory for it.
     pub(super) fn insert(
         &mut self,
         slab: &Slab,
         key: Key,
         via: Via,
         now: Instant,
-    ) -> Option<PathId> {
+    ) -> Result<PathId, DropReason> {
         let slot = self.pool.insert(Entry {
             id: PathId(0),
             key,
             via,
             used_at: now,
         })?;
+        let made = slab.make(slot).and_then(|()| self.pool.get_mut(slot));
+        let Some(entry) = made else {
+            self.pool.remove(slot);
+            return Err(DropReason::NoMemory);
+        };
         let id = slab.current(slot);
-        self.pool.get_mut(slot)?.id = id;
+        entry.id = id;
         self.slots.insert(key, slot);
         self.link(slot, via);
-        Some(id)
+        Ok(id)
     }
 
     /// Removes a path. The caller releases its neighbours.
@@ -139,10 +145,10 @@ impl Table {
         }
     }
 
-    /// The slots of all paths that depend on a neighbour.
-    pub(super) fn users_of(&self, neighbour: u16) -> Vec<u16> {
-        let range = (neighbour, 0)..=(neighbour, u16::MAX);
-        self.users.range(range).map(|(_, slot)| *slot).collect()
+    /// The first slot from `from` on of a path that depends on a neighbour.
+    pub(super) fn user_of(&self, neighbour: u16, from: u16) -> Option<u16> {
+        let range = (neighbour, from)..=(neighbour, u16::MAX);
+        self.users.range(range).map(|(_, slot)| *slot).next()
     }
 
     /// The slots of all paths.
@@ -207,7 +213,8 @@ mod tests {
         }
         assert_eq!(table.idle_ms(), IDLE_FULL_MS);
         let more = key(UNDERLAY_PATHS_MAX);
-        assert_eq!(table.insert(&slab, more, Via::Group, Instant::ZERO), None);
+        let refused = table.insert(&slab, more, Via::Group, Instant::ZERO);
+        assert_eq!(refused, Err(DropReason::UnderlayFull));
         // The sweep goes round through every slot.
         let swept: BTreeSet<u16> = (0..UNDERLAY_PATHS_MAX)
             .filter_map(|_| table.sweep())
@@ -233,10 +240,12 @@ mod tests {
             .unwrap();
         let slot = id.slot();
         table.set_via(slot, via(3, 4));
-        assert_eq!((table.users_of(3).len(), table.users_of(4).len()), (1, 1));
+        let users = |table: &Table| [3, 4].map(|neighbour| table.user_of(neighbour, 0));
+        assert_eq!(users(&table), [Some(slot), Some(slot)]);
+        assert_eq!(table.user_of(3, slot + 1), None);
         table.set_via(slot, via(3, 3));
-        assert_eq!((table.users_of(3).len(), table.users_of(4).len()), (1, 0));
+        assert_eq!(users(&table), [Some(slot), None]);
         table.remove(&slab, slot);
-        assert_eq!(table.users_of(3).len(), 0);
+        assert_eq!(users(&table), [None, None]);
     }
 }

@@ -12,11 +12,10 @@ use super::nd;
 use super::neighbour::{Ask, Due, Neighbour, Turn, Waiting};
 use super::path::PathId;
 use super::table::{Entry, Via};
-use crate::DropReason;
 use crate::limits::ENCAP_LEN;
 use crate::verdict::LinkId;
 use crate::wire::ethernet;
-use alloc::boxed::Box;
+use crate::{DropReason, fallible};
 use core::net::Ipv6Addr;
 
 /// Timers that one tick runs.
@@ -59,7 +58,8 @@ impl Control {
             return self.wait(cx, current, id, frame, turn);
         }
         // It was being written, or has been resolved since the frame looked.
-        let mut frame: Box<[u8]> = frame.into();
+        let frame = fallible::copy(0, frame).ok_or(DropReason::NoMemory)?;
+        let mut frame = frame.into_boxed_slice();
         template.fill(&mut frame);
         cx.outbox.send(template.link, frame);
         Ok(())
@@ -76,10 +76,11 @@ impl Control {
         if self.neighbours.get(neighbour).is_none_or(|n| n.is_lost()) {
             return Err(DropReason::NextHopUnresolved);
         }
-        let result = self.neighbours.wait(neighbour, id, frame, turn);
-        let (Ok(displaced) | Err(displaced)) = result;
+        let mut displaced = 0;
+        let waits = &mut self.neighbours;
+        let result = waits.wait(neighbour, id, frame, turn, &mut displaced);
         cx.outbox.give_up(DropReason::NextHopQueueFull, displaced);
-        result.map(|_| ()).map_err(|_| DropReason::NextHopQueueFull)
+        result
     }
 
     /// A path is in use, and so are its neighbours: also the one that doesn't
@@ -135,9 +136,7 @@ impl Control {
             before != neighbour.mac()
         });
         if changed == Some(true) {
-            for slot in self.paths.users_of(number) {
-                self.steer(cx, slot);
-            }
+            self.steer_users(cx, number);
             for waiting in self.neighbours.take_waiting(number) {
                 self.send_waiting(cx, waiting);
             }
@@ -145,12 +144,19 @@ impl Control {
         true
     }
 
+    /// Looks again at every path that depends on a neighbour.
+    fn steer_users(&mut self, cx: &mut Context<'_>, neighbour: u16) {
+        let mut from = Some(0);
+        while let Some(slot) = from.and_then(|from| self.paths.user_of(neighbour, from)) {
+            self.steer(cx, slot);
+            from = slot.checked_add(1);
+        }
+    }
+
     /// A neighbour doesn't answer any more.
     fn lost(&mut self, cx: &mut Context<'_>, number: u16) {
         let waiting = self.neighbours.take_waiting(number);
-        for slot in self.paths.users_of(number) {
-            self.steer(cx, slot);
-        }
+        self.steer_users(cx, number);
         for waiting in waiting {
             match waiting.turn {
                 Turn::First => self.send_waiting(cx, waiting),

@@ -1,11 +1,11 @@
 //! Every neighbour, with its timer and with what waits for it.
 
 use super::{Due, Neighbour, Turn, Waiting};
-use crate::Instant;
 use crate::host::underlay::path::PathId;
 use crate::host::underlay::pool::Pool;
 use crate::limits::{NEIGHBOUR_QUEUE_BYTES_MAX, NEIGHBOUR_QUEUE_MAX, NEIGHBOURS_MAX};
 use crate::verdict::LinkId;
+use crate::{DropReason, Instant, fallible};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::Ipv6Addr;
 
@@ -42,7 +42,11 @@ impl Neighbours {
 
     /// Counts one more path that uses the neighbour, which is made if it isn't
     /// there. `None` when there are as many as there may be.
-    pub(in super::super) fn acquire(&mut self, link: LinkId, address: Ipv6Addr) -> Option<u16> {
+    pub(in super::super) fn acquire(
+        &mut self,
+        link: LinkId,
+        address: Ipv6Addr,
+    ) -> Result<u16, DropReason> {
         let number = match self.find(link, address) {
             Some(number) => number,
             None => {
@@ -51,9 +55,10 @@ impl Neighbours {
                 number
             }
         };
-        let neighbour = self.pool.get_mut(number)?;
+        let neighbour = self.pool.get_mut(number);
+        let neighbour = neighbour.ok_or(DropReason::UnderlayFull)?;
         neighbour.uses = neighbour.uses.saturating_add(1);
-        Some(number)
+        Ok(number)
     }
 
     /// Counts one path less. With the last one the neighbour goes, and what
@@ -112,34 +117,31 @@ impl Neighbours {
         }
     }
 
-    /// Lets a frame wait, as an `Err` when there is no room for it. Either
-    /// way says how many older ones had to give way (N2).
+    /// Lets a frame wait, if there is room and memory for it. Adds to `out` how
+    /// many older ones had to give way, either way (N2).
     pub(in super::super) fn wait(
         &mut self,
         number: u16,
         path: PathId,
         frame: &[u8],
         turn: Turn,
-    ) -> Result<usize, usize> {
-        let Some(neighbour) = self.pool.get_mut(number) else {
-            return Err(0);
-        };
-        let mut out = 0_usize;
+        out: &mut usize,
+    ) -> Result<(), DropReason> {
+        let neighbour = self.pool.get_mut(number);
+        let neighbour = neighbour.ok_or(DropReason::NextHopQueueFull)?;
         let room = NEIGHBOUR_QUEUE_BYTES_MAX.saturating_sub(frame.len());
         while neighbour.waiting.len() >= NEIGHBOUR_QUEUE_MAX || self.waiting_bytes > room {
-            let Some(oldest) = neighbour.waiting.pop_front() else {
-                return Err(out);
-            };
+            let oldest = neighbour.waiting.pop_front();
+            let oldest = oldest.ok_or(DropReason::NextHopQueueFull)?;
             self.waiting_bytes = self.waiting_bytes.saturating_sub(oldest.frame.len());
-            out = out.saturating_add(1);
+            *out = out.saturating_add(1);
         }
+        let room = neighbour.waiting.try_reserve(1).ok();
+        let copy = room.and_then(|()| fallible::copy(0, frame));
+        let frame = copy.ok_or(DropReason::NoMemory)?.into_boxed_slice();
         self.waiting_bytes = self.waiting_bytes.saturating_add(frame.len());
-        neighbour.waiting.push_back(Waiting {
-            path,
-            frame: frame.into(),
-            turn,
-        });
-        Ok(out)
+        neighbour.waiting.push_back(Waiting { path, frame, turn });
+        Ok(())
     }
 
     /// What waits for a neighbour, the oldest first.

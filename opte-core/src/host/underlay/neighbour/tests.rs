@@ -1,6 +1,7 @@
 //! States and timers of one neighbour, and the frames that wait for it.
 
 use super::*;
+use crate::DropReason;
 use crate::limits::{NEIGHBOUR_QUEUE_BYTES_MAX, NEIGHBOUR_QUEUE_MAX, NEIGHBOURS_MAX};
 use std::vec::Vec;
 
@@ -175,16 +176,21 @@ fn a_neighbour_in_use_is_confirmed_and_an_unused_one_is_left_alone() {
     );
 }
 
+/// Lets a frame wait; how many older ones gave way, and whether it does.
+fn wait(neighbours: &mut Neighbours, n: u16, frame: &[u8]) -> (usize, Result<(), DropReason>) {
+    let mut displaced = 0;
+    let result = neighbours.wait(n, PathId(7), frame, Turn::First, &mut displaced);
+    (displaced, result)
+}
+
 #[test]
 fn frames_wait_in_order_and_the_oldest_gives_way() {
     let mut neighbours = Neighbours::new();
     let n = one(&mut neighbours);
     for i in 0..NEIGHBOUR_QUEUE_MAX + 3 {
         let displaced = usize::from(i >= NEIGHBOUR_QUEUE_MAX);
-        assert_eq!(
-            neighbours.wait(n, PathId(7), &[i as u8; 100], Turn::First),
-            Ok(displaced)
-        );
+        let waits = wait(&mut neighbours, n, &[i as u8; 100]);
+        assert_eq!(waits, (displaced, Ok(())));
     }
     assert_eq!(neighbours.load().0, NEIGHBOUR_QUEUE_MAX * 100);
     let first: Vec<u8> = neighbours
@@ -207,16 +213,14 @@ fn one_silent_neighbour_cannot_push_out_what_waits_for_another() {
     let (mut kept, mut i) = (0, 0);
     while neighbours.load().0 + large.len() <= NEIGHBOUR_QUEUE_BYTES_MAX {
         let n = neighbours.acquire(LinkId(0), address(i)).unwrap();
-        assert_eq!(neighbours.wait(n, PathId(1), &large, Turn::First), Ok(0));
+        assert_eq!(wait(&mut neighbours, n, &large), (0, Ok(())));
         (kept, i) = (n, i + 1);
     }
     let late = neighbours.acquire(LinkId(0), address(i)).unwrap();
-    assert_eq!(
-        neighbours.wait(late, PathId(1), &large, Turn::First),
-        Err(0)
-    );
+    let refused = Err(DropReason::NextHopQueueFull);
+    assert_eq!(wait(&mut neighbours, late, &large), (0, refused));
     // One that has frames waiting itself gives up its own.
-    assert_eq!(neighbours.wait(kept, PathId(1), &large, Turn::First), Ok(1));
+    assert_eq!(wait(&mut neighbours, kept, &large), (1, Ok(())));
     assert!(neighbours.load().0 <= NEIGHBOUR_QUEUE_BYTES_MAX);
 }
 
@@ -226,9 +230,7 @@ fn a_neighbour_lives_as_long_as_a_path_uses_it() {
     let n = one(&mut neighbours);
     assert_eq!(one(&mut neighbours), n);
     neighbours.update(n, |n| n.touch(Instant::ZERO));
-    neighbours
-        .wait(n, PathId(1), &[0; 100], Turn::First)
-        .unwrap();
+    wait(&mut neighbours, n, &[0; 100]).1.unwrap();
     assert_eq!(neighbours.release(n).len(), 0);
     assert_eq!(neighbours.release(n).len(), 1, "what waited is handed back");
     assert!(neighbours.find(LinkId(0), Ipv6Addr::LOCALHOST).is_none());
@@ -243,9 +245,9 @@ fn there_are_only_so_many() {
         assert!(
             neighbours
                 .acquire(LinkId(0), Ipv6Addr::from_bits(i as u128))
-                .is_some()
+                .is_ok()
         );
     }
-    assert!(neighbours.acquire(LinkId(1), Ipv6Addr::LOCALHOST).is_none());
+    assert!(neighbours.acquire(LinkId(1), Ipv6Addr::LOCALHOST).is_err());
     assert_eq!(one(&mut neighbours), 1, "one that is there is found");
 }

@@ -57,7 +57,7 @@ fn check(under: &Under) {
         if let table::Via::Neighbour { chosen, current } = entry.via {
             for neighbour in BTreeSet::from([chosen, current]) {
                 *uses.entry(neighbour).or_default() += 1;
-                assert!(control.paths.users_of(neighbour).contains(&slot));
+                assert!(control.paths.user_of(neighbour, slot) == Some(slot));
             }
             let mac = control.neighbours.get(current).unwrap().mac();
             let mut header = [0; ENCAP_LEN];
