@@ -32,6 +32,7 @@ mod record;
 #[cfg_attr(not(target_os = "linux"), path = "scenario/elsewhere.rs")]
 mod scenario;
 mod script;
+mod skip;
 mod step;
 mod test;
 mod tidy;

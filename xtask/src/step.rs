@@ -14,6 +14,7 @@
 //!           S4  a step that waits for others waits for steps above it only,
 //!               so that the first one which hasn't run can always run.
 
+use crate::skip::in_ci;
 use anyhow::Result;
 use std::io::{IsTerminal, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -126,18 +127,6 @@ pub(crate) fn end(failures: &[String]) -> ExitCode {
         [] => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
-}
-
-/// Whether this run is a gate, where what can't be checked counts as wrong.
-pub(crate) fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|ci| ci == "true" || ci == "1")
-}
-
-/// Says that a test can't run here, which is a failure where it must.
-#[cfg(test)]
-pub(crate) fn skip_test(test: &str, why: &str) {
-    eprintln!("SKIPPED {test}: {why}");
-    assert!(!in_ci(), "a skip is a failure in CI");
 }
 
 /// Runs every step, each lane in order, and prints a line for each.

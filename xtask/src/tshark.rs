@@ -278,7 +278,7 @@ mod tests {
     /// Judges a script's frames; none without tshark, and says so.
     fn judged(name: &str, script: &str) -> Option<Vec<String>> {
         if !is_there() {
-            crate::step::skip_test(name, "tshark isn't installed");
+            crate::skip::skip(name, "tshark isn't installed");
             return None;
         }
         let scene = Scene::parse(SETUP).unwrap();

@@ -97,16 +97,17 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         devices: &mut impl Devices,
         out: &mut impl Output,
     ) -> Result<Response, ConfigError> {
+        let command = match command {
+            Command::CreatePortParts(parts) => {
+                Command::CreatePort(PortSpec::from_parts(parts).ok_or_else(not_one_port)?)
+            }
+            command => command,
+        };
         let (port, response) = match command {
             Command::CreatePort(spec) => (
                 Some(spec.name),
                 self.create_port(control, spec, now, devices)?,
             ),
-            Command::CreatePortParts(parts) => {
-                let spec = PortSpec::from_parts(parts).ok_or_else(not_one_port)?;
-                let name = spec.name;
-                (Some(name), self.create_port(control, spec, now, devices)?)
-            }
             Command::DeletePort(name) => (Some(name), self.delete_port(&name, now, devices)?),
             Command::ClearUft(name) => return self.clear_uft(&name),
             Command::ClearLft(name, layer) => return self.clear_lft(&name, layer, now),

@@ -1,5 +1,8 @@
 //! Blocks of the allocator, and where the kernel says that they lie.
 
+#[path = "../../../xtask/src/skip.rs"]
+mod skip;
+
 use super::*;
 use crate::region::{HUGE_PAGE, LEN};
 use std::collections::BTreeMap;
@@ -70,7 +73,8 @@ fn large_blocks_lie_in_huge_pages() {
         // Other tests may have regions beside this one.
         assert!(kib >= (LEN / 2 - HUGE_PAGE) >> 10, "{of:?}");
     } else {
-        eprintln!("SKIPPED in part: this kernel gives nobody huge pages");
+        let test = "large_blocks_lie_in_huge_pages, in part";
+        skip::skip(test, "this kernel gives nobody huge pages");
     }
     for block in blocks {
         freed(&heap, block, layout);

@@ -3,10 +3,12 @@
 //! A test of this file starts the test program again, in new user and network
 //! namespaces, with the name of the test that is to run there.
 
+#[path = "../../../xtask/src/skip.rs"]
+mod skip;
+
 use super::tap::OpenError;
 use super::{netdev, packet, retire, tap};
 use crate::device::{Batch, Device, Kind};
-use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
@@ -26,7 +28,7 @@ pub(crate) fn inside(test: &str) -> bool {
         .write(true)
         .open("/dev/net/tun");
     if let Err(error) = tun {
-        skip(test, &format!("/dev/net/tun: {error}"));
+        skip::skip(test, &format!("/dev/net/tun: {error}"));
         return false;
     }
     let mut child = Command::new(std::env::current_exe().unwrap());
@@ -49,32 +51,11 @@ pub(crate) fn inside(test: &str) -> bool {
             assert!(out.contains("1 passed"), "{test} is no test: {out}");
         }
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            skip(test, &format!("no user namespaces: {error}"));
+            skip::skip(test, &format!("no user namespaces: {error}"));
         }
         Err(error) => panic!("{error}"),
     }
     false
-}
-
-/// Says that a test can't run here. Where it must, that is a failure.
-fn skip(test: &str, why: &str) {
-    eprintln!("SKIPPED {test}: {why}");
-    assert!(
-        !must_run(std::env::var_os("CI")),
-        "a skip is a failure in CI"
-    );
-}
-
-/// Whether a skip is a failure, by the value of `CI`.
-fn must_run(ci: Option<OsString>) -> bool {
-    ci.is_some_and(|ci| ci == "true")
-}
-
-#[test]
-fn a_skip_is_a_failure_in_ci_only() {
-    assert!(must_run(Some("true".into())));
-    assert!(!must_run(Some("false".into())));
-    assert!(!must_run(None));
 }
 
 /// Enters a new user namespace, as its root, and a new network namespace. The

@@ -14,7 +14,7 @@ use super::ping::ping;
 use super::process::Process;
 use super::sandbox::{self, Outcome};
 use super::{Namespace, tcp};
-use crate::step::skip_test;
+use crate::skip::skip as skip_test;
 use anyhow::{Context, Result, ensure};
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable};

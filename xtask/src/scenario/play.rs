@@ -98,7 +98,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         }
     })?;
     println!("{failed} failed, {skipped} skipped");
-    let bad = failed > 0 || (skipped > 0 && crate::step::in_ci());
+    let bad = failed > 0 || (skipped > 0 && crate::skip::in_ci());
     Ok(if bad {
         ExitCode::FAILURE
     } else {
