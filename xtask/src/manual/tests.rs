@@ -1,6 +1,7 @@
 //! Pages as man(1) would read them.
 
 use super::*;
+use opte_core::api::counter::{HOST, POOLS, TRAFFIC};
 
 #[test]
 fn markdown_becomes_requests_and_text_never_does() {
@@ -37,19 +38,10 @@ fn every_page_names_its_version_and_what_the_code_declares() {
 fn every_counter_is_on_its_page() {
     let root = workspace::root();
     let page = fs::read_to_string(root.join("docs/reference/counters.md")).unwrap();
-    let source = fs::read_to_string(root.join("xde/src/stat.rs")).unwrap();
-    let names = |list: &str| {
-        let (_, after) = source.split_once(list).unwrap();
-        let (list, _) = after.split_once("];").unwrap();
-        let names = list.split("c\"").skip(1);
-        names
-            .map(|name| name.split('"').next().unwrap().to_owned())
-            .collect::<Vec<_>>()
-    };
-    let mut all = names("const COMMON");
-    all.extend(names("const HOST"));
-    assert!(all.len() > 10, "{all:?}");
-    for name in all {
+    // Of the pools one of a kind is named in full.
+    let of_ports = POOLS.first().into_iter().flatten();
+    let all = TRAFFIC.iter().chain(&HOST).chain(of_ports);
+    for name in all.map(|name| name.to_str().unwrap()) {
         assert!(page.contains(&format!("`{name}`")), "{name}");
     }
 }
