@@ -2,8 +2,9 @@
 //!
 //! The engine reads and edits headers in place, removes bytes in front
 //! (decapsulation), puts bytes in front (encapsulation) and cuts off what isn't
-//! the frame's at its end; it never touches payload (decision D1). A slice with headroom, an iovec or an mblk chain
-//! can all do that, so shells implement [`Frame`] for their own buffers.
+//! the frame's at its end; it never touches payload (decision D1). A slice with
+//! headroom, an iovec or an mblk chain can all do that, so shells implement
+//! [`Frame`] for their own buffers.
 
 /// Work that a device has left for us or that we may leave for a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@
 //!
 //! Failure   an allocation that finds nothing in spite of A2 and A3 is a panic
 //!           of the kernel; that is the language's rule. What one packet may
-//!           want was counted, not proved.
+//!           want is estimated: nothing proves it.
 
 use super::context;
 use crate::lane;

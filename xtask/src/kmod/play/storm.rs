@@ -87,9 +87,9 @@ fn no_memory(module: &[u8]) -> Result<()> {
     end(sled)
 }
 
-/// Thousands of flows and fragments while there is no memory at all: what is
-/// remembered of packets has no use for the reserve, so others still find it.
-/// Flows that are known go on; with memory all do.
+/// Thousands of flows while there is no memory at all: what is remembered of
+/// packets has no use for the reserve, so others still find it. Flows that are
+/// known go on; with memory all do.
 fn no_memory_for_long(module: &[u8]) -> Result<()> {
     let sled = two_guests(module)?;
     let flow = |from: u16| format!("0.0 tx g1 udp 10.0.0.1:{from} > 10.0.0.2:53 len 900\n");

@@ -41,7 +41,7 @@ impl Neighbours {
     }
 
     /// Counts one more path that uses the neighbour, which is made if it isn't
-    /// there. `None` when there are as many as there may be.
+    /// there, unless there are as many as there may be, or no memory for it.
     pub(in super::super) fn acquire(
         &mut self,
         link: LinkId,
