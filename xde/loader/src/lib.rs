@@ -28,9 +28,10 @@ mod context;
 mod image;
 mod kernel;
 mod low;
+mod probe;
 mod room;
 mod sled;
 
 pub use context::Context;
-pub use kernel::Probe;
+pub use probe::{Fired, Told};
 pub use sled::{Layout, Sent, Sled};

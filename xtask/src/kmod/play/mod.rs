@@ -8,9 +8,12 @@
 
 mod bridge;
 mod drive;
+mod engine;
 mod golden;
+mod input;
 mod life;
 mod offload;
+mod probe;
 mod replace;
 mod retire;
 mod room;
@@ -44,6 +47,7 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
     let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
+    let plays = plays.chain(probe::PLAYS);
     for (name, play) in plays.chain(bridge::PLAYS) {
         record(name, play(&bytes));
     }
@@ -77,9 +81,23 @@ fn command(sled: &Sled, command: Command) -> Result<Response> {
 /// A sled with the module attached.
 fn attached(module: &[u8]) -> Result<Sled> {
     let sled = Sled::load(module)?;
+    attach(&sled)?;
+    Ok(sled)
+}
+
+/// As [`attached`], with somebody who watches all probes from the start.
+fn watched(module: &[u8]) -> Result<Sled> {
+    let sled = Sled::load(module)?;
+    sled.watch(true)?;
+    attach(&sled)?;
+    Ok(sled)
+}
+
+/// Attaches the module, and opens its node.
+fn attach(sled: &Sled) -> Result<()> {
     sled.attach()?;
     ensure!(sled.open()? == 0, "the node can't be opened");
-    Ok(sled)
+    Ok(())
 }
 
 /// A sled with two guests and an underlay that they reach.
