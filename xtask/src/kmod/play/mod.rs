@@ -13,6 +13,7 @@ mod golden;
 mod input;
 mod life;
 mod offload;
+mod opteadm;
 mod probe;
 mod replace;
 mod retire;
@@ -48,8 +49,14 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
     let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
     let plays = plays.chain(probe::PLAYS);
-    for (name, play) in plays.chain(bridge::PLAYS) {
-        record(name, play(&bytes));
+    for (name, play) in plays.chain(opteadm::PLAYS) {
+        let before = Sled::loaded();
+        let done = play(&bytes).and_then(|()| {
+            // Only at the end is known what is left behind.
+            ensure!(Sled::loaded() == before, "it doesn't end its sleds");
+            Ok(())
+        });
+        record(name, done);
     }
     for (name, done) in golden::all(root, &bytes)? {
         record(&name, done);
