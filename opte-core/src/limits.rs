@@ -14,6 +14,10 @@ pub const PORT_MTU_V6_MIN: u16 = 1_280;
 pub const PORT_MSS_MIN: u16 = 536;
 /// Largest MTU of a port.
 pub const PORT_MTU_MAX: u16 = 65_000;
+/// Smallest `interval_s` of a port's router advertisements (RFC 4861 section 6.2.1).
+pub const ADVERTISE_INTERVAL_S_MIN: u16 = 4;
+/// Largest `interval_s` of a port's router advertisements.
+pub const ADVERTISE_INTERVAL_S_MAX: u16 = 1_800;
 /// Flows of one port unless its configuration says otherwise.
 pub const PORT_FLOWS_DEFAULT: u32 = 65_536;
 /// Most flows that one port may be given.

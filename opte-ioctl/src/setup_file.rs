@@ -8,7 +8,7 @@
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use opte_core::api::Setup;
+use opte_core::api::{Setup, range_of};
 use std::io::{self, Read};
 
 /// Bytes of the largest text that is read. Text takes more of them than an
@@ -48,15 +48,16 @@ pub fn read(from: impl Read) -> io::Result<String> {
 ///
 /// A sentence about the first thing in it that is wrong.
 pub fn parse(text: &str) -> Result<Setup, String> {
-    let whole = |error: &toml::de::Error| format!("{}{}", line(text, error), one_line(error));
+    let whole = |error: &toml::de::Error| format!("{}{}", line(text, error), sentence(error, ""));
     let document = toml::Deserializer::parse(text).map_err(|error| tame(&whole(&error)))?;
     serde_path_to_error::deserialize(document).map_err(|error| {
-        let place = place(text, &error.path().to_string());
+        let path = error.path().to_string();
+        let place = place(text, &path);
         let error = error.into_inner();
         tame(&format!(
             "{}{place}{}",
             line(text, &error),
-            one_line(&error)
+            sentence(&error, &path)
         ))
     })
 }
@@ -69,14 +70,27 @@ fn line(text: &str, error: &toml::de::Error) -> String {
     })
 }
 
-fn one_line(error: &toml::de::Error) -> String {
-    let mut text = error.message().trim().replace('\n', ", ");
-    for (name, meaning) in TYPES {
-        if text.ends_with(name) {
-            text = text.replace(name, meaning);
-        }
-    }
-    text
+/// What is wrong, in one line; a number's range is that of its field.
+fn sentence(error: &toml::de::Error, path: &str) -> String {
+    let text = error.message().trim().replace('\n', ", ");
+    let told = TYPES.iter().find_map(|(name, meaning)| {
+        let start = text.strip_suffix(name)?;
+        let range = range_of(&without_indices(path));
+        Some(range.map_or_else(
+            || format!("{start}{meaning}"),
+            |range| format!("{start}expected {range}"),
+        ))
+    });
+    told.unwrap_or(text)
+}
+
+/// `port.ipv4` for `port[0].ipv4`.
+fn without_indices(path: &str) -> String {
+    let parts = path.split('[').enumerate().map(|(at, part)| match at {
+        0 => part,
+        _ => part.split_once(']').map_or(part, |(_, rest)| rest),
+    });
+    parts.collect()
 }
 
 /// A sentence without what a terminal would obey, and not too long.
@@ -150,10 +164,6 @@ mod tests {
                 "[[port]]\nname = \"guest0\"\nmac = \"zz\"\nvni = 1\n",
                 ["line 3: ", "port guest0: mac: `zz`: a MAC address"].as_slice(),
             ),
-            (
-                "[underlay]\naddress = \"fd00::1\"\n[[underlay.link]]\nname = \"e\"\nmtu = 70000\n",
-                &["line 5: ", "link e: mtu: ", "expected 0 to 65535"],
-            ),
             ("[[port]]\nname = \"g\"\nvni = 1\n", &["port g: ", "mac"]),
             ("colour = 1\n", &["line 1: ", "colour"]),
             (
@@ -175,7 +185,7 @@ mod tests {
                 &[
                     "line 2: ",
                     "multicast.vni: ",
-                    "a VNI is a number from 0 to 16777215",
+                    "expected a number from 0 to 16777215",
                 ],
             ),
             ("[[v2p]]\nvni = 1\n", &["v2p[0]: ", "missing field"]),
@@ -190,6 +200,43 @@ mod tests {
             for word in words {
                 assert!(why.contains(word), "{why}");
             }
+        }
+    }
+
+    #[test]
+    fn a_number_has_the_range_of_its_field() {
+        for (text, words) in [
+            (
+                "[underlay]\naddress = \"fd00::1\"\n[[underlay.link]]\nname = \"e\"\nmtu = 70000\n",
+                &["line 5: ", "link e: mtu: ", "expected 1350 to 65535"],
+            ),
+            (
+                "[[port]]\nname = \"g\"\nmtu = 70000\n",
+                &["line 3: ", "port g: mtu: ", "expected 576 to 65000"],
+            ),
+            (
+                "[[port]]\nname = \"g\"\n[port.options]\nudp_s = -1\n",
+                &[
+                    "line 4: ",
+                    "port g: options.udp_s: ",
+                    "expected 1 to 604800",
+                ],
+            ),
+            (
+                "[host]\nflows_max = 4294967296\n",
+                &["line 2: ", "host.flows_max: ", "expected 1 to 8388608"],
+            ),
+            (
+                "[[port]]\nname = \"g\"\n[port.dhcp]\nlease_s = -1\n",
+                &[
+                    "line 4: ",
+                    "port g: dhcp.lease_s: ",
+                    "expected 0 to 4294967295",
+                ],
+            ),
+        ] {
+            let why = parse(text).unwrap_err();
+            assert!(words.iter().all(|word| why.contains(word)), "{why}");
         }
     }
 

@@ -49,6 +49,6 @@ pub use port::{
 pub use prefix::Prefix;
 pub use route::{GatewayId, RouteClass, RouteSpec, RouteTarget};
 pub use rule::{FwAction, FwRule, HostFilter, PortRange, ProtoFilter};
-pub use setting::Setting;
+pub use setting::{Setting, range_of};
 pub use setup::{Applied, Change, ChangeVerb, HostOptions, Setup, SetupPart};
 pub use underlay::{LinkSpec, UnderlayRoute, UnderlaySpec};

@@ -7,6 +7,9 @@
 use super::dump::PortEntry;
 use super::port::{PortOptions, PortSpec};
 use super::{ConfigError, ErrorCode, HostOptions, ObjectKind};
+use crate::limits::{
+    ADVERTISE_INTERVAL_S_MAX, ADVERTISE_INTERVAL_S_MIN, LINK_MTU_MIN, PORT_MTU_MAX, PORT_MTU_MIN,
+};
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -177,6 +180,26 @@ pub(crate) type Range = (&'static str, u32, u32);
 fn in_words(ranges: &[Range], name: &str) -> Option<String> {
     let (.., max) = ranges.iter().find(|(known, ..)| *known == name)?;
     Some(alloc::format!("1 to {max}"))
+}
+
+/// What a number of a setup file may be, by its place there without indices, as
+/// `port.options.udp_s`; `None` where any number that its type can hold may be.
+#[must_use]
+pub fn range_of(place: &str) -> Option<String> {
+    let port = PortOptions::default();
+    match place {
+        "port.mtu" => Some(alloc::format!("{PORT_MTU_MIN} to {PORT_MTU_MAX}")),
+        "port.options.mss_max" => Some(PortOptions::mss_range()),
+        "port.advertise.interval_s" => Some(alloc::format!(
+            "{ADVERTISE_INTERVAL_S_MIN} to {ADVERTISE_INTERVAL_S_MAX}"
+        )),
+        "underlay.link.mtu" => Some(alloc::format!("{LINK_MTU_MIN} to {}", u16::MAX)),
+        _ => match place.rsplit_once('.')? {
+            ("port.options", name) => in_words(&port.ranges(), name),
+            ("host", name) => in_words(&HostOptions::default().ranges(), name),
+            _ => None,
+        },
+    }
 }
 
 /// Checks options against their ranges; `group` is in front of their names.

@@ -131,7 +131,7 @@ impl serde::de::Visitor<'_> for VniVisitor {
     type Value = Vni;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(VNI)
+        f.write_str("a number from 0 to 16777215")
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Vni, E> {

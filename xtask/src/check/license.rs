@@ -29,32 +29,49 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// What `cargo metadata` says, as far as it matters here.
 #[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    workspace_root: String,
+pub(super) struct Metadata {
+    pub(super) packages: Vec<Package>,
+    pub(super) workspace_root: String,
 }
 
 #[derive(Deserialize)]
-struct Package {
+pub(super) struct Package {
     name: String,
     version: String,
     license: Option<String>,
     /// None for a path.
-    source: Option<String>,
-    manifest_path: String,
+    pub(super) source: Option<String>,
+    pub(super) manifest_path: String,
+    pub(super) dependencies: Vec<Dependency>,
+}
+
+/// What a package needs.
+#[derive(Deserialize)]
+pub(super) struct Dependency {
+    pub(super) name: String,
+    /// None unless it is a path.
+    pub(super) path: Option<String>,
+    /// `dev`, `build`, or none.
+    pub(super) kind: Option<String>,
+}
+
+impl Metadata {
+    pub(super) fn read(root: &Path) -> Result<Self> {
+        let done = Command::new("cargo")
+            .args(["metadata", "--format-version=1", "--locked"])
+            .current_dir(root)
+            .output()
+            .context("cannot run cargo")?;
+        if !done.status.success() {
+            bail!("{}", String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(serde_json::from_slice(&done.stdout)?)
+    }
 }
 
 /// Checks every dependency, on whatever platform it is used.
 pub(super) fn check(root: &Path) -> Result<Outcome> {
-    let done = Command::new("cargo")
-        .args(["metadata", "--format-version=1", "--locked"])
-        .current_dir(root)
-        .output()
-        .context("cannot run cargo")?;
-    if !done.status.success() {
-        bail!("{}", String::from_utf8_lossy(&done.stderr));
-    }
-    let metadata: Metadata = serde_json::from_slice(&done.stdout)?;
+    let metadata = Metadata::read(root)?;
     let failures = metadata
         .packages
         .iter()
@@ -115,6 +132,7 @@ mod tests {
             license: license.map(str::to_owned),
             source: source.map(str::to_owned),
             manifest_path: manifest_path.to_owned(),
+            dependencies: Vec::new(),
         }
     }
 

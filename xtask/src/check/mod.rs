@@ -1,6 +1,7 @@
 //! `cargo xtask check`: what has to hold before a commit.
 
 mod conformance;
+mod crates;
 mod license;
 mod no_std;
 mod workflow;
@@ -34,6 +35,7 @@ pub(crate) fn steps(root: &Path) -> Vec<Step<'_>> {
         Step::new("format", || cargo(root, &["fmt", "--all", "--check"], &[])),
         Step::new("tidy", || tidy::check(root)),
         Step::new("licences", || license::check(root)),
+        Step::new("crates", || crates::check(root)),
         Step::new("conformance", || conformance::check(root)),
         Step::new("probes", || probe::check(root)),
         Step::new("workflows", || workflow::check(root)),

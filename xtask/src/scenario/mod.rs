@@ -38,6 +38,7 @@ mod jumbo;
 mod lease;
 mod mtu;
 mod outside;
+mod page;
 mod play;
 mod probes;
 mod protocols;
@@ -45,6 +46,7 @@ mod qemu;
 mod routing;
 mod rules;
 mod sctp;
+mod tour;
 mod trace;
 mod tunnel;
 mod tutorial;
@@ -76,6 +78,7 @@ const SCENARIOS: &[Scenario] = &[
     sctp::SCENARIO,
     trace::SCENARIO,
     tunnel::SCENARIO,
+    tour::SCENARIO,
     tutorial::SCENARIO,
 ];
 
@@ -116,7 +119,9 @@ mod tests {
             .unwrap()
             .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
             .filter_map(|file| file.strip_suffix(".rs").map(|name| name.replace('_', "-")))
-            .filter(|name| !["mod", "context", "play", "elsewhere"].contains(&name.as_str()))
+            .filter(|name| {
+                !["mod", "context", "page", "play", "elsewhere"].contains(&name.as_str())
+            })
             .collect();
         files.sort();
         let mut names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();

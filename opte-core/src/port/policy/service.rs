@@ -4,7 +4,10 @@
 use super::is_unicast;
 use crate::api::{ConfigError, ErrorCode, ObjectKind, PortSpec, Prefix};
 use crate::flow::Family;
-use crate::limits::{DHCP_LEASE_S_MIN, DHCP_LIST_MAX, DOMAIN_LEN_MAX};
+use crate::limits::{
+    ADVERTISE_INTERVAL_S_MAX, ADVERTISE_INTERVAL_S_MIN, DHCP_LEASE_S_MIN, DHCP_LIST_MAX,
+    DOMAIN_LEN_MAX,
+};
 use core::net::IpAddr;
 
 pub(super) fn check_dhcp(spec: &PortSpec) -> Result<(), ConfigError> {
@@ -52,7 +55,6 @@ pub(super) fn check_dhcp(spec: &PortSpec) -> Result<(), ConfigError> {
 
 /// The ranges of RFC 4861 section 6.2.1.
 pub(super) fn check_advertise(spec: &PortSpec) -> Result<(), ConfigError> {
-    const INTERVAL_S: core::ops::RangeInclusive<u16> = 4..=1_800;
     const LIFETIME_S_MAX: u16 = 9_000;
     let bad = |code, field: &str, value: &dyn core::fmt::Display| {
         ConfigError::new(code, ObjectKind::Port, spec.name)
@@ -60,8 +62,9 @@ pub(super) fn check_advertise(spec: &PortSpec) -> Result<(), ConfigError> {
     };
     let advertise = &spec.advertise;
     let interval_s = advertise.interval_s;
-    if !INTERVAL_S.contains(&interval_s) {
-        return Err(bad(ErrorCode::OutOfRange, "interval_s", &interval_s).hint("4 to 1800"));
+    if !(ADVERTISE_INTERVAL_S_MIN..=ADVERTISE_INTERVAL_S_MAX).contains(&interval_s) {
+        let hint = alloc::format!("{ADVERTISE_INTERVAL_S_MIN} to {ADVERTISE_INTERVAL_S_MAX}");
+        return Err(bad(ErrorCode::OutOfRange, "interval_s", &interval_s).hint(hint));
     }
     let lifetime_s = advertise.lifetime_s();
     if lifetime_s != 0 && !(interval_s..=LIFETIME_S_MAX).contains(&lifetime_s) {
