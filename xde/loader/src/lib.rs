@@ -28,9 +28,13 @@ mod context;
 mod image;
 mod kernel;
 mod low;
+mod node;
+mod port;
 mod room;
 mod sled;
 
 pub use context::Context;
-pub use kernel::Probe;
+pub use kernel::mac::MAC_INSTANCE;
+pub use kernel::{DIP, Probe};
+pub use node::KernelMemory;
 pub use sled::{Layout, Sent, Sled};

@@ -7,6 +7,7 @@
 //! there and in `xde/README.md`.
 
 mod bridge;
+mod callbacks;
 mod drive;
 mod golden;
 mod life;
@@ -44,6 +45,7 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
     let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
+    let plays = plays.chain(callbacks::PLAYS);
     for (name, play) in plays.chain(bridge::PLAYS) {
         record(name, play(&bytes));
     }
