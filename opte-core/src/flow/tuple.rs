@@ -26,8 +26,12 @@ impl Proto {
     pub const SCTP: Self = Self(132);
     /// DCCP (RFC 4340).
     pub const DCCP: Self = Self(33);
+    /// Mobile IPv6 (RFC 6275 section 6.1).
+    pub const MOBILITY: Self = Self(135);
     /// UDP-Lite (RFC 3828).
     pub const UDP_LITE: Self = Self(136);
+    /// Host Identity Protocol (RFC 7401).
+    pub const HIP: Self = Self(139);
 
     const NAMES: &'static [(Self, &'static str)] = &[
         (Self::ICMP, "icmp"),
@@ -48,13 +52,17 @@ impl Proto {
         matches!(self, Self::TCP | Self::UDP | Self::SCTP)
     }
 
-    /// Whether the header, by whose ports no flow is told from another, has a
-    /// checksum at its seventh byte that covers the addresses: however little
-    /// of the payload it covers, the pseudo-header is part of it (RFC 4340
-    /// section 9.1, RFC 3828 section 3.1).
+    /// Where the header, by whose ports no flow is told from another, has a
+    /// checksum that covers the addresses: however little of the payload it
+    /// covers, the pseudo-header is part of it (RFC 4340 section 9.1, RFC 3828
+    /// section 3.1, RFC 6275 section 6.1.1, RFC 7401 section 5.1.1).
     #[must_use]
-    pub const fn covers_addresses(self) -> bool {
-        matches!(self, Self::DCCP | Self::UDP_LITE)
+    pub const fn covering_checksum_at(self) -> Option<usize> {
+        match self {
+            Self::DCCP | Self::UDP_LITE => Some(6),
+            Self::MOBILITY | Self::HIP => Some(4),
+            _ => None,
+        }
     }
 
     /// Whether this is ICMP of either family.

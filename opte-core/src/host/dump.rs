@@ -484,7 +484,12 @@ fn layer_flows<R: RawMutex>(
     let flows = cursor.saturating_sub(FLOWS);
     let mut page = flow_page(port, flows, PAGE_ENTRIES_MAX, |flow, entries| {
         let translated = flow.nat != NatKind::None;
-        if layer == LayerId::Nat && !translated {
+        let is_there = match layer {
+            LayerId::Nat => translated,
+            // What policy has cut is remembered, but nothing of it passes.
+            _ => !flow.revoked,
+        };
+        if !is_there {
             return;
         }
         let outside: Option<Tuple> = translated.then(|| flow.outside());

@@ -98,10 +98,11 @@ impl NearEnd {
                 self.apply_port(transport, packet, (4, 2), offload);
             }
             Proto::ICMP | Proto::ICMPV6 => self.fix_checksum(transport, packet, 2, offload),
-            proto if proto.covers_addresses() => {
-                self.fix_checksum(transport, packet, COVERING_AT, offload);
+            proto => {
+                if let Some(at) = proto.covering_checksum_at() {
+                    self.fix_checksum(transport, packet, at, offload);
+                }
             }
-            _ => {}
         }
     }
 
@@ -150,9 +151,6 @@ impl NearEnd {
         }
     }
 }
-
-/// Where the checksum is of what [`Proto::covers_addresses`].
-pub(super) const COVERING_AT: usize = 6;
 
 /// Where the near end's port is in a transport header.
 #[inline(always)]

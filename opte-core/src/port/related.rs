@@ -24,7 +24,7 @@
 //!           means nothing beyond a link (redirect, RFC 1812 section 5.2.7.2) or
 //!           nothing any more (source quench, RFC 6633 section 3).
 
-use super::edit::{COVERING_AT, NearEnd, address_at, put, update};
+use super::edit::{NearEnd, address_at, put, update};
 use super::fast::{Onward, name_of};
 use super::process::Arrival;
 use super::{Dropped, Env, Policy, Port};
@@ -258,9 +258,11 @@ fn translate(near: &NearEnd, packet: &Packet, quote: &Quote, dir: Direction, hea
     let (port_at, sum_at) = match quote.tuple.proto {
         Proto::TCP => (if near_is_source { 2 } else { 0 }, 16),
         Proto::UDP => (if near_is_source { 2 } else { 0 }, 6),
-        proto if proto.covers_addresses() => (usize::MAX, COVERING_AT),
         _ if quote.tuple.is_echo() => (4, 2),
-        _ => (usize::MAX, usize::MAX),
+        proto => {
+            let sum_at = proto.covering_checksum_at().unwrap_or(usize::MAX);
+            (usize::MAX, sum_at)
+        }
     };
     message.put(transport.saturating_add(port_at), near.port.to_be_bytes());
     let sum_at = transport.saturating_add(sum_at);

@@ -19,6 +19,11 @@ fn udp_lite(data: &[u8]) -> Vec<u8> {
     [&[3, 232, 7, 208, 0, 0, 0, 0], data].concat()
 }
 
+/// A message of Mobile IPv6 or HIP: the checksum is at its fifth byte.
+fn message(data: &[u8]) -> Vec<u8> {
+    [&[59, 1, 0, 0, 0, 0, 0, 7], data].concat()
+}
+
 #[test]
 fn a_checksum_that_covers_the_addresses_is_right_on_both_sides() {
     let sled = world(ADDRESSES);
@@ -32,16 +37,18 @@ fn a_checksum_that_covers_the_addresses_is_right_on_both_sides() {
             call("[2001:db8:1::1]:0 > [2001:db8::7]:0"),
         ),
     ] {
-        for (proto, body) in [
-            (33, dccp(0, b"all of it")),
-            (33, dccp(1, b"")),
-            (136, udp_lite(b"odd")),
-            (136, udp_lite(b"even")),
+        for (proto, body, sum_at) in [
+            (33, dccp(0, b"all of it"), 6),
+            (33, dccp(1, b""), 6),
+            (136, udp_lite(b"odd"), 6),
+            (136, udp_lite(b"even"), 6),
+            (135, message(b"binding!"), 4),
+            (139, message(b"identity"), 4),
         ] {
             // Both look at checksums.
-            let left = leaves(&sled, &out.ip(proto, body.clone(), 6));
+            let left = leaves(&sled, &out.ip(proto, body.clone(), sum_at));
             assert_eq!(source(&left).0, call.dst);
-            comes(&sled, &call.ip(proto, body, 6)).unwrap();
+            comes(&sled, &call.ip(proto, body, sum_at)).unwrap();
         }
     }
 }

@@ -421,6 +421,19 @@ fn state(sled: &Sled) -> String {
     page.entries[0].state.clone()
 }
 
+/// How many flows the firewall of g1 lets pass.
+fn firewall_flows(sled: &Sled) -> usize {
+    // Flows come on pages of their own, behind those of the rules.
+    let dump = |cursor| sled.command(Command::DumpLayer(name("g1"), LayerId::Firewall, cursor));
+    let Ok(Response::Layer(rules)) = dump(0) else {
+        panic!()
+    };
+    let Ok(Response::Layer(flows)) = dump(rules.next.unwrap()) else {
+        panic!()
+    };
+    flows.entries.len()
+}
+
 #[test]
 fn a_connection_that_was_cut_stays_cut() {
     let allow = r#"rules = ["dir=in priority=1 action=allow protocols=tcp ports=80"]"#;
@@ -430,6 +443,7 @@ fn a_connection_that_was_cut_stays_cut() {
     sled.local("g2", &call.tcp("S", 1, 0, b"")).unwrap();
     sled.local("g1", &answer.tcp("SA", 9, 2, b"")).unwrap();
     sled.local("g2", &call.tcp("A", 2, 10, b"")).unwrap();
+    assert_eq!(firewall_flows(&sled), 1);
     sled.command(Command::SetFwRules(name("g1"), vec![]))
         .unwrap();
     let cut = Err(DropReason::FirewallDefault);
@@ -438,6 +452,7 @@ fn a_connection_that_was_cut_stays_cut() {
         assert_eq!(sled.local("g1", &answer.tcp("PA", 10, 2, b"x")), cut);
         assert_eq!(sled.local("g2", &call.tcp("PA", 2, 10, b"x")), cut);
         assert_eq!(state(&sled), "REVOKED");
+        assert_eq!(firewall_flows(&sled), 0, "nothing of it passes");
         sled.advance(wait_s * 1_000);
     }
     // It isn't for ever: the same ends may open another connection.

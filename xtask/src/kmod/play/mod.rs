@@ -7,6 +7,7 @@
 //! there and in `xde/README.md`.
 
 mod bridge;
+mod callbacks;
 mod drive;
 mod engine;
 mod golden;
@@ -48,7 +49,7 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
     let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
-    let plays = plays.chain(probe::PLAYS);
+    let plays = plays.chain(probe::PLAYS).chain(callbacks::PLAYS);
     for (name, play) in plays.chain(opteadm::PLAYS) {
         let before = Sled::loaded();
         let done = play(&bytes).and_then(|()| {
