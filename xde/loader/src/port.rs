@@ -152,12 +152,23 @@ impl Sled {
         context: Context,
         work: impl FnOnce(Mac) -> Called<T>,
     ) -> Result<T> {
-        let called = self.port_address(name).and_then(|(_, handle)| {
-            let call = || self.kernel.calling_back(handle, work);
-            context::within(&self.kernel, context, call)
-        });
-        let called = called.with_context(|| format!("no port {name}"))?;
-        called.map_err(|panic| anyhow!("the module panicked: {panic}"))
+        let handle = self.port_address(name).map(|(_, handle)| handle);
+        let call = |handle| self.call_mac(handle, context, work);
+        handle
+            .and_then(call)
+            .with_context(|| format!("no port {name}"))?
+    }
+
+    /// Calls a MAC of the module back, in a context; `None` when it is gone.
+    fn call_mac<T>(
+        &self,
+        handle: u64,
+        context: Context,
+        work: impl FnOnce(Mac) -> Called<T>,
+    ) -> Option<Result<T>> {
+        let call = || self.kernel.calling_back(handle, work);
+        let called = context::within(&self.kernel, context, call)?;
+        Some(called.map_err(|panic| anyhow!("the module panicked: {panic}")))
     }
 
     /// Calls a port back in its perimeter.
@@ -168,9 +179,11 @@ impl Sled {
         let kernel = &self.kernel;
         let call = || {
             kernel.in_perimeter(handle, "mac_perim_enter_by_macname", || {
-                self.call_port(name, Context::Thread, work)
+                // Of this MAC: another may have the name by now.
+                self.call_mac(handle, Context::Thread, work)
             })
         };
-        context::within(kernel, Context::Thread, call)
+        let called = context::within(kernel, Context::Thread, call);
+        called.with_context(|| format!("no port {name}"))?
     }
 }

@@ -93,32 +93,45 @@ impl Sled {
         context: Context,
     ) -> Result<()> {
         loop {
-            if self.with_provider(port, |provider| {
+            let keeps = self.with_provider(port, |provider| {
                 provider.resumed = false;
                 !provider.kept.is_empty()
-            })? {
+            });
+            if keeps.as_ref().is_ok_and(|keeps| *keeps) {
                 break;
             }
-            let chain = linked(&messages);
-            let rest = self.call_port(port, context, |mac| {
+            let (chain, mut is_there) = (linked(&messages), false);
+            let called = self.call_port(port, context, |mac| {
+                is_there = true;
                 let function = mac.callbacks.mc_tx.ok_or("no mc_tx")?;
                 let function = function as *const () as u64;
                 self.kernel.enter(function, &[mac.argument, chain])
-            })?;
+            });
+            if !is_there {
+                // It was taken away meanwhile.
+                let freed = messages.drain(..);
+                freed.for_each(|it| {
+                    self.kernel
+                        .free_message(ptr::with_exposed_provenance_mut(it))
+                });
+            }
+            let rest = called?;
             let rest = addresses(rest);
             ensure!(
                 messages.ends_with(&rest),
                 "what the module gives back isn't the rest of what it was given"
             );
             messages = rest;
-            let again = self.with_provider(port, |provider| provider.resumed)?;
-            if messages.is_empty() || !again {
+            if messages.is_empty() {
+                return Ok(());
+            }
+            if !self.with_provider(port, |provider| provider.resumed)? {
                 break;
             }
         }
         let any_full = self.kernel.state().net.is_any_full();
         ensure!(
-            messages.is_empty() || any_full,
+            any_full,
             "the module gave packets back, and no link is full"
         );
         self.with_provider(port, |provider| provider.kept.extend(messages))

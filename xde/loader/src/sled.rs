@@ -3,13 +3,14 @@
 use crate::context::{self, Context, Role};
 use crate::image::Image;
 use crate::kernel::client::Kind;
-use crate::kernel::{Kernel, Probe, Resource};
+use crate::kernel::{Kernel, Resource};
+use crate::probe::Fired;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use illumos_sys_hdrs as sys;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// How a packet lies in memory when the module gets it.
@@ -36,6 +37,9 @@ pub struct Sled {
     image: Image,
 }
 
+/// Sleds whose module isn't removed.
+static LOADED: AtomicUsize = AtomicUsize::new(0);
+
 impl Sled {
     /// Loads a module and calls `_init`.
     ///
@@ -52,7 +56,14 @@ impl Sled {
         ensure!(info == 1, "_info: {info}");
         let init = sled.enter("_init", &[])?;
         ensure!(init == 0, "_init: error {init}");
+        LOADED.fetch_add(1, Ordering::Relaxed);
         Ok(sled)
+    }
+
+    /// How many sleds of this process were loaded and not unloaded.
+    #[must_use]
+    pub fn loaded() -> usize {
+        LOADED.load(Ordering::Relaxed)
     }
 
     /// Where the module's code is in memory.
@@ -106,6 +117,7 @@ impl Sled {
         }
         let fini = self.enter("_fini", &[])?;
         ensure!(fini == 0, "_fini: error {fini}");
+        LOADED.fetch_sub(1, Ordering::Relaxed);
         let mut state = self.kernel.state();
         let mut left = std::mem::take(&mut state.violations);
         let mut more = |count: usize, what: &str| {
@@ -227,9 +239,15 @@ impl Sled {
         self.image.watch(watching)
     }
 
-    /// The probes that fired while they were watched.
+    /// Names of the probes that the module has a site of.
     #[must_use]
-    pub fn take_probes(&self) -> Vec<Probe> {
+    pub fn probe_names(&self) -> &[String] {
+        &self.image.probes
+    }
+
+    /// The probes that fired while they were watched, in their order.
+    #[must_use]
+    pub fn take_probes(&self) -> Vec<Fired> {
         std::mem::take(&mut self.kernel.state().probes)
     }
 

@@ -20,6 +20,7 @@ mod tests;
 mod thread;
 
 use crate::context;
+use crate::probe::Fired;
 pub(crate) use copy::FKIOCTL;
 pub use ddi::DIP;
 pub(crate) use ddi::{detach, operations};
@@ -33,15 +34,6 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
-
-/// A probe that fired: its name and the registers of its arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Its name, as DTrace has it.
-    pub name: String,
-    /// `arg0` to `arg5`.
-    pub arguments: [u64; 6],
-}
 
 /// What a name refers to.
 pub(crate) enum Export {
@@ -98,7 +90,7 @@ pub(crate) struct State {
     pub(crate) attached: bool,
     /// Times that the node was opened since it was closed.
     pub(crate) opened: usize,
-    pub(crate) probes: Vec<Probe>,
+    pub(crate) probes: Vec<Fired>,
     pub(crate) probe_names: Vec<String>,
     pub(crate) net: mac::Net,
     /// MACs in whose perimeter somebody is.
@@ -183,15 +175,11 @@ impl Kernel {
     /// A probe fires.
     pub(crate) extern "C" fn fire(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, number: u64) {
         let kernel = context::kernel();
-        let mut state = kernel.state();
         let name = usize::try_from(number)
             .ok()
-            .and_then(|n| state.probe_names.get(n));
-        let name = name.cloned().unwrap_or_default();
-        state.probes.push(Probe {
-            name,
-            arguments: [a, b, c, d, e, f],
-        });
+            .and_then(|number| kernel.state().probe_names.get(number).cloned());
+        let fired = Fired::new(name.unwrap_or_default(), [a, b, c, d, e, f]);
+        kernel.state().probes.push(fired);
     }
 }
 

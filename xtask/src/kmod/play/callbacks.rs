@@ -86,7 +86,8 @@ fn node(module: &[u8]) -> Result<()> {
 /// can do and listen to everything.
 fn any_time(module: &[u8]) -> Result<()> {
     const ROUNDS: usize = 20;
-    let sled = &attached(module)?;
+    let whole = attached(module)?;
+    let sled = &whole;
     let mut replaced = setup()?;
     for port in &mut replaced.ports {
         port.mac.0[5] |= 0x70;
@@ -135,9 +136,7 @@ fn any_time(module: &[u8]) -> Result<()> {
         ensure!(answered > 0, "somebody was never answered");
     }
     ensure!(sled.violations().is_empty(), "{:?}", sled.violations());
-    command(sled, Command::Apply(Setup::default()))?;
-    ensure!(sled.detach()?, "detach is refused: {:?}", sled.console());
-    Ok(())
+    end(whole)
 }
 
 /// A datalink that can't be taken away at once is later, and its port is gone.
@@ -170,7 +169,8 @@ fn failing_end(module: &[u8]) -> Result<()> {
 /// Packets come in and room comes back while commands open and close the link.
 fn link_goes(module: &[u8]) -> Result<()> {
     const ROUNDS: usize = 20;
-    let sled = &attached(module)?;
+    let whole = attached(module)?;
+    let sled = &whole;
     let setup = setup()?;
     prepare(sled, &setup);
     let link = setup.underlay.as_ref().and_then(|it| it.links.first());
@@ -204,9 +204,7 @@ fn link_goes(module: &[u8]) -> Result<()> {
     let received = received.map_err(|_| anyhow::anyhow!("a thread panicked"))?;
     ensure!(received > 0, "nothing was received");
     ensure!(sled.violations().is_empty(), "{:?}", sled.violations());
-    command(sled, Command::Apply(Setup::default()))?;
-    ensure!(sled.detach()?, "detach is refused: {:?}", sled.console());
-    Ok(())
+    end(whole)
 }
 
 /// `opteadm`'s way to a sled, from inside of the kernel.
