@@ -1,6 +1,6 @@
 //! Where a thread is: which sled, and what it may do there (rule V1).
 
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Resource};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ pub enum Context {
 thread_local! {
     static KERNEL: RefCell<Option<Arc<Kernel>>> = const { RefCell::new(None) };
     static CONTEXT: Cell<Context> = const { Cell::new(Context::Thread) };
-    static HELD: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static HELD: RefCell<Vec<Resource>> = const { RefCell::new(Vec::new()) };
+    static ROLE: RefCell<Role> = const { RefCell::new(Role::NONE) };
     static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -54,17 +55,79 @@ pub(crate) fn thread_number() -> u64 {
     NUMBER.get()
 }
 
-/// This thread holds a lock from now on.
-pub(crate) fn hold(lock: usize) {
-    HELD.with_borrow_mut(|held| held.push(lock));
+/// On whose behalf a thread works.
+#[derive(Clone, Debug)]
+pub(crate) struct Role {
+    /// What those have who wait for the thread.
+    had: Vec<Resource>,
+    /// Whether it is the periodic handler.
+    timer: bool,
 }
 
-/// This thread lets go of a lock.
-pub(crate) fn let_go(lock: usize) {
-    HELD.with_borrow_mut(|held| held.retain(|other| *other != lock));
+impl Role {
+    const NONE: Self = Self {
+        had: Vec::new(),
+        timer: false,
+    };
+
+    /// The role of a thread that this one makes and waits for.
+    pub(crate) fn of_child() -> Self {
+        Self {
+            had: held(),
+            timer: is_timer(),
+        }
+    }
+
+    /// The role of the periodic handler.
+    pub(crate) fn timer() -> Self {
+        Self {
+            had: Vec::new(),
+            timer: true,
+        }
+    }
+
+    /// Does something in this role.
+    pub(crate) fn play<T>(self, work: impl FnOnce() -> T) -> T {
+        let outer = ROLE.replace(self);
+        let result = work();
+        ROLE.set(outer);
+        result
+    }
 }
 
-/// The locks that this thread holds.
-pub(crate) fn held() -> Vec<usize> {
-    HELD.with_borrow(Vec::clone)
+/// Whether this is the periodic handler, or a thread that it waits for.
+pub(crate) fn is_timer() -> bool {
+    ROLE.with_borrow(|role| role.timer)
+}
+
+/// This thread has something from now on.
+pub(crate) fn hold(it: Resource) {
+    HELD.with_borrow_mut(|held| held.push(it));
+}
+
+/// This thread lets go of something.
+pub(crate) fn let_go(it: Resource) {
+    HELD.with_borrow_mut(|held| {
+        if let Some(at) = held.iter().rposition(|other| *other == it) {
+            held.remove(at);
+        }
+    });
+}
+
+/// Whether this thread itself has something.
+pub(crate) fn has(it: Resource) -> bool {
+    HELD.with_borrow(|held| held.contains(&it))
+}
+
+/// What this thread has, and those who wait for it.
+pub(crate) fn held() -> Vec<Resource> {
+    let mut all = ROLE.with_borrow(|role| role.had.clone());
+    HELD.with_borrow(|held| all.extend(held));
+    all
+}
+
+/// How many mutexes they are.
+pub(crate) fn locks() -> usize {
+    let is_lock = |it: &Resource| matches!(it, Resource::Mutex(_));
+    held().into_iter().filter(is_lock).count()
 }

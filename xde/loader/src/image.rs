@@ -30,7 +30,7 @@ pub(crate) struct Image {
     /// The probes' sites, and the call that is at each while it is watched.
     sites: Vec<(u64, [u8; 5])>,
     text: Low,
-    _data: Low,
+    data: Low,
 }
 
 impl Image {
@@ -90,10 +90,15 @@ impl Image {
             code,
             sites,
             text,
-            _data: data,
+            data,
         };
         image.watch(false)?;
         Ok(image)
+    }
+
+    /// Where the module lies.
+    pub(crate) fn memory(&self) -> [Range<usize>; 2] {
+        [self.text.range(), self.data.range()]
     }
 
     /// Makes the sites of probes calls, or nothing (rule I1). While no thread is

@@ -28,9 +28,15 @@ mod context;
 mod image;
 mod kernel;
 mod low;
+mod node;
+mod port;
+mod probe;
 mod room;
 mod sled;
 
 pub use context::Context;
-pub use kernel::Probe;
+pub use kernel::DIP;
+pub use kernel::mac::MAC_INSTANCE;
+pub use node::KernelMemory;
+pub use probe::{Fired, Told};
 pub use sled::{Layout, Sent, Sled};

@@ -2,6 +2,7 @@
 //! the same relocations reach either.
 
 use anyhow::{Result, ensure};
+use std::ops::Range;
 
 /// A piece of low memory that is given out from its start.
 pub(crate) struct Low {
@@ -26,6 +27,12 @@ impl Low {
         ensure!(base != libc::MAP_FAILED, "no memory below 2 GiB");
         let base = base.cast::<u8>();
         Ok(Self { base, len, used: 0 })
+    }
+
+    /// Where it is.
+    pub(crate) fn range(&self) -> Range<usize> {
+        let start = self.base.addr();
+        start..start + self.len
     }
 
     /// Room for `size` bytes at this alignment, filled with zeroes.

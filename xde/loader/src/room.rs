@@ -1,9 +1,9 @@
 //! Full NICs, and what MAC keeps of guests' packets meanwhile.
 
-use crate::call;
-use crate::context::{self, Context};
+use crate::context::Context;
+use crate::kernel::client::Kind;
 use crate::sled::Sled;
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use illumos_sys_hdrs::mblk_t;
 use std::ptr;
 
@@ -17,9 +17,10 @@ impl Sled {
     /// When nobody listens there, or the module panics.
     pub fn set_link_room(&self, link: &str, room: Option<usize>) -> Result<()> {
         if self.make_room(link, room) {
-            let client = self.client(link)?;
-            let (function, argument) = client.context("nobody wants to know of room")?;
-            self.call(Context::Interrupt, function, &[argument, 0])?;
+            let call =
+                |(function, argument)| self.call(Context::Interrupt, function, &[argument, 0]);
+            let told = self.kernel.with_callback(link, Kind::Notification, call);
+            told.with_context(|| format!("nobody wants to know of room on {link}"))??;
         }
         self.resume()
     }
@@ -61,14 +62,6 @@ impl Sled {
         has_room
     }
 
-    /// What the module wants to have called when a link has room.
-    fn client(&self, link: &str) -> Result<Option<(u64, u64)>> {
-        let state = self.kernel.state();
-        let mut clients = state.net.clients.values();
-        let client = clients.find(|client| client.link == link);
-        Ok(client.context("nobody has the link open")?.notification)
-    }
-
     /// Sends what MAC keeps for ports that the module said to have room.
     ///
     /// # Errors
@@ -99,34 +92,46 @@ impl Sled {
         mut messages: Vec<usize>,
         context: Context,
     ) -> Result<()> {
-        let (callbacks, argument) = self.port(port)?;
-        let function = callbacks.mc_tx.context("no mc_tx")? as *const () as u64;
         loop {
-            if self.with_provider(port, |provider| {
+            let keeps = self.with_provider(port, |provider| {
                 provider.resumed = false;
                 !provider.kept.is_empty()
-            })? {
+            });
+            if keeps.as_ref().is_ok_and(|keeps| *keeps) {
                 break;
             }
-            let chain = linked(&messages);
-            let result = context::within(&self.kernel, context, || {
-                call::module(function, &[argument, chain])
+            let (chain, mut is_there) = (linked(&messages), false);
+            let called = self.call_port(port, context, |mac| {
+                is_there = true;
+                let function = mac.callbacks.mc_tx.ok_or("no mc_tx")?;
+                let function = function as *const () as u64;
+                self.kernel.enter(function, &[mac.argument, chain])
             });
-            let rest = result.map_err(|panic| anyhow!("the module panicked: {panic}"))?;
+            if !is_there {
+                // It was taken away meanwhile.
+                let freed = messages.drain(..);
+                freed.for_each(|it| {
+                    self.kernel
+                        .free_message(ptr::with_exposed_provenance_mut(it))
+                });
+            }
+            let rest = called?;
             let rest = addresses(rest);
             ensure!(
                 messages.ends_with(&rest),
                 "what the module gives back isn't the rest of what it was given"
             );
             messages = rest;
-            let again = self.with_provider(port, |provider| provider.resumed)?;
-            if messages.is_empty() || !again {
+            if messages.is_empty() {
+                return Ok(());
+            }
+            if !self.with_provider(port, |provider| provider.resumed)? {
                 break;
             }
         }
         let any_full = self.kernel.state().net.is_any_full();
         ensure!(
-            messages.is_empty() || any_full,
+            any_full,
             "the module gave packets back, and no link is full"
         );
         self.with_provider(port, |provider| provider.kept.extend(messages))

@@ -1,18 +1,16 @@
 //! A sled: a kernel with the module in it, and what tests do to it.
 
-use crate::call;
-use crate::context::{self, Context};
+use crate::context::{self, Context, Role};
 use crate::image::Image;
-use crate::kernel::mac::Provider;
-use crate::kernel::{Kernel, Probe};
+use crate::kernel::client::Kind;
+use crate::kernel::{Kernel, Resource};
+use crate::probe::Fired;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use illumos_sys_hdrs as sys;
-use opte_core::limits::RESPONSE_BYTES_MAX;
-use opte_ioctl::device::{COMMAND, TRANSFER_VERSION, Transfer};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// How a packet lies in memory when the module gets it.
@@ -39,8 +37,8 @@ pub struct Sled {
     image: Image,
 }
 
-/// The device number of the module's node.
-const NODE: u64 = 77 << 32 | 0x2_0000;
+/// Sleds whose module isn't removed.
+static LOADED: AtomicUsize = AtomicUsize::new(0);
 
 impl Sled {
     /// Loads a module and calls `_init`.
@@ -52,12 +50,20 @@ impl Sled {
         let image = Image::load(module)?;
         let kernel = Arc::new(Kernel::default());
         kernel.state().probe_names.clone_from(&image.probes);
+        kernel.state().kernel_memory.extend(image.memory());
         let sled = Self { kernel, image };
         let info = sled.enter("_info", &[0])?;
         ensure!(info == 1, "_info: {info}");
         let init = sled.enter("_init", &[])?;
         ensure!(init == 0, "_init: error {init}");
+        LOADED.fetch_add(1, Ordering::Relaxed);
         Ok(sled)
+    }
+
+    /// How many sleds of this process were loaded and not unloaded.
+    #[must_use]
+    pub fn loaded() -> usize {
+        LOADED.load(Ordering::Relaxed)
     }
 
     /// Where the module's code is in memory.
@@ -75,17 +81,14 @@ impl Sled {
 
     /// Calls a function of the module; a result of 32 bits.
     pub(crate) fn call(&self, context: Context, function: u64, arguments: &[u64]) -> Result<u64> {
-        let result = context::within(&self.kernel, context, || call::module(function, arguments));
-        if !context::held().is_empty() {
-            self.kernel.violated("a call came back with locks held");
-        }
-        result
+        let enter = || self.kernel.enter(function, arguments);
+        context::within(&self.kernel, context, enter)
             .map(|r| r & 0xffff_ffff)
             .map_err(|panic| anyhow!("the module panicked: {panic}"))
     }
 
     /// The module's operations.
-    fn operations(&self) -> &'static sys::dev_ops {
+    pub(crate) fn operations(&self) -> &'static sys::dev_ops {
         crate::kernel::operations(&self.kernel)
     }
 
@@ -103,26 +106,18 @@ impl Sled {
         Ok(())
     }
 
-    /// Detaches the instance; `false` when the module refuses.
-    ///
-    /// # Errors
-    ///
-    /// When it panics.
-    pub fn detach(&self) -> Result<bool> {
-        let result = context::within(&self.kernel, Context::Thread, || {
-            crate::kernel::detach(&self.kernel)
-        });
-        Ok(result.map_err(|panic| anyhow!("{panic}"))? == 0)
-    }
-
     /// Removes the module; what it broke and what it left behind.
     ///
     /// # Errors
     ///
     /// When it refuses to go.
     pub fn unload(self) -> Result<Vec<String>> {
+        if self.kernel.state().attached {
+            self.close()?;
+        }
         let fini = self.enter("_fini", &[])?;
         ensure!(fini == 0, "_fini: error {fini}");
+        LOADED.fetch_sub(1, Ordering::Relaxed);
         let mut state = self.kernel.state();
         let mut left = std::mem::take(&mut state.violations);
         let mut more = |count: usize, what: &str| {
@@ -215,6 +210,19 @@ impl Sled {
         self.kernel.memory_left.store(count, Ordering::Relaxed);
     }
 
+    /// Has one allocation that may fail do so, `count` after the next; none with
+    /// `None`.
+    pub fn fail_memory_once(&self, count: Option<u64>) {
+        let number = count.map_or(u64::MAX, |count| self.allocations() + count);
+        self.kernel.memory_fault.store(number, Ordering::Relaxed);
+    }
+
+    /// Allocations that may fail since the module was loaded.
+    #[must_use]
+    pub fn allocations(&self) -> u64 {
+        self.kernel.memory_asked.load(Ordering::Relaxed)
+    }
+
     /// Has MAC, DLS and DDI fail after `count` more steps; never with `None`.
     pub fn fail_step_after(&self, count: Option<u64>) {
         let count = count.unwrap_or(u64::MAX);
@@ -231,9 +239,15 @@ impl Sled {
         self.image.watch(watching)
     }
 
-    /// The probes that fired while they were watched.
+    /// Names of the probes that the module has a site of.
     #[must_use]
-    pub fn take_probes(&self) -> Vec<Probe> {
+    pub fn probe_names(&self) -> &[String] {
+        &self.image.probes
+    }
+
+    /// The probes that fired while they were watched, in their order.
+    #[must_use]
+    pub fn take_probes(&self) -> Vec<Fired> {
         std::mem::take(&mut self.kernel.state().probes)
     }
 
@@ -243,157 +257,15 @@ impl Sled {
     ///
     /// When there is none, or it panics.
     pub fn tick(&self) -> Result<()> {
-        let handler = self.kernel.state().periodic;
+        let kernel = &self.kernel;
+        // One call follows another, and `ddi_periodic_delete` waits for it.
+        let _turn = kernel.handler_turn();
+        let handler = kernel.state().periodic;
         let (function, argument) = handler.context("no periodic handler")?;
-        self.call(Context::Thread, function, &[argument])?;
+        let call = || self.call(Context::Thread, function, &[argument]);
+        let run = || kernel.having(Resource::Handler, call);
+        Role::timer().play(run)?;
         Ok(())
-    }
-
-    /// Opens the device node; the errno.
-    ///
-    /// # Errors
-    ///
-    /// When the module panics.
-    pub fn open(&self) -> Result<u64> {
-        let operations = self.cb_ops()?;
-        let open = operations.cb_open.context("no cb_open")?;
-        let device = NODE;
-        let arguments = [(&raw const device).expose_provenance() as u64, 3, 2, CRED];
-        self.call(Context::Thread, open as *const () as u64, &arguments)
-    }
-
-    fn cb_ops(&self) -> Result<&'static sys::cb_ops> {
-        let operations = self.operations().devo_cb_ops;
-        ensure!(!operations.is_null(), "no cb_ops");
-        // SAFETY: the module's, which is there as long as it is.
-        Ok(unsafe { &*operations })
-    }
-
-    /// An ioctl with an argument as it is; the errno.
-    ///
-    /// # Errors
-    ///
-    /// When the module panics.
-    pub fn raw_ioctl(&self, command: i32, argument: u64) -> Result<u64> {
-        let ioctl = self.cb_ops()?.cb_ioctl.context("no cb_ioctl")?;
-        let mut value = 0_i32;
-        let arguments = [
-            NODE,
-            u64::from(command.cast_unsigned()),
-            argument,
-            0,
-            CRED,
-            (&raw mut value).expose_provenance() as u64,
-        ];
-        self.call(Context::Thread, ioctl as *const () as u64, &arguments)
-    }
-
-    /// A request of `opteadm`'s: an envelope in, an envelope out.
-    ///
-    /// # Errors
-    ///
-    /// The errno, as an error.
-    pub fn ioctl(&self, request: &[u8]) -> Result<Vec<u8>> {
-        let mut response = vec![0; RESPONSE_BYTES_MAX];
-        let mut transfer = Transfer {
-            version: TRANSFER_VERSION,
-            flags: 0,
-            request: request.as_ptr().expose_provenance() as u64,
-            request_len: request.len() as u64,
-            response: response.as_mut_ptr().expose_provenance() as u64,
-            response_room: response.len() as u64,
-            response_len: 0,
-        };
-        let argument = (&raw mut transfer).expose_provenance() as u64;
-        let errno = self.raw_ioctl(COMMAND, argument)?;
-        // SAFETY: written by the module, behind the compiler's back.
-        let len = unsafe { (&raw const transfer.response_len).read_volatile() };
-        ensure!(errno == 0, "ioctl: error {errno}");
-        response.truncate(usize::try_from(len)?);
-        Ok(response)
-    }
-
-    /// Somebody starts or stops using a port's datalink.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such port.
-    pub fn use_port(&self, name: &str, start: bool) -> Result<()> {
-        let (callbacks, argument) = self.port(name)?;
-        let function = if start {
-            callbacks.mc_start.map(|f| f as *const () as u64)
-        } else {
-            callbacks.mc_stop.map(|f| f as *const () as u64)
-        };
-        self.call(
-            Context::Thread,
-            function.context("no callback")?,
-            &[argument],
-        )?;
-        self.with_provider(name, |provider| provider.in_use = start)
-    }
-
-    /// Somebody has a port's datalink without using it, so that it can't be
-    /// taken away and the module isn't told; or lets go of it.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such port.
-    pub fn hold_port(&self, name: &str, held: bool) -> Result<()> {
-        self.with_provider(name, |provider| provider.held = held)
-    }
-
-    /// Whether a port is a datalink that is up, and its MTU.
-    #[must_use]
-    pub fn port_state(&self, name: &str) -> Option<(bool, u32)> {
-        let state = self.kernel.state();
-        let (_, provider) = state.net.provider(name)?;
-        Some((provider.up, provider.mtu))
-    }
-
-    /// The hardware address of a port's datalink, and MAC's handle of it.
-    #[must_use]
-    pub fn port_address(&self, name: &str) -> Option<([u8; 6], u64)> {
-        let state = self.kernel.state();
-        let (handle, provider) = state.net.provider(name)?;
-        Some((provider.address, handle))
-    }
-
-    /// What a port's datalink says of a capability: the words that it writes, of
-    /// those that are there.
-    ///
-    /// # Errors
-    ///
-    /// When the module panics.
-    pub fn port_capability(&self, name: &str, capability: i32) -> Result<Option<Vec<u32>>> {
-        const UNTOUCHED: u32 = 0xdead_beef;
-        let (callbacks, argument) = self.port(name)?;
-        let function = callbacks.mc_getcapab.context("no mc_getcapab")?;
-        let mut words = [UNTOUCHED; 16];
-        let place = words.as_mut_ptr().expose_provenance() as u64;
-        let arguments = [argument, u64::from(capability.cast_unsigned()), place];
-        let has = self.call(Context::Interrupt, function as *const () as u64, &arguments)?;
-        // SAFETY: written by the module, behind the compiler's back.
-        let words = unsafe { (&raw const words).read_volatile() };
-        let written = words.into_iter().take_while(|word| *word != UNTOUCHED);
-        Ok((has != 0).then(|| written.collect()))
-    }
-
-    /// A statistic of a port, by MAC's number.
-    ///
-    /// # Errors
-    ///
-    /// When the module doesn't have it.
-    pub fn port_statistic(&self, name: &str, number: u32) -> Result<u64> {
-        let (callbacks, argument) = self.port(name)?;
-        let function = callbacks.mc_getstat.context("no mc_getstat")?;
-        let mut value = 0_u64;
-        let place = (&raw mut value).expose_provenance() as u64;
-        let arguments = [argument, number.into(), place];
-        let errno = self.call(Context::Interrupt, function as *const () as u64, &arguments)?;
-        ensure!(errno == 0, "mc_getstat: error {errno}");
-        // SAFETY: written by the module, behind the compiler's back.
-        Ok(unsafe { (&raw const value).read_volatile() })
     }
 
     /// Statistics of a name as `kstat` shows it, `MODULE:INSTANCE:NAME`.
@@ -404,30 +276,6 @@ impl Sled {
     pub fn kstat(&self, name: &str) -> Result<BTreeMap<String, u64>> {
         let read = || crate::kernel::read_kstat(name);
         context::within(&self.kernel, Context::Thread, read).map_err(|why| anyhow!(why))
-    }
-
-    pub(crate) fn with_provider<T>(
-        &self,
-        name: &str,
-        work: impl FnOnce(&mut Provider) -> T,
-    ) -> Result<T> {
-        let mut state = self.kernel.state();
-        let handle = state.net.provider(name).map(|(handle, _)| handle);
-        let provider = handle.and_then(|handle| state.net.providers.get_mut(&handle));
-        provider
-            .map(work)
-            .with_context(|| format!("no port {name}"))
-    }
-
-    pub(crate) fn port(&self, name: &str) -> Result<(&'static sys::mac_callbacks_t, u64)> {
-        let state = self.kernel.state();
-        let (_, provider) = state
-            .net
-            .provider(name)
-            .with_context(|| format!("no port {name}"))?;
-        let callbacks = std::ptr::with_exposed_provenance(provider.callbacks);
-        // SAFETY: the module's, which is there as long as it is.
-        Ok((unsafe { &*callbacks }, provider.argument))
     }
 
     /// A guest sends packets, in one chain. MAC keeps what the module gives
@@ -442,7 +290,7 @@ impl Sled {
         packets: &[(&[u8], Layout)],
         context: Context,
     ) -> Result<()> {
-        self.port(port)?;
+        self.with_provider(port, |_| ())?;
         let messages = crate::room::addresses(self.chain(packets));
         self.offer(port, messages, context)
     }
@@ -458,17 +306,14 @@ impl Sled {
         packets: &[(&[u8], Layout)],
         context: Context,
     ) -> Result<()> {
-        let callback = {
-            let state = self.kernel.state();
-            let mut clients = state.net.clients.values();
-            let client = clients.find(|client| client.link == link);
-            client.and_then(|client| client.callback)
-        };
-        let (function, argument) = callback.with_context(|| format!("nobody listens on {link}"))?;
         // What a promiscuous callback is given is one packet.
         for packet in packets {
-            let chain = self.chain(std::slice::from_ref(packet));
-            self.call(context, function, &[argument, 0, chain, 0])?;
+            let call = |(function, argument)| {
+                let chain = self.chain(std::slice::from_ref(packet));
+                self.call(context, function, &[argument, 0, chain, 0])
+            };
+            let called = self.kernel.with_callback(link, Kind::Receiver, call);
+            called.with_context(|| format!("nobody listens on {link}"))??;
         }
         Ok(())
     }
@@ -503,6 +348,3 @@ impl Sled {
         std::mem::take(&mut self.kernel.state().net.sent)
     }
 }
-
-/// Credentials: an address, and nothing behind it.
-const CRED: u64 = 0x1000_c1ed;

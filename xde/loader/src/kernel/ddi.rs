@@ -1,13 +1,10 @@
 //! Driver interfaces: the module, its node, time, user memory, privileges.
 
-use super::Kernel;
+use super::{Kernel, Resource};
 use crate::context::{self, Context};
 use illumos_sys_hdrs as sys;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::atomic::Ordering;
-
-/// Addresses below this aren't the user's, as page zero never is.
-const USER_MIN: usize = 4_096;
 
 pub(super) unsafe extern "C" fn mod_install(linkage: *mut sys::modlinkage) -> c_int {
     let kernel = context::kernel();
@@ -28,6 +25,7 @@ pub(super) unsafe extern "C" fn mod_install(linkage: *mut sys::modlinkage) -> c_
 
 pub(super) unsafe extern "C" fn mod_remove(linkage: *mut sys::modlinkage) -> c_int {
     let kernel = context::kernel();
+    kernel.sleeps("mod_remove");
     if kernel.state().linkage != linkage.addr() as u64 {
         kernel.violated("mod_remove of another module");
     }
@@ -56,7 +54,7 @@ pub(crate) fn operations(kernel: &Kernel) -> &'static sys::dev_ops {
 }
 
 /// The instance's information: an address, and nothing behind it.
-pub(crate) const DIP: u64 = 0x1000_d1d1;
+pub const DIP: u64 = 0x1000_d1d1;
 
 /// Calls `devo_detach`.
 pub(crate) fn detach(kernel: &Kernel) -> Result<u64, String> {
@@ -95,6 +93,7 @@ pub(super) unsafe extern "C" fn ddi_remove_minor_node(
     name: *const c_char,
 ) {
     let kernel = context::kernel();
+    kernel.sleeps("ddi_remove_minor_node");
     if name.is_null() {
         kernel.violated("all nodes were removed, MAC's too");
         return;
@@ -114,58 +113,29 @@ pub(super) unsafe extern "C" fn ddi_periodic_add(
     if interval < 10_000_000 || level != sys::DDI_IPL_0 {
         kernel.violated("a handler that is called too often, or where it mustn't sleep");
     }
+    kernel.sleeps("ddi_periodic_add");
     let handler = (func as *const () as u64, arg.expose_provenance() as u64);
-    kernel.state().periodic = Some(handler);
+    if kernel.state().periodic.replace(handler).is_some() {
+        kernel.violated("ddi_periodic_add of a second handler");
+    }
     std::ptr::dangling_mut()
 }
 
 pub(super) unsafe extern "C" fn ddi_periodic_delete(_: *mut c_void) {
     let kernel = context::kernel();
+    let call = "ddi_periodic_delete";
+    kernel.sleeps(call);
     if kernel.state().periodic.take().is_none() {
         kernel.violated("ddi_periodic_delete of what isn't there");
     }
-}
-
-pub(super) unsafe extern "C" fn ddi_copyin(
-    from: *const c_void,
-    to: *mut c_void,
-    len: usize,
-    _: c_int,
-) -> c_int {
-    // SAFETY: the test's memory, which it passed, and the module's.
-    unsafe { copy("ddi_copyin", from.addr(), from, to, len) }
-}
-
-pub(super) unsafe extern "C" fn ddi_copyout(
-    from: *const c_void,
-    to: *mut c_void,
-    len: usize,
-    _: c_int,
-) -> c_int {
-    // SAFETY: as above.
-    unsafe { copy("ddi_copyout", to.addr(), from, to, len) }
-}
-
-/// Copies between the module and a process, whose address is `user`.
-///
-/// # Safety
-///
-/// As for [`std::ptr::copy_nonoverlapping`], once `user` is one of a process.
-unsafe fn copy(
-    name: &'static str,
-    user: usize,
-    from: *const c_void,
-    to: *mut c_void,
-    len: usize,
-) -> c_int {
-    let kernel = context::kernel();
-    kernel.sleeps(name);
-    if user < USER_MIN || kernel.step_fails() {
-        return -1;
+    // It waits for a call that is under way; a handler's own is a panic there.
+    if kernel.asks(Resource::Handler, call) {
+        let mut ended = false;
+        kernel.wait(call, || {
+            ended = ended || kernel.is_handler_idle();
+            ended
+        });
     }
-    // SAFETY: the caller's.
-    unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast(), len) };
-    0
 }
 
 pub(super) unsafe extern "C" fn secpolicy_dl_config(_: *const sys::cred_t) -> c_int {

@@ -1,6 +1,5 @@
 //! Memory: counted, filled with rubbish, and missing when a test says so.
 
-use super::Kernel;
 use crate::context::{self, Context};
 use illumos_sys_hdrs as sys;
 use std::alloc::{Layout, alloc, dealloc};
@@ -22,7 +21,7 @@ pub(super) unsafe extern "C" fn kmem_alloc(size: usize, flag: c_int) -> *mut c_v
     }
     if flag == sys::KM_SLEEP {
         kernel.sleeps("kmem_alloc(KM_SLEEP)");
-    } else if !Kernel::succeeds(&kernel.memory_left) {
+    } else if kernel.memory_fails() {
         return std::ptr::null_mut();
     }
     // SAFETY: not of no bytes.
@@ -45,12 +44,9 @@ pub(super) unsafe extern "C" fn kmem_free(buf: *mut c_void, size: usize) {
     let kernel = context::kernel();
     let mut state = kernel.state();
     let known = state.memory.remove(&buf.addr());
-    // Another lock may lie there one day.
-    let inside = state.packet_locks.range(buf.addr()..buf.addr() + size);
-    for lock in inside.copied().collect::<Vec<_>>() {
-        state.packet_locks.remove(&lock);
-    }
     drop(state);
+    // Another lock may lie there one day.
+    kernel.forget_locks(buf.addr()..buf.addr() + size);
     if known != Some(size) {
         kernel.violated(format!("kmem_free of {size} bytes that were {known:?}"));
         return;

@@ -1,5 +1,9 @@
 //! Statistics.
+//!
+//! Rules     S1  one thread at a time reads statistics, and `kstat_delete` waits
+//!               for it. Nobody reads what isn't installed.
 
+use super::Resource;
 use crate::context;
 use illumos_sys_hdrs::{self as sys, kstat_named_t, kstat_t};
 use std::collections::BTreeMap;
@@ -8,6 +12,15 @@ use std::ptr;
 
 /// Characters of each name: `KSTAT_STRLEN` without the zero.
 const LEN_MAX: usize = 30;
+
+/// Statistics that were made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown {
+    place: usize,
+    installed: bool,
+    /// Whether somebody reads them.
+    read: bool,
+}
 
 /// Copies a name into a field; a zero stays behind it.
 fn name_into(place: &mut [c_char], name: &str) {
@@ -57,7 +70,12 @@ pub(super) unsafe extern "C" fn kstat_create(
     stats.ks_data = Box::into_raw(values.into_boxed_slice()).cast();
     let stats = Box::into_raw(stats);
     let place = stats.expose_provenance();
-    kernel.state().kstats.insert(name, place);
+    let shown = Shown {
+        place,
+        installed: false,
+        read: false,
+    };
+    kernel.state().kstats.insert(name, shown);
     stats
 }
 
@@ -77,19 +95,45 @@ pub(super) unsafe extern "C" fn kstat_named_init(
     value.data_type = kind;
 }
 
-pub(super) unsafe extern "C" fn kstat_install(_: *mut kstat_t) {}
+pub(super) unsafe extern "C" fn kstat_install(stats: *mut kstat_t) {
+    let kernel = context::kernel();
+    kernel.sleeps("kstat_install");
+    let mut state = kernel.state();
+    let mut all = state.kstats.values_mut();
+    let shown = all.find(|shown| shown.place == stats.addr());
+    let was = shown.map(|shown| std::mem::replace(&mut shown.installed, true));
+    drop(state);
+    if was != Some(false) {
+        kernel.violated("kstat_install of what isn't there, or twice");
+    }
+}
 
 pub(super) unsafe extern "C" fn kstat_delete(stats: *mut kstat_t) {
     let kernel = context::kernel();
-    let mut state = kernel.state();
-    let before = state.kstats.len();
-    state.kstats.retain(|_, place| *place != stats.addr());
-    let known = state.kstats.len() < before;
-    drop(state);
-    if !known {
+    let call = "kstat_delete";
+    kernel.sleeps(call);
+    let place = stats.addr();
+    let known = || {
+        let state = kernel.state();
+        let mut all = state.kstats.values();
+        all.find(|shown| shown.place == place).copied()
+    };
+    if known().is_none() {
         kernel.violated("kstat_delete of what isn't there");
         return;
     }
+    kernel.wait_for(Resource::Update(place), call, || {
+        let mut state = kernel.state();
+        state
+            .kstats
+            .retain(|_, shown| shown.place != place || shown.read);
+        state.kstats.values().any(|shown| shown.place == place)
+    });
+    if known().is_some() {
+        // Whoever waits for itself here has the memory still.
+        return;
+    }
+    kernel.forget(Resource::Update(place));
     // SAFETY: made by `kstat_create`, and known until now.
     let stats = unsafe { Box::from_raw(stats) };
     let count = usize::try_from(stats.ks_ndata).unwrap_or(0);
@@ -100,14 +144,38 @@ pub(super) unsafe extern "C" fn kstat_delete(stats: *mut kstat_t) {
 
 /// Has the module bring statistics up to date, and reads them.
 pub(crate) fn read(name: &str) -> Result<BTreeMap<String, u64>, String> {
-    let place = context::kernel().state().kstats.get(name).copied();
+    let kernel = context::kernel();
+    let mut place = None;
+    kernel.wait("kstat_read", || {
+        let mut state = kernel.state();
+        let shown = state.kstats.get_mut(name).filter(|it| it.installed);
+        let Some(shown) = shown else { return true };
+        place = (!shown.read).then_some(shown.place);
+        shown.read = true;
+        place.is_some()
+    });
     let place = place.ok_or_else(|| format!("there is no {name}"))?;
+    let values = kernel.having(Resource::Update(place), || update(place));
+    if let Some(shown) = kernel.state().kstats.get_mut(name) {
+        shown.read = false;
+    }
+    values
+}
+
+/// Has the module bring statistics up to date, which nobody else reads or
+/// deletes meanwhile.
+fn update(place: usize) -> Result<BTreeMap<String, u64>, String> {
     let stats = ptr::with_exposed_provenance::<kstat_t>(place);
-    // SAFETY: known, and only the test deletes.
+    // SAFETY: as the caller promises.
     let fields = unsafe { &*stats };
     let update = fields.ks_update.ok_or("no ks_update")?;
     let update = update as *const () as u64;
-    let done = crate::call::module(update, &[place as u64, 0])?;
+    let kernel = context::kernel();
+    let refused = kernel.enter(update, &[place as u64, 1])?;
+    if refused != sys::EACCES as u64 {
+        return Err(format!("ks_update that writes: {refused}"));
+    }
+    let done = kernel.enter(update, &[place as u64, 0])?;
     if done != 0 {
         return Err(format!("ks_update: {done}"));
     }

@@ -1,7 +1,14 @@
-//! MAC and DLS: ports that the module registers, links that it opens.
+//! MAC and DLS: ports that the module registers. What it opens is in `client`.
+//!
+//! Rules     M1  MAC asks for capabilities before a MAC is known to others, and
+//!               somebody may use it before `mac_register` has returned: here
+//!               that always happens.
+//!           M2  `mac_unregister`, and DLS when a datalink goes, wait for
+//!               callbacks that are under way, and take the perimeter.
 
-use super::Kernel;
+use super::client::Client;
 use super::nic::Nic;
+use super::{Kernel, Resource, callback};
 use crate::context;
 use illumos_sys_hdrs as sys;
 use std::collections::BTreeMap;
@@ -22,6 +29,8 @@ pub(crate) struct Net {
     /// Whether datalink ids and NICs of every name are there.
     pub(crate) open_world: bool,
     next: u64,
+    /// Numbers of the perimeters of others' datalinks.
+    perimeters: BTreeMap<String, u64>,
     /// What went to guests and to links, in order.
     pub(crate) sent: Vec<(String, Vec<u8>)>,
     /// Structures of `mac_alloc`.
@@ -43,6 +52,8 @@ pub(crate) struct Provider {
     pub(crate) held: bool,
     /// Calls of `mac_rx` that are under way.
     receiving: usize,
+    /// Callbacks that are under way.
+    pub(crate) calls: usize,
     pub(crate) mtu: u32,
     /// Its hardware address.
     pub(crate) address: [u8; 6],
@@ -52,30 +63,31 @@ pub(crate) struct Provider {
     pub(crate) resumed: bool,
 }
 
-/// A client of the module.
-pub(crate) struct Client {
-    pub(crate) link: String,
-    pub(crate) client: bool,
-    pub(crate) callback: Option<(u64, u64)>,
-    /// What it wants to have called when there is room.
-    pub(crate) notification: Option<(u64, u64)>,
-}
-
 impl Net {
-    fn new_handle(&mut self) -> u64 {
+    pub(super) fn new_handle(&mut self) -> u64 {
         self.next += 1;
         // Addresses that nobody may look behind.
         0x7000_0000 + self.next * 16
     }
 
     /// Makes what is asked for, where everything is there.
-    fn imagine(&mut self, name: &str) {
+    pub(super) fn imagine(&mut self, name: &str) {
         if self.open_world {
             let number = u32::try_from(self.numbers.len()).unwrap_or(0) + 1;
             self.numbers.entry(name.to_owned()).or_insert(number);
             let nic = ([2, 0, 0, 0, 0, 1], 9_000);
             self.links.entry(name.to_owned()).or_insert(nic);
         }
+    }
+
+    /// The number of the perimeter of a link.
+    pub(super) fn perimeter(&mut self, link: &str) -> u64 {
+        if let Some(number) = self.perimeters.get(link) {
+            return *number;
+        }
+        let number = self.new_handle();
+        self.perimeters.insert(link.to_owned(), number);
+        number
     }
 
     /// The NIC of a link.
@@ -109,7 +121,7 @@ pub(super) fn handle(address: *mut c_void) -> u64 {
     address.addr() as u64
 }
 
-fn pointer(handle: u64) -> *mut c_void {
+pub(super) fn pointer(handle: u64) -> *mut c_void {
     ptr::without_provenance_mut(usize::try_from(handle).unwrap_or(0))
 }
 
@@ -125,17 +137,32 @@ pub(super) unsafe extern "C" fn mac_fini_ops(ops: *mut sys::dev_ops) {
     kernel.state().ops = 0;
 }
 
+/// What this kernel's MAC answers for its own nodes.
+pub const MAC_INSTANCE: u64 = 4_711;
+
 pub(super) unsafe extern "C" fn mac_getinfo(
     _: *mut c_void,
-    _: c_int,
-    _: *mut c_void,
-    _: *mut *mut c_void,
+    command: c_int,
+    argument: *mut c_void,
+    place: *mut *mut c_void,
 ) -> c_int {
-    sys::DDI_FAILURE
+    let minor = argument.addr() & 0xffff_ffff;
+    if minor >= PRIVATE_MINOR {
+        context::kernel().violated("mac_getinfo of a node that isn't MAC's");
+    }
+    if command != sys::DDI_INFO_DEVT2INSTANCE {
+        return sys::DDI_FAILURE;
+    }
+    // SAFETY: the caller's place for the answer.
+    unsafe { place.write(pointer(MAC_INSTANCE)) };
+    sys::DDI_SUCCESS
 }
 
+/// The first number of a driver's own nodes.
+pub(crate) const PRIVATE_MINOR: usize = 0x2_0000;
+
 pub(super) unsafe extern "C" fn mac_private_minor() -> u32 {
-    0x2_0000
+    PRIVATE_MINOR as u32
 }
 
 pub(super) unsafe extern "C" fn mac_alloc(version: c_uint) -> *mut sys::mac_register_t {
@@ -179,26 +206,30 @@ pub(super) unsafe extern "C" fn mac_register(
         kernel.violated("mac_register of something incomplete");
         return sys::EINVAL;
     }
+    let handle = kernel.state().net.new_handle();
+    let argument = fields.m_driver.expose_provenance() as u64;
+    // What MAC asks for by itself (rule M1).
+    callback::capabilities(&kernel, handle, callbacks, argument);
     if kernel.step_fails() {
         return super::ENOMEM;
     }
-    let mut state = kernel.state();
-    let handle = state.net.new_handle();
     let provider = Provider {
         callbacks: fields.m_callbacks.expose_provenance(),
-        argument: fields.m_driver.expose_provenance() as u64,
+        argument,
         number: None,
         up: false,
         in_use: false,
         held: false,
         receiving: 0,
+        calls: 0,
         mtu: fields.m_max_sdu,
         // SAFETY: an Ethernet address, as the plugin's are.
         address: unsafe { fields.m_src_addr.cast::<[u8; 6]>().read() },
         kept: Vec::new(),
         resumed: false,
     };
-    state.net.providers.insert(handle, provider);
+    kernel.state().net.providers.insert(handle, provider);
+    callback::use_at_once(&kernel, handle);
     // SAFETY: the module's place for the handle.
     unsafe { place.write(pointer(handle)) };
     0
@@ -206,28 +237,49 @@ pub(super) unsafe extern "C" fn mac_register(
 
 pub(super) unsafe extern "C" fn mac_unregister(mh: *mut c_void) -> c_int {
     let kernel = context::kernel();
-    kernel.sleeps("mac_unregister");
-    let provider = kernel.state().net.providers.remove(&handle(mh));
-    match provider {
-        None => kernel.violated("mac_unregister of what isn't registered"),
-        Some(provider) if provider.number.is_some() => {
-            kernel.violated("mac_unregister before dls_devnet_destroy");
-        }
-        Some(provider) => {
-            if provider.receiving != 0 {
-                kernel.violated("mac_unregister while mac_rx is under way");
+    let call = "mac_unregister";
+    kernel.sleeps(call);
+    let handle = handle(mh);
+    let known = {
+        let state = kernel.state();
+        let provider = state.net.providers.get(&handle);
+        provider.map(|provider| (provider.number.is_some(), provider.receiving != 0))
+    };
+    let Some((published, receiving)) = known else {
+        kernel.violated("mac_unregister of what isn't registered");
+        return sys::EINVAL;
+    };
+    if published {
+        kernel.violated("mac_unregister before dls_devnet_destroy");
+    }
+    if receiving {
+        kernel.violated("mac_unregister while mac_rx is under way");
+    }
+    if kernel.step_fails() {
+        return sys::EBUSY;
+    }
+    let gone = kernel.in_perimeter(handle, call, || {
+        let mut gone = None;
+        // Nobody calls back any more when it is taken away.
+        kernel.wait_for(Resource::Callbacks(handle), call, || {
+            let mut state = kernel.state();
+            let calls = state.net.providers.get(&handle).map(|it| it.calls);
+            if calls == Some(0) {
+                gone = state.net.providers.remove(&handle);
             }
-            for message in provider.kept {
-                kernel.free_message(ptr::with_exposed_provenance_mut(message));
-            }
-        }
+            calls.is_some() && gone.is_none()
+        });
+        gone
+    });
+    for message in gone.into_iter().flat_map(|provider| provider.kept) {
+        kernel.free_message(ptr::with_exposed_provenance_mut(message));
     }
     0
 }
 
 pub(super) unsafe extern "C" fn dls_mgmt_get_linkid(name: *const c_char, place: *mut u32) -> c_int {
     let kernel = context::kernel();
-    kernel.sleeps("dls_mgmt_get_linkid");
+    kernel.asks_a_process("dls_mgmt_get_linkid");
     // SAFETY: a C string of the module's.
     let name = unsafe { super::text(name) };
     kernel.state().net.imagine(&name);
@@ -241,27 +293,32 @@ pub(super) unsafe extern "C" fn dls_mgmt_get_linkid(name: *const c_char, place: 
 
 pub(super) unsafe extern "C" fn dls_devnet_create(mh: *mut c_void, number: u32, _: c_int) -> c_int {
     let kernel = context::kernel();
-    kernel.sleeps("dls_devnet_create");
+    let call = "dls_devnet_create";
+    kernel.asks_a_process(call);
     if kernel.step_fails() {
         return super::ENOMEM;
     }
-    let mut state = kernel.state();
-    if state
-        .net
-        .providers
-        .values()
-        .any(|p| p.number == Some(number))
-    {
-        return sys::EEXIST;
+    let handle = handle(mh);
+    let created = kernel.in_perimeter(handle, call, || {
+        let mut state = kernel.state();
+        let mut providers = state.net.providers.values();
+        if providers.any(|provider| provider.number == Some(number)) {
+            return sys::EEXIST;
+        }
+        let known = state.net.name_of(number).is_some();
+        match state.net.providers.get_mut(&handle).filter(|_| known) {
+            Some(provider) => provider.number = Some(number),
+            None => return sys::ENOENT,
+        }
+        drop(state);
+        // DLS is a client of it, and asks as any other.
+        callback::ask(&kernel, handle);
+        0
+    });
+    if created == sys::ENOENT {
+        kernel.violated("dls_devnet_create of what isn't there");
     }
-    let known = state.net.name_of(number).is_some();
-    if let Some(provider) = state.net.providers.get_mut(&handle(mh)).filter(|_| known) {
-        provider.number = Some(number);
-        return 0;
-    }
-    drop(state);
-    kernel.violated("dls_devnet_create of what isn't there");
-    sys::ENOENT
+    created
 }
 
 pub(super) unsafe extern "C" fn dls_devnet_destroy(
@@ -270,51 +327,67 @@ pub(super) unsafe extern "C" fn dls_devnet_destroy(
     _: c_int,
 ) -> c_int {
     let kernel = context::kernel();
-    kernel.sleeps("dls_devnet_destroy");
-    let mut state = kernel.state();
-    let Some(provider) = state.net.providers.get_mut(&handle(mh)) else {
-        drop(state);
+    let call = "dls_devnet_destroy";
+    kernel.asks_a_process(call);
+    let handle = handle(mh);
+    if !kernel.state().net.providers.contains_key(&handle) {
         kernel.violated("dls_devnet_destroy of what isn't registered");
         return sys::ENOENT;
-    };
-    if provider.in_use || provider.held {
+    }
+    if kernel.step_fails() {
         return sys::EBUSY;
     }
-    let Some(number) = provider.number.take() else {
-        return sys::ENOENT;
-    };
-    // SAFETY: the module's place for the number.
-    unsafe { place.write(number) };
-    0
+    let number = kernel.in_perimeter(handle, call, || {
+        let mut state = kernel.state();
+        let provider = state.net.providers.get_mut(&handle).ok_or(sys::ENOENT)?;
+        if provider.in_use || provider.held {
+            return Err(sys::EBUSY);
+        }
+        provider.number.take().ok_or(sys::ENOENT)
+    });
+    match number {
+        Ok(number) => {
+            // SAFETY: the module's place for the number.
+            unsafe { place.write(number) };
+            0
+        }
+        Err(errno) => errno,
+    }
+}
+
+/// Changes what is known of a MAC; a violation if there is none.
+fn update(mh: *mut c_void, call: &'static str, change: impl FnOnce(&mut Provider)) {
+    let kernel = context::kernel();
+    let known = kernel
+        .state()
+        .net
+        .providers
+        .get_mut(&handle(mh))
+        .map(change);
+    if known.is_none() {
+        kernel.violated(format!("{call} of what isn't registered"));
+    }
 }
 
 pub(super) unsafe extern "C" fn mac_link_update(mh: *mut c_void, state: c_int) {
-    let kernel = context::kernel();
-    if let Some(provider) = kernel.state().net.providers.get_mut(&handle(mh)) {
-        provider.up = state == sys::LINK_STATE_UP;
-    }
+    let up = state == sys::LINK_STATE_UP;
+    update(mh, "mac_link_update", |provider| provider.up = up);
 }
 
 pub(super) unsafe extern "C" fn mac_maxsdu_update(mh: *mut c_void, sdu: c_uint) -> c_int {
     let kernel = context::kernel();
     kernel.sleeps("mac_maxsdu_update");
-    if let Some(provider) = kernel.state().net.providers.get_mut(&handle(mh)) {
-        provider.mtu = sdu;
+    if kernel.step_fails() {
+        return super::ENOMEM;
     }
+    update(mh, "mac_maxsdu_update", |provider| provider.mtu = sdu);
     0
 }
 
 pub(super) unsafe extern "C" fn mac_unicst_update(mh: *mut c_void, address: *const u8) {
-    let kernel = context::kernel();
     // SAFETY: an Ethernet address of the module's.
     let address = unsafe { address.cast::<[u8; 6]>().read() };
-    let mut state = kernel.state();
-    let provider = state.net.providers.get_mut(&handle(mh));
-    let known = provider.map(|provider| provider.address = address);
-    drop(state);
-    if known.is_none() {
-        kernel.violated("mac_unicst_update of what isn't registered");
-    }
+    update(mh, "mac_unicst_update", |it| it.address = address);
 }
 
 pub(super) unsafe extern "C" fn mac_prop_info_set_range_uint32(
@@ -322,7 +395,11 @@ pub(super) unsafe extern "C" fn mac_prop_info_set_range_uint32(
     min: u32,
     max: u32,
 ) {
-    // SAFETY: the test's place for a range.
+    if !callback::is_asked(place.addr()) {
+        context::kernel().violated("what is known of a property was told after mc_propinfo");
+        return;
+    }
+    // SAFETY: the caller's place, while it asks.
     unsafe { place.cast::<[u32; 2]>().write([min, max]) };
 }
 
@@ -360,137 +437,4 @@ pub(super) fn receive(kernel: &Kernel, to: &str, chain: *mut sys::mblk_t) {
             None => kernel.state().net.sent.push((to.to_owned(), bytes)),
         }
     }
-}
-
-pub(super) unsafe extern "C" fn mac_open_by_linkname(
-    name: *const c_char,
-    place: *mut *mut c_void,
-) -> c_int {
-    let kernel = context::kernel();
-    kernel.sleeps("mac_open_by_linkname");
-    // SAFETY: a C string of the module's.
-    let link = unsafe { super::text(name) };
-    kernel.state().net.imagine(&link);
-    if !kernel.state().net.links.contains_key(&link) {
-        return sys::ENOENT;
-    }
-    if kernel.step_fails() {
-        return super::ENOMEM;
-    }
-    let mut state = kernel.state();
-    let handle = state.net.new_handle();
-    let client = Client {
-        link,
-        client: false,
-        callback: None,
-        notification: None,
-    };
-    state.net.clients.insert(handle, client);
-    // SAFETY: the module's place for the handle.
-    unsafe { place.write(pointer(handle)) };
-    0
-}
-
-/// The handles of a MAC, its client and its callback are one number here.
-fn with_client<T>(
-    kernel: &Kernel,
-    mh: *mut c_void,
-    work: impl FnOnce(&mut Client) -> T,
-) -> Option<T> {
-    let done = kernel.state().net.clients.get_mut(&handle(mh)).map(work);
-    if done.is_none() {
-        kernel.violated("a datalink that isn't open");
-    }
-    done
-}
-
-pub(super) unsafe extern "C" fn mac_client_open(
-    mh: *mut c_void,
-    place: *mut *mut c_void,
-    name: *mut c_char,
-    flags: u16,
-) -> c_int {
-    let kernel = context::kernel();
-    kernel.sleeps("mac_client_open");
-    if name.is_null() || flags & sys::MAC_OPEN_FLAGS_NO_UNICAST_ADDR == 0 {
-        kernel.violated("mac_client_open in another way than rules ask for");
-    }
-    if kernel.step_fails() {
-        return super::ENOMEM;
-    }
-    with_client(&kernel, mh, |client| client.client = true);
-    // SAFETY: the module's place for the handle.
-    unsafe { place.write(mh) };
-    0
-}
-
-pub(super) unsafe extern "C" fn mac_promisc_add(
-    mch: *mut c_void,
-    _: c_int,
-    func: sys::mac_rx_t,
-    arg: *mut c_void,
-    place: *mut *mut c_void,
-    flags: u16,
-) -> c_int {
-    let kernel = context::kernel();
-    kernel.sleeps("mac_promisc_add");
-    if flags != sys::MAC_PROMISC_FLAGS_NO_TX_LOOP {
-        kernel.violated("the module would hear itself");
-    }
-    if kernel.step_fails() {
-        return super::ENOMEM;
-    }
-    let callback = (func as *const () as u64, arg.expose_provenance() as u64);
-    with_client(&kernel, mch, |client| client.callback = Some(callback));
-    // SAFETY: the module's place for the handle.
-    unsafe { place.write(mch) };
-    0
-}
-
-pub(super) unsafe extern "C" fn mac_promisc_remove(mph: *mut c_void) {
-    let kernel = context::kernel();
-    kernel.sleeps("mac_promisc_remove");
-    with_client(&kernel, mph, |client| client.callback = None);
-}
-
-pub(super) unsafe extern "C" fn mac_client_close(mch: *mut c_void, _: u16) {
-    let kernel = context::kernel();
-    kernel.sleeps("mac_client_close");
-    let open = with_client(&kernel, mch, |client| {
-        client.client = false;
-        let listens = client.callback.is_some() || client.notification.is_some();
-        (client.link.clone(), listens)
-    });
-    let Some((link, listens)) = open else { return };
-    if listens {
-        kernel.violated("mac_client_close before its callbacks are removed");
-    }
-    kernel.state().net.nic(&link).queue.clear();
-}
-
-pub(super) unsafe extern "C" fn mac_close(mh: *mut c_void) {
-    let kernel = context::kernel();
-    kernel.sleeps("mac_close");
-    let client = kernel.state().net.clients.remove(&handle(mh));
-    if client.is_none_or(|client| client.client) {
-        kernel.violated("mac_close of what isn't open, or before its client");
-    }
-}
-
-pub(super) unsafe extern "C" fn mac_unicast_primary_get(mh: *mut c_void, place: *mut u8) {
-    let kernel = context::kernel();
-    let link = with_client(&kernel, mh, |client| client.link.clone());
-    let address = link.and_then(|link| kernel.state().net.links.get(&link).map(|link| link.0));
-    // SAFETY: room for an Ethernet address.
-    unsafe { place.cast::<[u8; 6]>().write(address.unwrap_or_default()) };
-}
-
-pub(super) unsafe extern "C" fn mac_sdu_get(mh: *mut c_void, min: *mut c_uint, max: *mut c_uint) {
-    let kernel = context::kernel();
-    let link = with_client(&kernel, mh, |client| client.link.clone());
-    let mtu = link.and_then(|link| kernel.state().net.links.get(&link).map(|link| link.1));
-    // SAFETY: the module's places.
-    unsafe { min.write(0) };
-    // SAFETY: as above.
-    unsafe { max.write(mtu.unwrap_or_default()) };
 }

@@ -190,7 +190,7 @@ impl Kernel {
 
 pub(super) unsafe extern "C" fn allocb(size: usize, _: c_uint) -> *mut mblk_t {
     let kernel = context::kernel();
-    if !Kernel::succeeds(&kernel.memory_left) {
+    if kernel.memory_fails() {
         return ptr::null_mut();
     }
     kernel.block(size)
@@ -256,7 +256,7 @@ const OWNERS_MAX: u8 = 255;
 
 pub(super) unsafe extern "C" fn dupb(mp: *mut mblk_t) -> *mut mblk_t {
     let kernel = context::kernel();
-    if !Kernel::succeeds(&kernel.memory_left) {
+    if kernel.memory_fails() {
         return ptr::null_mut();
     }
     // SAFETY: a block of the module's.

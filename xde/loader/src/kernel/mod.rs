@@ -4,6 +4,9 @@
 //! thread (`context`), says what is wrong with the call as a violation, and
 //! does what it is for in the simplest way.
 
+pub(crate) mod callback;
+pub(crate) mod client;
+mod copy;
 mod ddi;
 mod kmem;
 mod kstat;
@@ -11,26 +14,26 @@ pub(crate) mod mac;
 pub(crate) mod mblk;
 mod mutex;
 pub(crate) mod nic;
+mod order;
+#[cfg(test)]
+mod tests;
 mod thread;
 
-use crate::context::{self, Context};
-pub(crate) use ddi::{DIP, detach, operations};
+use crate::context;
+use crate::probe::Fired;
+pub(crate) use copy::FKIOCTL;
+pub use ddi::DIP;
+pub(crate) use ddi::{detach, operations};
 use illumos_sys_hdrs as sys;
 pub(crate) use kstat::read as read_kstat;
+use order::Order;
+pub(crate) use order::Resource;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{CStr, c_char, c_int};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
-
-/// A probe that fired: its name and the registers of its arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Its name, as DTrace has it.
-    pub name: String,
-    /// `arg0` to `arg5`.
-    pub arguments: [u64; 6],
-}
 
 /// What a name refers to.
 pub(crate) enum Export {
@@ -46,6 +49,10 @@ pub(crate) type Outlet = Box<dyn Fn(&str, &[u8]) + Send + Sync>;
 /// Everything that the kernel has, as one piece: a double needs no speed.
 pub(crate) struct Kernel {
     state: Mutex<State>,
+    /// Held while the periodic handler runs.
+    handler: Mutex<()>,
+    /// Who waits for whom.
+    order: Mutex<Order>,
     /// Nanoseconds since boot.
     pub(crate) time: AtomicU64,
     /// When the clock was made to go by itself.
@@ -58,6 +65,10 @@ pub(crate) struct Kernel {
     pub(crate) privileged: AtomicBool,
     /// Allocations that may fail and still succeed before one fails.
     pub(crate) memory_left: AtomicU64,
+    /// Allocations that may fail since the module was loaded.
+    pub(crate) memory_asked: AtomicU64,
+    /// Which of them fails, by itself.
+    pub(crate) memory_fault: AtomicU64,
     /// Steps (of MAC, DLS and DDI) that still succeed before one fails.
     pub(crate) steps_left: AtomicU64,
 }
@@ -68,30 +79,38 @@ pub(crate) struct State {
     pub(crate) violations: Vec<String>,
     pub(crate) console: Vec<String>,
     pub(crate) memory: HashMap<usize, usize>,
+    /// Memory that isn't a process's, besides the module's.
+    pub(crate) kernel_memory: Vec<Range<usize>>,
     pub(crate) messages: HashMap<usize, ()>,
-    pub(crate) kstats: BTreeMap<String, usize>,
+    pub(crate) kstats: BTreeMap<String, kstat::Shown>,
     pub(crate) periodic: Option<(u64, u64)>,
     pub(crate) nodes: Vec<String>,
     pub(crate) linkage: u64,
     pub(crate) ops: u64,
     pub(crate) attached: bool,
-    pub(crate) probes: Vec<Probe>,
+    /// Times that the node was opened since it was closed.
+    pub(crate) opened: usize,
+    pub(crate) probes: Vec<Fired>,
     pub(crate) probe_names: Vec<String>,
     pub(crate) net: mac::Net,
-    /// Locks that packets have taken.
-    pub(crate) packet_locks: BTreeSet<usize>,
+    /// MACs in whose perimeter somebody is.
+    pub(crate) perimeters: BTreeSet<u64>,
 }
 
 impl Default for Kernel {
     fn default() -> Self {
         Self {
             state: Mutex::default(),
+            handler: Mutex::default(),
+            order: Mutex::default(),
             time: AtomicU64::new(1_000_000_000),
             started: OnceLock::new(),
             outlet: OnceLock::new(),
             seed: AtomicU64::new(1),
             privileged: AtomicBool::new(true),
             memory_left: AtomicU64::new(u64::MAX),
+            memory_asked: AtomicU64::new(0),
+            memory_fault: AtomicU64::new(u64::MAX),
             steps_left: AtomicU64::new(u64::MAX),
         }
     }
@@ -104,13 +123,28 @@ impl Kernel {
         state.unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// The periodic handler's turn, which is one after another.
+    pub(crate) fn handler_turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.handler.lock();
+        turn.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether the handler isn't running.
+    pub(crate) fn is_handler_idle(&self) -> bool {
+        self.handler.try_lock().is_ok()
+    }
+
     /// The module broke a rule.
     pub(crate) fn violated(&self, what: impl Into<String>) {
-        self.state().violations.push(what.into());
+        let (what, mut state) = (what.into(), self.state());
+        // Once is enough.
+        if !state.violations.contains(&what) {
+            state.violations.push(what);
+        }
     }
 
     /// Whether one more call of this kind should succeed.
-    pub(crate) fn succeeds(counter: &AtomicU64) -> bool {
+    fn succeeds(counter: &AtomicU64) -> bool {
         let spent = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
             u64::MAX => Some(left),
             left => left.checked_sub(1),
@@ -118,41 +152,21 @@ impl Kernel {
         spent.is_ok()
     }
 
+    /// Whether an allocation that may fail does.
+    pub(crate) fn memory_fails(&self) -> bool {
+        let number = self.memory_asked.fetch_add(1, Ordering::Relaxed);
+        !Self::succeeds(&self.memory_left) || number == self.memory_fault.load(Ordering::Relaxed)
+    }
+
     /// Whether a step that may fail does.
     pub(crate) fn step_fails(&self) -> bool {
         !Self::succeeds(&self.steps_left)
     }
 
-    /// A call that sleeps: not in a packet's context, and with no lock held that
-    /// packets take (rule L3 of the module).
-    pub(crate) fn sleeps(&self, what: &str) {
-        if context::current() != Context::Thread {
-            let context = context::current();
-            self.violated(format!("{what} may sleep, and was called in {context:?}"));
-        }
-        let held = context::held();
-        let wanted = held
-            .iter()
-            .any(|lock| self.state().packet_locks.contains(lock));
-        if wanted {
-            self.violated(format!(
-                "{what} may sleep, with a lock held that packets take"
-            ));
-        }
-    }
-
-    /// This thread has a lock from now on.
-    pub(crate) fn locked(&self, lock: usize) {
-        context::hold(lock);
-        if context::current() != Context::Thread {
-            self.state().packet_locks.insert(lock);
-        }
-    }
-
     /// A call of MAC that carries packets: no lock is held (rule L1 of the
     /// module).
     pub(crate) fn no_locks(&self, what: &str) {
-        let held = context::held().len();
+        let held = context::locks();
         if held != 0 {
             self.violated(format!("{what} was called with {held} locks held"));
         }
@@ -161,15 +175,11 @@ impl Kernel {
     /// A probe fires.
     pub(crate) extern "C" fn fire(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, number: u64) {
         let kernel = context::kernel();
-        let mut state = kernel.state();
         let name = usize::try_from(number)
             .ok()
-            .and_then(|n| state.probe_names.get(n));
-        let name = name.cloned().unwrap_or_default();
-        state.probes.push(Probe {
-            name,
-            arguments: [a, b, c, d, e, f],
-        });
+            .and_then(|number| kernel.state().probe_names.get(number).cloned());
+        let fired = Fired::new(name.unwrap_or_default(), [a, b, c, d, e, f]);
+        kernel.state().probes.push(fired);
     }
 }
 
@@ -242,7 +252,8 @@ pub(crate) fn exports() -> HashMap<&'static str, Export> {
     let functions = functions! {
         own: cmn_err panic;
         libc: memcpy memmove memset memcmp strlen;
-        ddi: curcpup ddi_copyin ddi_copyout ddi_create_minor_node ddi_periodic_add
+        copy: ddi_copyin ddi_copyout;
+        ddi: curcpup ddi_create_minor_node ddi_periodic_add
             ddi_periodic_delete ddi_prop_op ddi_quiesce_not_needed ddi_remove_minor_node
             ddi_report_dev delay gethrtime getminor mod_info mod_install mod_remove nochpoll
             nodev nulldev random_get_pseudo_bytes secpolicy_dl_config servicing_interrupt;
@@ -254,12 +265,13 @@ pub(crate) fn exports() -> HashMap<&'static str, Export> {
             sema_destroy sema_init sema_p sema_v;
         thread: thread_create;
         mac: dls_devnet_create dls_devnet_destroy dls_mgmt_get_linkid mac_alloc
-            mac_client_close mac_client_open mac_close mac_fini_ops mac_free mac_getinfo
-            mac_init_ops mac_link_update mac_maxsdu_update mac_open_by_linkname
-            mac_private_minor mac_promisc_add mac_promisc_remove
-            mac_prop_info_set_range_uint32 mac_register mac_rx mac_sdu_get
-            mac_unicast_primary_get mac_unicst_update mac_unregister;
-        nic: mac_client_tx_notify mac_tx mac_tx_is_flow_blocked mac_tx_update;
+            mac_fini_ops mac_free mac_getinfo mac_init_ops mac_link_update mac_maxsdu_update
+            mac_private_minor mac_prop_info_set_range_uint32 mac_register mac_rx
+            mac_unicst_update mac_unregister;
+        client: mac_client_close mac_client_open mac_client_tx_notify mac_close
+            mac_open_by_linkname mac_promisc_add mac_promisc_remove mac_sdu_get
+            mac_unicast_primary_get;
+        nic: mac_tx mac_tx_is_flow_blocked mac_tx_update;
     };
     let functions = functions
         .into_iter()

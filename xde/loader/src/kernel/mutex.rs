@@ -1,5 +1,6 @@
 //! Mutexes that know their owners, and semaphores.
 
+use super::Resource;
 use crate::context;
 use illumos_sys_hdrs as sys;
 use std::ffi::{c_char, c_int, c_void};
@@ -38,6 +39,7 @@ pub(super) unsafe extern "C" fn mutex_enter(mp: *mut sys::kmutex_t) {
     if owner(mp).load(Ordering::Relaxed) == me {
         crate::call::leave("recursive mutex_enter".to_owned());
     }
+    context::kernel().asks(Resource::Mutex(mp.addr()), "mutex_enter");
     let mut turns = 0;
     while !take(mp, me) {
         turns += 1;
@@ -49,13 +51,13 @@ pub(super) unsafe extern "C" fn mutex_enter(mp: *mut sys::kmutex_t) {
         }
         std::hint::spin_loop();
     }
-    context::kernel().locked(mp.addr());
+    context::kernel().locked(mp.addr(), true);
 }
 
 pub(super) unsafe extern "C" fn mutex_tryenter(mp: *mut sys::kmutex_t) -> c_int {
     let got = take(mp, context::thread_number());
     if got {
-        context::kernel().locked(mp.addr());
+        context::kernel().locked(mp.addr(), false);
     }
     c_int::from(got)
 }
@@ -64,7 +66,7 @@ pub(super) unsafe extern "C" fn mutex_exit(mp: *mut sys::kmutex_t) {
     if owner(mp).load(Ordering::Relaxed) != context::thread_number() {
         context::kernel().violated("mutex_exit by a thread that doesn't hold it");
     }
-    context::let_go(mp.addr());
+    context::let_go(Resource::Mutex(mp.addr()));
     owner(mp).store(0, Ordering::Release);
 }
 

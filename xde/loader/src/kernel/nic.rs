@@ -62,6 +62,12 @@ pub(super) unsafe extern "C" fn mac_tx(
     if flags & !sys::MAC_DROP_ON_NO_DESC != 0 {
         kernel.violated("mac_tx in a way that the rules don't have");
     }
+    let count = |change: fn(&mut usize)| {
+        if let Some(client) = kernel.state().net.clients.get_mut(&handle(mch)) {
+            change(&mut client.sending);
+        }
+    };
+    count(|sending| *sending += 1);
     let mut flows = Vec::new();
     let mut kept = false;
     for message in kernel.take_apart(chain) {
@@ -79,6 +85,7 @@ pub(super) unsafe extern "C" fn mac_tx(
             kernel.state().net.dropped += 1;
         }
     }
+    count(|sending| *sending -= 1);
     flows.dedup();
     if flows.len() > 1 {
         kernel.violated("mac_tx of packets of several flows");
@@ -117,30 +124,6 @@ pub(super) unsafe extern "C" fn mac_tx_is_flow_blocked(mch: *mut c_void, cookie:
     let blinked = blinked.into_iter().map(|bytes| (link.clone(), bytes));
     state.net.sent.extend(blinked);
     i32::from(is_full)
-}
-
-pub(super) unsafe extern "C" fn mac_client_tx_notify(
-    mch: *mut c_void,
-    func: Option<sys::mac_tx_notify_t>,
-    arg: *mut c_void,
-) -> *mut c_void {
-    let kernel = context::kernel();
-    kernel.sleeps("mac_client_tx_notify");
-    let wanted = func.map(|func| (func as *const () as u64, arg.expose_provenance() as u64));
-    let mut state = kernel.state();
-    let client = state.net.clients.get_mut(&handle(mch));
-    let Some(client) = client.filter(|client| client.client) else {
-        drop(state);
-        kernel.violated("mac_client_tx_notify by no client");
-        return std::ptr::null_mut();
-    };
-    let had = std::mem::replace(&mut client.notification, wanted);
-    drop(state);
-    // What is removed is what was added, and there is one of them.
-    if had.is_some() == wanted.is_some() || wanted.is_none() && arg != mch {
-        kernel.violated("mac_client_tx_notify of something else");
-    }
-    mch
 }
 
 pub(super) unsafe extern "C" fn mac_tx_update(mh: *mut c_void) {

@@ -1,6 +1,6 @@
 //! Kernel threads.
 
-use crate::context::{self, Context};
+use crate::context::{self, Context, Role};
 use illumos_sys_hdrs as sys;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ pub(super) unsafe extern "C" fn thread_create(
     }
     let (start, arg) = (start as *const () as u64, arg.expose_provenance() as u64);
     let sled = Arc::clone(&kernel);
+    let role = Role::of_child();
     let work = move || {
-        let ended = context::within(&sled, Context::Thread, || {
-            crate::call::module(start, &[arg])
-        });
+        let run = || crate::call::module(start, &[arg]);
+        let ended = role.play(|| context::within(&sled, Context::Thread, run));
         if let Err(panic) = ended {
             // Whoever waits for the thread waits for ever.
             eprintln!("panic in a thread of the module: {panic}");

@@ -4,26 +4,33 @@
 //!               in their order: pushes, subtractions, probes of large frames.
 //!               Behind a jump or a return the deepest state so far counts, so
 //!               the result is never too small.
-//!           C2  a call by a pointer may reach every function that is at this
-//!               place of a virtual table, or whose address is taken if it is
-//!               no table's entry ([`Callee`]).
+//!           C2  a call by a pointer is followed back to where the pointer comes
+//!               from (`flow`): a place of a virtual table, a function, or
+//!               anywhere ([`Callee`]).
+//!           C3  code is in functions: there is no call or jump to the middle of
+//!               another one, nothing takes such an address, and those in data
+//!               are places that a function jumps to.
 
 use super::super::elf::{Module, Section};
 use super::file::PROBE;
+use super::flow::{Flow, Source};
+use super::instruction::{depth_behind, ends_way, is_foreign, is_frame_pointer, probe_of};
+use super::reference::{References, Target};
+use super::table::{self, Tables};
 use anyhow::{Context, Result};
 use iced_x86::{
-    CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register,
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind,
+    Register,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All functions.
+#[derive(Default)]
 pub(super) struct Code {
     /// By where they start.
     pub(super) functions: BTreeMap<u64, Function>,
-    /// Addresses of functions at each place of a virtual table.
-    pub(super) tables: BTreeMap<u64, BTreeSet<u64>>,
-    /// Functions whose address is taken.
-    pub(super) taken: BTreeSet<u64>,
+    /// Addresses of functions in data.
+    pub(super) tables: Tables,
     /// What is wrong with the instructions.
     pub(super) findings: Vec<String>,
 }
@@ -32,13 +39,12 @@ pub(super) struct Code {
 #[derive(Default)]
 pub(super) struct Function {
     pub(super) name: String,
-    end: u64,
+    pub(super) end: u64,
     /// Bytes of stack, the return address included.
     pub(super) frame: u64,
     pub(super) calls: BTreeSet<Callee>,
     /// Functions whose address it takes.
     pub(super) takes: BTreeSet<u64>,
-    has_frame_pointer: bool,
 }
 
 /// Who is called.
@@ -54,9 +60,14 @@ pub(super) enum Callee {
     Pointer,
 }
 
-/// Bytes of a virtual table in front of the first method: destructor, size,
-/// alignment.
-const METHODS_AT: u64 = 24;
+impl Code {
+    /// Functions whose address code takes, or that lie in data outside of
+    /// virtual tables.
+    pub(super) fn taken(&self) -> BTreeSet<u64> {
+        let by_code = self.functions.values().flat_map(|f| &f.takes);
+        by_code.chain(&self.tables.others).copied().collect()
+    }
+}
 
 /// Reads the code.
 pub(super) fn read(module: &Module) -> Result<Code> {
@@ -66,37 +77,34 @@ pub(super) fn read(module: &Module) -> Result<Code> {
         .enumerate()
         .find(|(_, section)| section.name == ".text")
         .context("no .text")?;
-    let mut code = Code {
-        functions: functions(module, index),
-        tables: BTreeMap::new(),
-        taken: BTreeSet::new(),
-        findings: Vec::new(),
-    };
-    pointers(module, index, &mut code);
-    let starts: BTreeSet<u64> = code.functions.keys().copied().collect();
-    let mut functions = std::mem::take(&mut code.functions);
+    let mut functions = functions(module, index);
+    let starts: BTreeSet<u64> = functions.keys().copied().collect();
+    let tables = table::find(module, index, &starts);
+    let mut findings = Vec::new();
+    for landing in &tables.landings {
+        let before = functions.range(..=landing).next_back();
+        if before.is_none_or(|(_, function)| function.end <= *landing) {
+            findings.push(format!(
+                "an address of code in data, {landing:#x}, where no function is"
+            ));
+        }
+    }
     for (start, function) in &mut functions {
         let mut reader = Reader {
             module,
             text,
             index,
             starts: &starts,
-            findings: &mut code.findings,
+            tables: &tables,
+            findings: &mut findings,
         };
         reader.function(*start, function)?;
-        code.taken.extend(&function.takes);
-        if function
-            .calls
-            .iter()
-            .any(|call| matches!(call, Callee::Own(_)))
-            && !function.has_frame_pointer
-        {
-            let name = &function.name;
-            code.findings.push(format!("{name} has no frame pointer"));
-        }
     }
-    code.functions = functions;
-    Ok(code)
+    Ok(Code {
+        functions,
+        tables,
+        findings,
+    })
 }
 
 /// Functions by their symbols.
@@ -115,72 +123,13 @@ fn functions(module: &Module, text: usize) -> BTreeMap<u64, Function> {
         .collect()
 }
 
-/// Functions whose addresses are in data: virtual tables, and others.
-fn pointers(module: &Module, text: usize, code: &mut Code) {
-    let data = module.sections.iter();
-    for section in data.filter(|s| s.is_loaded() && s.flags & 4 == 0) {
-        let functions: BTreeMap<u64, u64> = section
-            .relocations
-            .iter()
-            .filter_map(|(offset, relocation)| {
-                let symbol = module.symbols.get(relocation.symbol)?;
-                let address = symbol.value.wrapping_add_signed(relocation.addend);
-                let is_function =
-                    symbol.section == Some(text) && code.functions.contains_key(&address);
-                is_function.then_some((*offset, address))
-            })
-            .collect();
-        for (offset, function) in &functions {
-            match table_of(section, *offset) {
-                Some(table) => {
-                    let place = code.tables.entry(offset - table).or_default();
-                    place.insert(*function);
-                }
-                None => {
-                    code.taken.insert(*function);
-                }
-            }
-        }
-    }
-}
-
-/// Where the virtual table starts that the pointer at `offset` is in: the
-/// nearest destructor (or none), size and alignment in front of pointers to
-/// functions only.
-fn table_of(section: &Section, offset: u64) -> Option<u64> {
-    let word = |at: u64| -> Option<u64> {
-        let at = usize::try_from(at).ok()?;
-        let bytes = section.bytes.get(at..)?.first_chunk()?;
-        Some(u64::from_le_bytes(*bytes))
-    };
-    let is_pointer = |at: u64| section.relocations.contains_key(&at);
-    let is_head = |at: u64| {
-        let numbers = !is_pointer(at + 8) && !is_pointer(at + 16);
-        let size = word(at + 8).is_some_and(|size| size < 1 << 20);
-        let align = word(at + 16).is_some_and(|a| a.is_power_of_two() && a <= 4_096);
-        let destructor = is_pointer(at) || word(at) == Some(0);
-        numbers && size && align && destructor
-    };
-    if is_head(offset) {
-        return Some(offset);
-    }
-    let mut at = offset;
-    while is_pointer(at) {
-        let table = at.checked_sub(METHODS_AT)?;
-        if is_head(table) {
-            return Some(table);
-        }
-        at = at.checked_sub(8)?;
-    }
-    None
-}
-
 /// Reads one function after the other.
 struct Reader<'m> {
     module: &'m Module,
     text: &'m Section,
     index: usize,
     starts: &'m BTreeSet<u64>,
+    tables: &'m Tables,
     findings: &'m mut Vec<String>,
 }
 
@@ -193,175 +142,229 @@ impl Reader<'_> {
             .get(range)
             .context("a function beyond .text")?;
         let mut decoder = Decoder::with_ip(64, bytes, start, DecoderOptions::NONE);
-        let (mut depth, mut deepest) = (8_u64, 8_u64);
-        let mut probed = 0;
+        let (mut body, mut references) = (Vec::new(), References::default());
         while decoder.can_decode() {
             let instruction = decoder.decode();
             if instruction.is_invalid() {
-                let at = instruction.ip();
-                self.findings
-                    .push(format!("{}+{at:#x}: no instruction", function.name));
+                let at = instruction.ip() - start;
+                self.found(function, at, "no instruction");
                 break;
             }
-            if is_float(&instruction) {
-                let at = instruction.ip() - start;
-                self.findings.push(format!(
-                    "{}+{at:#x}: {instruction} uses the FPU",
-                    function.name
-                ));
-            }
-            if instruction.mnemonic() == Mnemonic::Mov
-                && instruction.op0_register() == Register::RBP
-                && instruction.op1_register() == Register::RSP
-            {
-                function.has_frame_pointer = true;
-            }
-            depth = depth.saturating_add_signed(stack_change(&instruction));
-            probed = probed.max(probe_of(&instruction));
-            deepest = deepest.max(depth);
-            if matches!(
-                instruction.flow_control(),
-                FlowControl::Return | FlowControl::UnconditionalBranch
-            ) {
-                depth = deepest;
-            }
-            self.calls(&instruction, start, function);
+            let places = decoder.get_constant_offsets(&instruction);
+            references.add(self.module, self.index, &instruction, &places);
+            body.push(instruction);
         }
-        function.frame = deepest.max(probed);
+        self.stack(start, function, &body);
+        self.use_of_processor(start, function, &body, &references);
+        self.calls(start, function, &body, &references);
+        self.frame_pointer(function, &body, &references);
         Ok(())
     }
 
-    /// Whom an instruction calls, and whose address it takes.
-    fn calls(&self, instruction: &Instruction, start: u64, function: &mut Function) {
-        let target = self.target(instruction);
-        match instruction.flow_control() {
-            FlowControl::Call
-            | FlowControl::UnconditionalBranch
-            | FlowControl::ConditionalBranch => {
-                let direct = target.or_else(|| {
-                    let near = instruction.near_branch_target();
-                    (near != 0).then_some(Target::Own(near))
-                });
-                match direct {
-                    Some(Target::Kernel(name)) if !name.starts_with(PROBE) => {
-                        function.calls.insert(Callee::Kernel(name));
-                    }
-                    // A jump inside of the function isn't a call.
-                    Some(Target::Own(to)) if to != start && self.starts.contains(&to) => {
-                        function.calls.insert(Callee::Own(to));
-                    }
-                    Some(Target::Own(to)) if to == start => {
-                        let is_call = instruction.flow_control() == FlowControl::Call;
-                        if is_call {
-                            function.calls.insert(Callee::Own(to));
-                        }
-                    }
-                    _ => {}
-                }
+    fn found(&mut self, function: &Function, at: u64, what: &str) {
+        self.findings
+            .push(format!("{}+{at:#x}: {what}", function.name));
+    }
+
+    /// How deep the stack becomes (rule C1).
+    fn stack(&mut self, start: u64, function: &mut Function, body: &[Instruction]) {
+        let (mut depth, mut deepest, mut probed) = (8_u64, 8_u64, 0);
+        for instruction in body {
+            match depth_behind(instruction, depth) {
+                Some(behind) => depth = behind,
+                None => self.found(
+                    function,
+                    instruction.ip() - start,
+                    &format!("{instruction}: how deep the stack is can't be told"),
+                ),
             }
-            FlowControl::IndirectCall => {
-                function.calls.insert(by_pointer(instruction));
+            probed = probed.max(probe_of(instruction));
+            deepest = deepest.max(depth);
+            if ends_way(instruction) {
+                depth = deepest;
             }
-            FlowControl::IndirectBranch if instruction.op0_kind() == OpKind::Memory => {
-                // A jump through a table of the function's own, or the last
-                // call of a function.
-                if instruction.memory_index() == Register::None {
-                    function.calls.insert(by_pointer(instruction));
-                }
+        }
+        function.frame = deepest.max(probed);
+    }
+
+    /// Classes of instructions, and what is written to.
+    fn use_of_processor(
+        &mut self,
+        start: u64,
+        function: &Function,
+        body: &[Instruction],
+        references: &References,
+    ) {
+        for instruction in body {
+            let at = instruction.ip() - start;
+            if is_foreign(instruction) {
+                self.found(
+                    function,
+                    at,
+                    &format!("{instruction} uses the FPU or isn't of every processor"),
+                );
             }
-            _ => {
-                if let Some(Target::Own(to)) = target
-                    && self.starts.contains(&to)
+            for reference in references.of(instruction).filter(|it| !it.is_value) {
+                let section = match reference.target {
+                    Target::Data(section, _) => self.module.sections.get(section),
+                    Target::Code(_) => Some(self.text),
+                    Target::Kernel(_) => None,
+                };
+                if let Some(section) = section.filter(|section| !section.is_writable())
+                    && writes_memory(instruction)
                 {
+                    let name = &section.name;
+                    let what = format!("{instruction} writes to {name}, which isn't writable");
+                    self.found(function, at, &what);
+                }
+            }
+        }
+    }
+
+    /// Whom a function calls, and whose address it takes.
+    fn calls(
+        &mut self,
+        start: u64,
+        function: &mut Function,
+        body: &[Instruction],
+        references: &References,
+    ) {
+        let taken = |instruction: &Instruction| references.taken(instruction);
+        let landings: Vec<u64> = (self.tables.landings)
+            .range(start..function.end)
+            .copied()
+            .collect();
+        let flow = std::cell::OnceCell::new();
+        for (index, instruction) in body.iter().enumerate() {
+            match taken(instruction) {
+                Some(to) if self.starts.contains(&to) => {
                     function.takes.insert(to);
                 }
+                Some(to) => {
+                    let what = format!("{instruction} takes {to:#x}, where no function starts");
+                    self.found(function, instruction.ip() - start, &what);
+                }
+                None => {}
+            }
+            match instruction.flow_control() {
+                FlowControl::Call
+                | FlowControl::UnconditionalBranch
+                | FlowControl::ConditionalBranch => {
+                    self.direct(start, function, instruction, references);
+                }
+                FlowControl::IndirectBranch
+                    if is_jump_table(self.module, instruction, references, &landings) => {}
+                FlowControl::IndirectCall | FlowControl::IndirectBranch => {
+                    let flow = flow.get_or_init(|| Flow::new(body, &landings, &taken));
+                    for source in flow.sources(index) {
+                        function.calls.insert(match source {
+                            Source::Table(place) => Callee::Table(place),
+                            Source::Code(to) => Callee::Own(to),
+                            Source::Any => Callee::Pointer,
+                        });
+                    }
+                }
+                _ => {}
             }
         }
     }
 
-    /// What the relocation inside of an instruction refers to.
-    fn target(&self, instruction: &Instruction) -> Option<Target> {
-        let range = instruction.ip()..instruction.next_ip();
-        let (offset, relocation) = self.text.relocations.range(range).next()?;
-        let symbol = self.module.symbols.get(relocation.symbol)?;
-        if symbol.is_undefined {
-            return Some(Target::Kernel(symbol.name.clone()));
-        }
-        if symbol.section != Some(self.index) {
-            return None;
-        }
-        // Relative to the next instruction, unless it is an absolute address.
-        let behind = match relocation.kind {
-            2 | 4 => i64::try_from(instruction.next_ip() - offset).ok()?,
-            _ => 0,
+    /// A call or a jump to a place that is in the instruction.
+    fn direct(
+        &mut self,
+        start: u64,
+        function: &mut Function,
+        instruction: &Instruction,
+        references: &References,
+    ) {
+        let is_call = instruction.flow_control() == FlowControl::Call;
+        let to = match references.of(instruction).next().map(|it| &it.target) {
+            Some(Target::Kernel(name)) => {
+                if !name.starts_with(PROBE) {
+                    function.calls.insert(Callee::Kernel(name.clone()));
+                }
+                return;
+            }
+            Some(Target::Code(to)) => *to,
+            Some(Target::Data(..)) => u64::MAX,
+            None => instruction.near_branch_target(),
         };
-        let addend = relocation.addend.checked_add(behind)?;
-        Some(Target::Own(symbol.value.wrapping_add_signed(addend)))
-    }
-}
-
-/// What an instruction refers to.
-enum Target {
-    Own(u64),
-    Kernel(String),
-}
-
-/// A call through memory at a fixed place behind a register is one through a
-/// virtual table; others are by a pointer.
-fn by_pointer(instruction: &Instruction) -> Callee {
-    let through_table = instruction.op0_kind() == OpKind::Memory
-        && instruction.memory_index() == Register::None
-        && instruction.memory_base() != Register::RSP
-        && instruction.memory_base() != Register::RBP;
-    if through_table {
-        Callee::Table(instruction.memory_displacement64())
-    } else {
-        Callee::Pointer
-    }
-}
-
-/// Bytes by which an instruction makes the stack deeper.
-fn stack_change(instruction: &Instruction) -> i64 {
-    let on_stack = instruction.op0_register() == Register::RSP;
-    let immediate = || i64::try_from(instruction.immediate(1)).unwrap_or(0);
-    match instruction.mnemonic() {
-        Mnemonic::Push => 8,
-        Mnemonic::Pop => -8,
-        Mnemonic::Sub if on_stack && instruction.op1_kind() != OpKind::Register => immediate(),
-        Mnemonic::Add if on_stack && instruction.op1_kind() != OpKind::Register => {
-            -(instruction.immediate(1).cast_signed())
+        // A jump inside of the function isn't a call.
+        if !is_call && (start..function.end).contains(&to) {
+            return;
         }
-        // `and rsp, -N` aligns.
-        Mnemonic::And if on_stack => instruction.immediate(1).cast_signed().saturating_neg(),
-        _ => 0,
+        if self.starts.contains(&to) {
+            function.calls.insert(Callee::Own(to));
+        } else {
+            // Rule C3.
+            let what = format!("{instruction} leads to {to:#x}, where no function starts");
+            self.found(function, instruction.ip() - start, &what);
+        }
+    }
+
+    /// Who calls has a frame pointer by then: `stack()`, fbt and the debugger
+    /// follow them. A jump at a function's end leaves nothing behind.
+    fn frame_pointer(
+        &mut self,
+        function: &Function,
+        body: &[Instruction],
+        references: &References,
+    ) {
+        let is_probe = |instruction: &Instruction| {
+            let mut of = references.of(instruction);
+            of.any(|it| matches!(&it.target, Target::Kernel(name) if name.starts_with(PROBE)))
+        };
+        let made = body.iter().position(is_frame_pointer);
+        let calls = body.iter().position(|instruction| {
+            let is_call = matches!(
+                instruction.flow_control(),
+                FlowControl::Call | FlowControl::IndirectCall
+            );
+            // A probe's site is no call when it runs.
+            is_call && !is_probe(instruction)
+        });
+        if let Some(call) = calls
+            && made.is_none_or(|made| made > call)
+        {
+            let name = &function.name;
+            self.findings
+                .push(format!("{name} calls and has no frame pointer"));
+        }
     }
 }
 
-/// Bytes that a loop of stack probes is about to reach.
-fn probe_of(instruction: &Instruction) -> u64 {
-    let is_probe = instruction.mnemonic() == Mnemonic::Lea
-        && instruction.op0_register() == Register::R11
-        && instruction.memory_base() == Register::RSP;
-    let displacement = instruction.memory_displacement64().cast_signed();
-    if is_probe && displacement < 0 {
-        displacement.unsigned_abs()
-    } else {
-        0
-    }
-}
-
-/// Whether an instruction touches what the kernel doesn't save for us. Asking
-/// for memory ahead belongs to SSE and doesn't.
-fn is_float(instruction: &Instruction) -> bool {
-    let registers = (0..instruction.op_count()).map(|op| instruction.op_register(op));
-    let vector = registers
-        .into_iter()
-        .any(|r| r.is_vector_register() || r.is_st() || r.is_mm() || r.is_k());
-    let unit = instruction.cpuid_features().iter().any(|feature| {
-        matches!(
-            feature,
-            CpuidFeature::FPU | CpuidFeature::FPU287 | CpuidFeature::FPU387
-        )
+/// A jump by an index into a table of the function's own places.
+fn is_jump_table(
+    module: &Module,
+    instruction: &Instruction,
+    references: &References,
+    landings: &[u64],
+) -> bool {
+    let by_index = instruction.op0_kind() == OpKind::Memory
+        && instruction.memory_index() != Register::None
+        && instruction.memory_base() == Register::None;
+    let table = references.of(instruction).find_map(|it| match it.target {
+        Target::Data(section, at) => Some((section, at)),
+        _ => None,
     });
-    vector || unit
+    let first = table.and_then(|(section, at)| {
+        let relocation = module.sections.get(section)?.relocations.get(&at)?;
+        let symbol = module.symbols.get(relocation.symbol)?;
+        Some(symbol.value.wrapping_add_signed(relocation.addend))
+    });
+    by_index && first.is_some_and(|first| landings.contains(&first))
 }
+
+fn writes_memory(instruction: &Instruction) -> bool {
+    let mut factory = InstructionInfoFactory::new();
+    let used = factory.info(instruction).used_memory();
+    used.iter().any(|memory| {
+        matches!(
+            memory.access(),
+            OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,333 +1,290 @@
 //! Who calls whom: how deep the stack becomes, and where a panic may come from.
 //!
-//! Rules     G1  a call by a pointer counts as a call by the function that
-//!               takes the address. What is between the two isn't counted
-//!               twice: formatting, and the comparisons of sorts.
+//! Rules     G1  a call through a virtual table may reach every function that is
+//!               at this place of one, and any other call by a pointer every
+//!               function whose address is taken, unless `limits.toml` says
+//!               more from types: `methods` for traits, `pointers` for others. A
+//!               call by such a pointer that it doesn't list is a finding.
 //!           G2  what the language's library has for a kind of panic alone is the
-//!               end of a way: who calls that can panic. No memory is listed
-//!               apart: a command waits for it, and a packet has a reserve
-//!               (rules A1 to A3 of the module's `ddi::kmem`).
-//!           G3  a circle of calls has to be listed with the reason for which
-//!               it ends and the rounds that it makes at most.
+//!               end of a way: who calls that can panic (`panics`).
+//!           G3  every circle of calls goes through a function that is listed
+//!               with the reason for which it ends and the rounds that it makes
+//!               at most.
+//!           G4  a frame over the limit is listed with its size, and only what
+//!               runs on a stack of its own reaches it.
 
 use super::super::Variant;
-use super::code::{Callee, Code};
-use super::{Entry, Limits};
+use super::code::{Callee, Code, Function};
+use super::depth::{self, Cost, Edges};
+use super::entry::{self, functions_named};
+use super::limits::{Calls, Entry, Limits, plain};
+use super::panics;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Beginnings of the names of functions that end in the panic handler, and what
-/// calls them, the more exact ones first.
-const ENDS: [(&str, &str); 13] = [
-    ("alloc.raw_vec.capacity_overflow", "a size"),
-    ("alloc.raw_vec.handle_error", MEMORY),
-    ("core.option.unwrap_failed", "an unwrap"),
-    ("core.option.expect_failed", "an unwrap"),
-    ("core.result.unwrap_failed", "an unwrap"),
-    ("core.slice.index.slice_", "a range"),
-    (
-        "core.slice.copy_from_slice_impl.len_mismatch_fail",
-        "a length",
-    ),
-    ("core.str.slice_error_fail", "a range"),
-    ("core.cell.panic_already_", "a borrow"),
-    ("core.panicking.panic_bounds_check", "an index"),
-    ("core.panicking.panic_const_", "arithmetic"),
-    ("core.panicking.panic_nounwind_fmt", MEMORY),
-    ("core.panicking.", "an assertion"),
-];
-/// There is none.
-const MEMORY: &str = "memory";
+/// Bytes that a listed frame may have in reserve: compilers differ.
+const SLACK: u64 = 512;
 
-/// Checks depth and panics of every entry point.
+/// Checks depth, frames and panics of every entry point.
 pub(super) fn check(code: &Code, limits: &Limits, variant: Variant) -> (Vec<String>, String) {
-    let mut findings = Vec::new();
-    let own_stack = limits.entries.iter().filter(|(_, entry)| entry.own_stack);
-    let mut cut: BTreeSet<u64> = own_stack
-        .flat_map(|(name, _)| functions_named(code, name))
-        .collect();
-    if variant == Variant::Debug {
-        // Rule L2: what a panic takes of the stack is nobody's.
-        let functions = code.functions.iter();
-        let ends = functions.filter(|(_, function)| end(&function.name).is_some());
-        cut.extend(ends.map(|(at, _)| *at));
-    }
-    let mut graph = Graph::new(code, limits, &cut);
+    let graph = Graph::new(code, limits, variant);
+    let mut findings = entry::check(code, limits);
+    findings.extend(graph.pointers());
+    findings.extend(graph.uncalled());
     let mut report = String::from("stack, and the deepest way\n");
-    let (mut seen, mut by_packets) = (BTreeSet::new(), BTreeSet::new());
+    let (mut circles, mut on_own) = (BTreeSet::new(), BTreeSet::new());
+    let (mut packets, mut commands) = (Edges::new(), Edges::new());
     for (name, entry) in &limits.entries {
-        let starts = functions_named(code, name);
-        if starts.is_empty() {
-            findings.push(format!("there is no function {name}"));
-        }
-        graph.depths.clear();
-        graph.rounds_max = entry.rounds_max.unwrap_or(u64::MAX);
-        for start in starts {
-            let (depth, way) = graph.deepest(start);
-            report.push_str(&format!("  {name}: {depth} of {}\n", entry.stack_max));
-            for function in way {
-                let function = &code.functions[&function];
+        for start in functions_named(code, name) {
+            let edges = graph.below(start);
+            let cost = |at: u64| graph.cost(at, entry);
+            let found = depth::deepest(&edges, start, &cost);
+            let (depth, most) = (found.bytes, entry.stack_max);
+            report.push_str(&format!("  {name}: {depth} of {most}\n"));
+            for at in &found.way {
+                let function = &code.functions[at];
                 report.push_str(&format!("    {:>6} {}\n", function.frame, function.name));
             }
-            if depth > entry.stack_max {
-                let most = entry.stack_max;
+            if depth > most {
                 findings.push(format!(
                     "{name} takes {depth} bytes of stack; {most} is the limit"
                 ));
             }
-            let reached = graph.reached(start);
-            findings.extend(frames(code, limits, entry, &reached));
-            if entry.packets {
-                by_packets.extend(&reached);
+            for circle in found.endless {
+                let names = graph.names(&circle);
+                findings.push(format!("functions call each other: {}", names.join(", ")));
             }
-            seen.extend(reached);
+            circles.extend(found.circles);
+            findings.extend(graph.frames(entry, &edges));
+            if entry.own_stack {
+                on_own.extend(edges.keys().copied());
+            }
+            let of = if entry.packets {
+                &mut packets
+            } else {
+                &mut commands
+            };
+            for (at, to) in edges {
+                of.entry(at).or_default().extend(to);
+            }
         }
+    }
+    report.push_str("circles\n");
+    for circle in &circles {
+        report.push_str(&format!("  {}\n", graph.names(circle).join(" ")));
+    }
+    if variant == Variant::Release {
+        findings.extend(graph.listed_frames(&on_own));
+        commands.retain(|at, _| !packets.contains_key(at));
+        let (more, text) = panics::check(code, &limits.panics, &packets, &commands);
+        findings.extend(more);
+        report.push_str(&text);
     }
     findings.sort();
     findings.dedup();
-    if variant == Variant::Release {
-        let by_commands = seen.difference(&by_packets).copied().collect();
-        let (more, text) = lists(code, &graph, limits, [by_packets, by_commands]);
-        findings.extend(more);
-        report.push_str(&text);
-    }
     (findings, report)
 }
 
-/// Checks the circles and panics of what packets reach, and of what only
-/// commands do, against the lists of them.
-fn lists(
-    code: &Code,
-    graph: &Graph<'_>,
-    limits: &Limits,
-    [by_packets, by_commands]: [BTreeSet<u64>; 2],
-) -> (Vec<String>, String) {
-    let (mut findings, mut report) = (Vec::new(), String::new());
-    let seen = by_packets.union(&by_commands).copied().collect();
-    let circles = graph.circles(&seen);
-    report.push_str("circles\n");
-    for circle in &circles {
-        let names: Vec<_> = circle
-            .iter()
-            .map(|f| code.functions[f].name.as_str())
-            .collect();
-        report.push_str(&format!("  {}\n", names.join(" ")));
-        let is_listed = |name: &&str| limits.recursion.contains_key(plain(name));
-        if !names.iter().all(is_listed) {
-            findings.push(format!("functions call each other: {}", names.join(", ")));
-        }
-    }
-    for (of, seen, listed) in [
-        ("packets", by_packets, &limits.panics.packets),
-        ("commands", by_commands, &limits.panics.commands),
-    ] {
-        let (more, text) = panics(code, graph, &seen, of, listed);
-        findings.extend(more);
-        report.push_str(&text);
-    }
-    (findings, report)
-}
-
-/// A function's name without the number that tells it from others of its name.
-fn plain(name: &str) -> &str {
-    match name.rsplit_once('.') {
-        Some((plain, number)) if number.bytes().all(|b| b.is_ascii_digit()) => plain,
-        _ => name,
-    }
-}
-
-/// As [`plain`], less the number that the compiler gave to one of several
-/// pieces of the same name, which is another in every build.
-fn unnumbered(name: &str) -> &str {
-    plain(name).trim_end_matches(|c: char| c.is_ascii_digit())
-}
-
-/// The functions of a name: a generic one may be there several times.
-fn functions_named(code: &Code, name: &str) -> Vec<u64> {
-    let functions = code.functions.iter();
-    functions
-        .filter(|(_, function)| plain(&function.name) == name)
-        .map(|(at, _)| *at)
-        .collect()
-}
-
-/// Frames that are too large.
-fn frames(code: &Code, limits: &Limits, entry: &Entry, reached: &BTreeSet<u64>) -> Vec<String> {
-    if entry.own_stack {
-        return Vec::new();
-    }
-    let functions = reached.iter().map(|at| &code.functions[at]);
-    functions
-        .filter(|function| function.frame > limits.frame_max)
-        .map(|f| format!("{}: a frame of {} bytes", f.name, f.frame))
-        .collect()
-}
-
-/// Functions that can panic against the list of those that may.
-fn panics(
-    code: &Code,
-    graph: &Graph<'_>,
-    seen: &BTreeSet<u64>,
-    of: &str,
-    listed: &BTreeSet<String>,
-) -> (Vec<String>, String) {
-    let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for at in seen {
-        let name = &code.functions[at].name;
-        if end(name).is_some() {
-            continue;
-        }
-        let callees = graph.edges[at].iter();
-        for kind in callees.filter_map(|to| end(&code.functions[to].name)) {
-            let kinds = found.entry(unnumbered(name).to_owned()).or_default();
-            kinds.insert(kind);
-        }
-    }
-    let mut report = format!("functions of {of} that can panic, and of what\n");
-    for (name, kinds) in &found {
-        let kinds: Vec<_> = kinds.iter().copied().collect();
-        report.push_str(&format!("  {name}: {}\n", kinds.join(", ")));
-    }
-    found.retain(|_, kinds| kinds.iter().any(|kind| *kind != MEMORY));
-    let found: BTreeSet<_> = found.into_keys().collect();
-    let mut findings = Vec::new();
-    for name in found.difference(listed) {
-        findings.push(format!(
-            "{name} can panic, and isn't in the list of those of {of} that may"
-        ));
-    }
-    for name in listed.difference(&found) {
-        findings.push(format!("{name} can't panic; take it off the list of {of}"));
-    }
-    (findings, report)
-}
-
-/// What a function panics of, if it is for that alone (rule G2).
-fn end(name: &str) -> Option<&'static str> {
-    let mut ends = ENDS.iter();
-    ends.find(|(start, _)| name.contains(start))
-        .map(|(_, kind)| *kind)
-}
-
-/// Whether a function's call through a table may be of another: formatting
-/// calls what writes (rule G1 has the rest of it).
-fn may_call(code: &Code, from: u64, to: u64) -> bool {
-    let writes = |name: &str| ["write_str", "write_char", "write_fmt"].contains(&last(name));
-    !code.functions[&from].name.starts_with("core.fmt.") || writes(plain(&code.functions[&to].name))
-}
-
-/// The last part of a name.
-fn last(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
-}
-
-/// The functions of the module and who calls whom.
+/// The functions of the module, and what is known of their calls.
 struct Graph<'c> {
     code: &'c Code,
     limits: &'c Limits,
-    edges: BTreeMap<u64, BTreeSet<u64>>,
-    /// The deepest way from a function: bytes, and the next function of it.
-    depths: BTreeMap<u64, (u64, Option<u64>)>,
-    /// Functions that are being looked at, in their order.
-    path: Vec<u64>,
-    /// Rounds of a circle that count at most.
-    rounds_max: u64,
+    /// Functions whose address is taken.
+    taken: BTreeSet<u64>,
+    /// Functions that are the end of a way: the debug variant's panics, as what
+    /// they take of the stack is nobody's (rule L2).
+    cut: BTreeSet<u64>,
 }
 
 impl<'c> Graph<'c> {
-    /// Functions of `cut` are nobody's callees: they run on another stack.
-    fn new(code: &'c Code, limits: &'c Limits, cut: &BTreeSet<u64>) -> Self {
-        let edges = code.functions.iter().map(|(at, function)| {
-            let mut to = BTreeSet::new();
-            for call in &function.calls {
-                match call {
-                    Callee::Own(callee) => {
-                        to.insert(*callee);
-                    }
-                    Callee::Table(place) => {
-                        let entries = code.tables.get(place).into_iter().flatten();
-                        to.extend(entries.filter(|to| may_call(code, *at, **to)));
-                    }
-                    // Counted where the address is taken (rule G1).
-                    Callee::Kernel(_) | Callee::Pointer => {}
-                }
-            }
-            to.extend(function.takes.iter().filter(|to| *to != at));
-            to.retain(|to| !cut.contains(to));
-            (*at, to)
+    fn new(code: &'c Code, limits: &'c Limits, variant: Variant) -> Self {
+        let ends = code.functions.iter().filter(|(_, function)| {
+            variant == Variant::Debug && panics::end(&function.name).is_some()
         });
         Self {
             code,
             limits,
-            edges: edges.collect(),
-            depths: BTreeMap::new(),
-            path: Vec::new(),
-            rounds_max: u64::MAX,
+            taken: code.taken(),
+            cut: ends.map(|(at, _)| *at).collect(),
         }
     }
 
-    /// Bytes of stack from a function on, and the way that takes them.
-    fn deepest(&mut self, start: u64) -> (u64, Vec<u64>) {
-        let depth = self.depth(start);
-        let (mut way, mut next) = (Vec::new(), Some(start));
-        while let Some(at) = next {
-            way.push(at);
-            next = self.depths.get(&at).and_then(|(_, next)| *next);
+    /// Who calls whom of the functions that are reached from one.
+    fn below(&self, start: u64) -> Edges {
+        let mut taken = self.code.tables.others.clone();
+        loop {
+            let before = taken.len();
+            let (mut edges, mut rest) = (Edges::new(), vec![start]);
+            while let Some(at) = rest.pop() {
+                if edges.contains_key(&at) {
+                    continue;
+                }
+                let callees = self.callees(at, &taken);
+                taken.extend(&self.code.functions[&at].takes);
+                rest.extend(&callees);
+                edges.insert(at, callees);
+            }
+            if taken.len() == before {
+                return edges;
+            }
         }
-        (depth, way)
     }
 
-    /// A circle counts once ([`Graph::circles`] shows it).
-    fn depth(&mut self, at: u64) -> u64 {
-        if let Some((depth, _)) = self.depths.get(&at) {
-            return *depth;
-        }
-        if self.path.contains(&at) {
-            return 0;
-        }
-        self.path.push(at);
-        let callees: Vec<u64> = self.edges[&at].iter().copied().collect();
-        let below = callees.into_iter().map(|to| (self.depth(to), to)).max();
-        self.path.pop();
+    /// Whom a function calls, when these addresses are taken below its entry
+    /// point.
+    fn callees(&self, at: u64, taken: &BTreeSet<u64>) -> BTreeSet<u64> {
         let function = &self.code.functions[&at];
-        let circle = self.limits.recursion.get(plain(&function.name));
-        let rounds = circle.map_or(1, |circle| circle.rounds.min(self.rounds_max));
-        let frame = function.frame.saturating_mul(rounds);
-        let (deepest, next) = below.map_or((0, None), |(depth, to)| (depth, Some(to)));
-        let depth = frame.saturating_add(deepest);
-        // Inside of a circle the result depends on where it was entered.
-        self.depths
-            .insert(at, (depth, next.filter(|_| deepest > 0)));
-        depth
-    }
-
-    /// Every function that can be reached.
-    fn reached(&self, start: u64) -> BTreeSet<u64> {
-        let (mut seen, mut rest) = (BTreeSet::new(), vec![start]);
-        while let Some(at) = rest.pop() {
-            if seen.insert(at) {
-                rest.extend(&self.edges[&at]);
-            }
-        }
-        seen
-    }
-
-    /// Functions that reach themselves, those of one circle together.
-    fn circles(&self, among: &BTreeSet<u64>) -> Vec<BTreeSet<u64>> {
-        let mut circles: Vec<BTreeSet<u64>> = Vec::new();
-        let below: BTreeMap<u64, BTreeSet<u64>> = among
-            .iter()
-            .map(|at| {
-                let callees = self.edges[at].iter();
-                (*at, callees.flat_map(|to| self.reached(*to)).collect())
-            })
+        let calls = function.calls.iter();
+        let mut callees: BTreeSet<u64> = calls
+            .flat_map(|call| self.reached_by(function, call, taken))
             .collect();
-        for at in among {
-            if !below[at].contains(at) || circles.iter().any(|circle| circle.contains(at)) {
-                continue;
-            }
-            let circle = below[at].iter().filter(|to| below[*to].contains(at));
-            circles.push(circle.copied().collect());
+        callees.retain(|to| !self.cut.contains(to));
+        callees
+    }
+
+    /// Whom a call of a function reaches (rule G1).
+    fn reached_by(
+        &self,
+        function: &Function,
+        call: &Callee,
+        taken: &BTreeSet<u64>,
+    ) -> BTreeSet<u64> {
+        let of = |to: &u64| self.code.functions[to].name.as_str();
+        let (rules, from) = match (call, self.methods(call)) {
+            (Callee::Kernel(_), _) => return BTreeSet::new(),
+            (Callee::Own(to), _) => return BTreeSet::from([*to]),
+            (_, Some(methods)) => (self.limits.methods_of(&function.name), methods),
+            (_, None) => (self.limits.pointers_of(&function.name), &self.taken),
+        };
+        if rules.is_empty() {
+            return from.clone();
         }
-        circles
+        let mut reached = BTreeSet::new();
+        for rule in rules {
+            let may = |to: &&u64| rule.is_to(of(to)) && (!rule.borrowed || taken.contains(to));
+            reached.extend(from.iter().filter(may));
+        }
+        reached
+    }
+
+    /// What is at the place of virtual tables that a call goes by, if there is
+    /// such a place.
+    fn methods(&self, call: &Callee) -> Option<&BTreeSet<u64>> {
+        match call {
+            Callee::Table(place) => self.code.tables.methods.get(place),
+            _ => None,
+        }
+    }
+
+    /// Calls by pointers of which nobody says what they reach, or which the lists
+    /// have reach nobody.
+    fn pointers(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        for function in self.code.functions.values() {
+            let name = &function.name;
+            let calls = function.calls.iter();
+            for call in calls.filter(|call| matches!(call, Callee::Pointer | Callee::Table(_))) {
+                if self.is_open(call) && self.limits.pointers_of(name).is_empty() {
+                    findings.push(format!(
+                        "{name} calls by a pointer, and isn't in the list of what pointers reach"
+                    ));
+                } else if self.reached_by(function, call, &self.taken).is_empty() {
+                    findings.push(format!(
+                        "{name} calls by a pointer, and the list says that this reaches nobody"
+                    ));
+                }
+            }
+        }
+        findings
+    }
+
+    /// A call by a pointer that is no virtual table's.
+    fn is_open(&self, call: &Callee) -> bool {
+        matches!(call, Callee::Pointer | Callee::Table(_)) && self.methods(call).is_none()
+    }
+
+    /// Functions that are said to be called by a pointer, where nobody of whom
+    /// this is said does so: what calls them was taken for something else.
+    fn uncalled(&self) -> Vec<String> {
+        let calls = |rule: &Calls, to: u64| {
+            let mut functions = self.code.functions.values();
+            rule.is_by_nobody()
+                || functions.any(|function| {
+                    let mut calls = function.calls.iter();
+                    rule.is_by(&function.name)
+                        && calls.any(|call| self.is_open(call) || *call == Callee::Own(to))
+                })
+        };
+        let mut findings = Vec::new();
+        for to in &self.taken {
+            let name = &self.code.functions[to].name;
+            let mut callers = self.limits.callers_of(name).peekable();
+            if callers.peek().is_some() && !callers.any(|rule| calls(rule, *to)) {
+                findings.push(format!(
+                    "{name} is in the list of what pointers reach, and none does"
+                ));
+            }
+        }
+        findings
+    }
+
+    fn cost(&self, at: u64, entry: &Entry) -> Cost {
+        let function = &self.code.functions[&at];
+        let rounds_max = entry.rounds_max.unwrap_or(u64::MAX);
+        let circle = self.limits.recursion.get(plain(&function.name));
+        Cost {
+            frame: function.frame,
+            rounds: circle.map(|circle| circle.rounds.min(rounds_max)),
+        }
+    }
+
+    /// Frames below an entry point that are too large.
+    fn frames(&self, entry: &Entry, edges: &Edges) -> Vec<String> {
+        let functions = edges.keys().map(|at| &self.code.functions[at]);
+        let allowed = |name: &str| match self.limits.frames.get(plain(name)) {
+            Some(bytes) if entry.own_stack => (*bytes).max(self.limits.frame_max),
+            _ => self.limits.frame_max,
+        };
+        functions
+            .filter(|function| function.frame > allowed(&function.name))
+            .map(|f| {
+                let most = allowed(&f.name);
+                format!(
+                    "{}: a frame of {} bytes; {most} is the limit",
+                    f.name, f.frame
+                )
+            })
+            .collect()
+    }
+
+    /// Entries of the list of large frames that allow more than is needed.
+    fn listed_frames(&self, reached: &BTreeSet<u64>) -> Vec<String> {
+        let mut largest: BTreeMap<&str, u64> = BTreeMap::new();
+        for at in reached {
+            let function = &self.code.functions[at];
+            let frame = largest.entry(plain(&function.name)).or_default();
+            *frame = (*frame).max(function.frame);
+        }
+        let mut findings = Vec::new();
+        for (name, bytes) in &self.limits.frames {
+            let frame = largest.get(name.as_str()).copied().unwrap_or(0);
+            if frame <= self.limits.frame_max {
+                findings.push(format!(
+                    "{name} has no large frame; take it off the list of frames"
+                ));
+            } else if frame.saturating_add(SLACK) < *bytes {
+                findings.push(format!(
+                    "{name}: a frame of {frame} bytes; the list of frames allows {bytes}"
+                ));
+            }
+        }
+        findings
+    }
+
+    fn names(&self, functions: &BTreeSet<u64>) -> Vec<&str> {
+        let names = functions.iter().map(|at| &self.code.functions[at].name);
+        names.map(String::as_str).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

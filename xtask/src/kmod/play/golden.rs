@@ -1,29 +1,30 @@
-//! The engine's golden cases, through the module: the same bytes and counters.
+//! The engine's golden cases, through the module: the same bytes and counters,
+//! and the same probes with the same arguments.
 //!
 //! What `xded replay` does with a case is done with a sled: its clock is the
 //! capture's, its random numbers are the seed, neighbours answer. Each case is
 //! played with packets that lie in memory in one piece, again cut up, and again
-//! by guests that leave checksums to their device.
+//! by guests that leave checksums to their device. All that its probes tell is
+//! compared with what the engine tells by itself of the same case; once more
+//! nobody watches.
 
 #[path = "../../../../xded/src/replay/neighbour.rs"]
-mod neighbour;
+pub(super) mod neighbour;
 
-use super::{LINK, attached, command, end, statistics};
+use super::engine::Engine;
+use super::input::{self, Input};
+use super::{attached, command, end, probe, statistics, watched};
 use crate::case::{self, Case};
-use crate::script::{self, Place};
+use crate::script::Place;
 use anyhow::{Result, bail, ensure};
-use opte_core::Direction;
 use opte_core::api::dump::{Counter, Stats};
 use opte_core::api::{Command, Response, Setup};
-use opte_core::flow::Proto;
-use opte_core::wire::offload::{Pieces, Unfinished};
-use opte_core::wire::packet;
-use pcap_file::pcap::PcapReader;
+use opte_core::host::LinkDevice;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
-use xde_loader::{Context, Layout, Sled};
+use std::path::{Path, PathBuf};
+use xde_loader::{Context, Layout, Sent, Sled, Told};
 
 /// The clock when the first frame comes, in nanoseconds (as in `xded replay`).
 const START: u64 = 1_000_000_000;
@@ -36,20 +37,32 @@ const SETTLE: u64 = 5_000_000_000;
 
 /// Plays every case that has something expected.
 pub(super) fn all(root: &Path, module: &[u8]) -> Result<Vec<(String, Result<()>)>> {
-    let mut done = Vec::new();
+    let of_commands = probe::of_commands(module);
+    let names = |events: &[Event]| -> Vec<String> {
+        let names = events.iter().map(|(name, _)| name.clone());
+        names.collect()
+    };
+    let mut fired = BTreeSet::from_iter(names(of_commands.as_deref().unwrap_or_default()));
+    let mut done = vec![("probes of commands".to_owned(), of_commands.map(drop))];
     for case in case::list(root, None)? {
         if !case.expected().is_dir() {
             continue;
         }
-        for (name, layout) in layouts() {
-            let played = play(&case, module, &layout);
+        let scene = Scene::read(&case)?;
+        let alone = scene.engine()?;
+        fired.extend(names(&alone));
+        for (name, layout, watched) in layouts() {
+            let told = if watched { &alone[..] } else { &[] };
+            let played = scene.module(module, &layout, watched, told);
             done.push((format!("case {} {name}", case.name), played));
         }
     }
+    done.push(("all probes fire".to_owned(), probe::all_of(&fired)));
     Ok(done)
 }
 
-fn layouts() -> [(&'static str, Layout); 3] {
+/// How packets lie in memory, and whether somebody watches all probes.
+fn layouts() -> [(&'static str, Layout, bool); 4] {
     let whole = Layout {
         room: 128,
         ..Layout::default()
@@ -67,148 +80,146 @@ fn layouts() -> [(&'static str, Layout); 3] {
         ..Layout::default()
     };
     [
-        ("in one piece", whole),
-        ("cut up", cut),
-        ("without checksums", unsummed),
+        ("in one piece", whole.clone(), true),
+        ("cut up", cut, true),
+        ("without checksums", unsummed, true),
+        ("unwatched", whole, false),
     ]
 }
 
 /// Frames by place (`port-NAME`, `link-NAME`), each with its time.
 type Frames = BTreeMap<String, Vec<(u64, Vec<u8>)>>;
 
-fn play(case: &Case, module: &[u8], layout: &Layout) -> Result<()> {
-    let text = fs::read_to_string(case.setup())?;
-    let setup: Setup = toml::from_str(&text)?;
-    let inputs = inputs(case)?;
-    let sled = attached(module)?;
-    plug(&sled, &setup, &inputs);
-    sled.set_time(START);
-    command(&sled, Command::ApplyParts(setup.clone().into_parts()))?;
-    let arguments = fs::read_to_string(case.dir.join("arguments.txt")).unwrap_or_default();
-    let mut player = Player {
-        sled: &sled,
-        setup: &setup,
-        layout,
-        neighbours: !arguments.contains("--no-neighbours"),
-        first: inputs.first().map_or(0, |input| input.time),
-        last_tick: START,
-        out: Frames::new(),
-    };
-    player.hear(0)?;
-    for input in &inputs {
-        player.frame(input)?;
+/// What a case is played on: a sled, or the engine by itself.
+pub(super) trait Machine {
+    fn command(&self, command: Command) -> Result<Response>;
+    fn set_time(&self, nanos: u64);
+    fn guest_sends(&self, port: &str, frame: &[u8], layout: &Layout) -> Result<()>;
+    fn link_receives(&self, link: &str, frame: &[u8], layout: &Layout) -> Result<()>;
+    fn tick(&self) -> Result<()>;
+    fn take_sent(&self) -> Vec<Sent>;
+    /// What probes told since the last call.
+    fn take_events(&self) -> Vec<Event>;
+}
+
+impl Machine for Sled {
+    fn command(&self, command: Command) -> Result<Response> {
+        super::command(self, command)
     }
-    player.tick_until(player.last_tick + SETTLE)?;
-    let out = player.out;
-    compare_frames(&case.expected(), &setup, &out)?;
-    compare_counters(&case.expected(), &sled, &setup)?;
-    end(sled)
+
+    fn set_time(&self, nanos: u64) {
+        Self::set_time(self, nanos);
+    }
+
+    fn guest_sends(&self, port: &str, frame: &[u8], layout: &Layout) -> Result<()> {
+        Self::guest_sends(self, port, &[(frame, layout.clone())], Context::Packet)
+    }
+
+    fn link_receives(&self, link: &str, frame: &[u8], layout: &Layout) -> Result<()> {
+        Self::link_receives(self, link, &[(frame, layout.clone())], Context::Interrupt)
+    }
+
+    fn tick(&self) -> Result<()> {
+        Self::tick(self)
+    }
+
+    fn take_sent(&self) -> Vec<Sent> {
+        Self::take_sent(self)
+    }
+
+    fn take_events(&self) -> Vec<Event> {
+        let fired = self.take_probes().into_iter();
+        fired.map(|probe| (probe.name, probe.told)).collect()
+    }
 }
 
-/// A frame that goes in.
-struct Input {
-    time: u64,
-    place: Place,
-    bytes: Vec<u8>,
+/// A probe that fired, and what its arguments tell.
+pub(super) type Event = (String, Vec<Told>);
+
+/// A case as it is read.
+struct Scene {
+    expected: PathBuf,
+    setup: Setup,
+    inputs: Vec<Input>,
+    nics: BTreeMap<String, LinkDevice>,
+    neighbours: bool,
 }
 
-/// Everything that goes in, in the order of times and then of file names.
-fn inputs(case: &Case) -> Result<Vec<Input>> {
-    let mut by_name: BTreeMap<(String, String), Vec<Input>> = BTreeMap::new();
-    let mut add = |input: Input| {
-        let (way, name) = input.place.parts();
-        let key = (way.to_owned(), name.to_owned());
-        by_name.entry(key).or_default().push(input);
-    };
-    let script = case.dir.join("frames.txt");
-    if script.is_file() {
-        let text = fs::read_to_string(&script)?;
-        for frame in script::compile(&text, &case.scene()?)? {
-            add(Input {
-                // A capture has microseconds.
-                time: u64::try_from(frame.time.as_micros())? * 1_000,
-                place: frame.place,
-                bytes: frame.bytes,
-            });
+impl Scene {
+    fn read(case: &Case) -> Result<Self> {
+        let setup: Setup = toml::from_str(&fs::read_to_string(case.setup())?)?;
+        let inputs = input::inputs(case)?;
+        let arguments = fs::read_to_string(case.dir.join("arguments.txt")).unwrap_or_default();
+        Ok(Self {
+            expected: case.expected(),
+            nics: input::nics(&setup, &inputs),
+            setup,
+            inputs,
+            neighbours: !arguments.contains("--no-neighbours"),
+        })
+    }
+
+    /// What the engine tells by itself; it is one that does what is expected.
+    fn engine(&self) -> Result<Vec<Event>> {
+        let engine = Engine::new(self.nics.clone())?;
+        let (frames, mut events) = self.play(&engine, &Layout::default())?;
+        compare_frames(&self.expected, &self.setup, &frames)?;
+        engine.command(Command::Apply(Setup::default()))?;
+        events.extend(engine.take_events());
+        Ok(events)
+    }
+
+    /// Has the module do the same, and its probes tell this.
+    fn module(
+        &self,
+        module: &[u8],
+        layout: &Layout,
+        is_watched: bool,
+        told: &[Event],
+    ) -> Result<()> {
+        let sled = match is_watched {
+            true => watched(module)?,
+            false => attached(module)?,
+        };
+        super::prepare(&sled, &self.setup);
+        for (name, nic) in &self.nics {
+            sled.plug(name, nic.mac.0, nic.mtu);
         }
+        let (frames, mut events) = self.play(&sled, layout)?;
+        compare_frames(&self.expected, &self.setup, &frames)?;
+        compare_counters(&self.expected, &sled, &self.setup)?;
+        let _ = sled.take_events();
+        sled.command(Command::Apply(Setup::default()))?;
+        events.extend(sled.take_events());
+        probe::compare(told, &events, layout)?;
+        end(sled)
     }
-    for entry in fs::read_dir(&case.dir)? {
-        let path = entry?.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let is_capture = path.extension().is_some_and(|e| e == "pcap");
-        let Some((way, name)) = stem.filter(|_| is_capture).and_then(|s| s.split_once('-')) else {
-            continue;
+
+    /// All frames, and what is told meanwhile.
+    fn play(&self, machine: &dyn Machine, layout: &Layout) -> Result<(Frames, Vec<Event>)> {
+        machine.set_time(START);
+        machine.command(Command::ApplyParts(self.setup.clone().into_parts()))?;
+        let mut player = Player {
+            machine,
+            setup: &self.setup,
+            layout,
+            neighbours: self.neighbours,
+            first: self.inputs.first().map_or(0, |input| input.time),
+            last_tick: START,
+            out: Frames::new(),
         };
-        let place = match way {
-            "tx" => Place::Tx(name.to_owned()),
-            _ => Place::Rx(name.to_owned()),
-        };
-        let mut reader = PcapReader::new(fs::File::open(&path)?)?;
-        while let Some(packet) = reader.next_packet() {
-            let packet = packet?;
-            add(Input {
-                time: u64::try_from(packet.timestamp.as_nanos())?,
-                place: place.clone(),
-                bytes: packet.data.into_owned(),
-            });
+        player.hear(0)?;
+        for input in &self.inputs {
+            player.frame(input)?;
         }
+        player.tick_until(player.last_tick + SETTLE)?;
+        Ok((player.out, machine.take_events()))
     }
-    let mut inputs: Vec<Input> = by_name.into_values().flatten().collect();
-    inputs.sort_by_key(|input| input.time);
-    Ok(inputs)
-}
-
-/// Makes datalink ids and NICs. A NIC has the address that frames to the host
-/// had when they were captured, if there are such frames.
-fn plug(sled: &Sled, setup: &Setup, inputs: &[Input]) {
-    super::prepare(sled, setup);
-    let Some(underlay) = &setup.underlay else {
-        return;
-    };
-    for (index, link) in underlay.links.iter().enumerate() {
-        let [high, low] = u16::try_from(index).unwrap_or(0).to_be_bytes();
-        let [a, b, c, d, ..] = LINK;
-        let own = [a, b, c, d, high, low];
-        let here = inputs
-            .iter()
-            .filter(|input| input.place == Place::Rx(link.name.clone()));
-        let recorded = here.filter_map(|input| to_host(&input.bytes, &underlay.address.octets()));
-        sled.plug(
-            &link.name,
-            recorded.into_iter().next().unwrap_or(own),
-            link.mtu,
-        );
-    }
-}
-
-fn to_host(bytes: &[u8], address: &[u8; 16]) -> Option<[u8; 6]> {
-    let to_us = bytes.get(12..14) == Some(&[0x86, 0xdd]) && bytes.get(38..54) == Some(address);
-    let mac = *bytes.first_chunk::<6>()?;
-    (to_us && mac[0] & 1 == 0).then_some(mac)
-}
-
-/// A guest's frame without its transport checksum, if it has one and it is right.
-fn unsummed(bytes: &[u8]) -> Option<Vec<u8>> {
-    let packet = packet::parse(bytes, bytes.len(), Direction::Out).ok()?;
-    let unfinished = Unfinished::read(bytes, bytes.len(), 0)?;
-    let mut frame = bytes.to_vec();
-    let (headers, rest) = frame.split_at_mut(unfinished.headers());
-    let payload = rest.get(..unfinished.payload())?;
-    unfinished.finish(headers, Pieces::default().bytes(payload));
-    let is_right = frame == bytes;
-    let at = packet.transport
-        + if packet.tuple.proto == Proto::UDP {
-            6
-        } else {
-            16
-        };
-    frame.get_mut(at..at + 2)?.fill(0x5a);
-    is_right.then_some(frame)
 }
 
 /// A case that is being played.
 struct Player<'p> {
-    sled: &'p Sled,
+    machine: &'p dyn Machine,
     setup: &'p Setup,
     layout: &'p Layout,
     neighbours: bool,
@@ -223,15 +234,14 @@ impl Player<'_> {
         let since = input.time.saturating_sub(self.first);
         let now = START + since;
         self.tick_until(now)?;
-        self.sled.set_time(now);
+        self.machine.set_time(now);
         match &input.place {
             Place::Tx(port) => {
                 let mut layout = self.layout.clone();
-                let unsummed = unsummed(&input.bytes).filter(|_| layout.unsummed);
+                let unsummed = input::unsummed(&input.bytes).filter(|_| layout.unsummed);
                 layout.unsummed = unsummed.is_some();
                 let bytes = unsummed.as_ref().unwrap_or(&input.bytes);
-                self.sled
-                    .guest_sends(port, &[(bytes, layout)], Context::Packet)?;
+                self.machine.guest_sends(port, bytes, &layout)?;
             }
             Place::Rx(link) => self.receive(link, &input.bytes)?,
         }
@@ -239,13 +249,12 @@ impl Player<'_> {
     }
 
     fn receive(&self, link: &str, bytes: &[u8]) -> Result<()> {
-        let packet = [(bytes, self.layout.clone())];
-        self.sled.link_receives(link, &packet, Context::Interrupt)
+        self.machine.link_receives(link, bytes, self.layout)
     }
 
     /// Keeps what was sent, and has neighbours answer.
     fn hear(&mut self, since: u64) -> Result<()> {
-        let mut sent: std::collections::VecDeque<_> = self.sled.take_sent().into();
+        let mut sent: std::collections::VecDeque<_> = self.machine.take_sent().into();
         while let Some((name, bytes)) = sent.pop_front() {
             let is_port = self
                 .setup
@@ -258,7 +267,7 @@ impl Player<'_> {
             place.push((self.first + since, bytes));
             if let Some(answer) = answer {
                 self.receive(&name, &answer)?;
-                sent.extend(self.sled.take_sent());
+                sent.extend(self.machine.take_sent());
             }
         }
         Ok(())
@@ -269,8 +278,8 @@ impl Player<'_> {
         let step = gap_ms.div_ceil(TICKS_MAX).max(TICK / 1_000_000) * 1_000_000;
         while self.last_tick + step <= now {
             self.last_tick += step;
-            self.sled.set_time(self.last_tick);
-            self.sled.tick()?;
+            self.machine.set_time(self.last_tick);
+            self.machine.tick()?;
             self.hear(self.last_tick - START)?;
         }
         Ok(())

@@ -20,7 +20,6 @@ pub(super) const PLAYS: &[Play] = &[
     ("a failure at each step of a setup", failing_setup),
     ("a failure at each step of attach", failing_attach),
     ("transfers that make no sense", hostile_transfers),
-    ("probes", probes),
 ];
 
 fn load_and_unload(module: &[u8]) -> Result<()> {
@@ -203,55 +202,4 @@ fn hostile_transfers(module: &[u8]) -> Result<()> {
         ensure!(errno == fault, "copy {count}: error {errno}");
     }
     gone(sled)
-}
-
-fn probes(module: &[u8]) -> Result<()> {
-    let sled = two_guests(module)?;
-    let bytes = frames("0.0 tx g1 udp 10.0.0.1:1000 > 10.0.0.2:53 len 32")?;
-    let packets: Vec<_> = bytes
-        .iter()
-        .map(|f| (f.as_slice(), Layout::default()))
-        .collect();
-    sled.watch(true)?;
-    // Somebody asks for all of them, those of guests' traffic included.
-    sled.tick()?;
-    let _ = sled.take_probes();
-    sled.guest_sends("g1", &packets, Context::Packet)?;
-    let first = sled.take_probes();
-    sled.guest_sends("g1", &packets, Context::Packet)?;
-    let second = sled.take_probes();
-    command(&sled, Command::ListPorts(0))?;
-    let ioctl = sled.take_probes();
-    sled.watch(false)?;
-    let names = |probes: &[xde_loader::Probe]| -> Vec<String> {
-        probes.iter().map(|probe| probe.name.clone()).collect()
-    };
-    for name in [
-        "port-process-entry",
-        "layer-process-entry",
-        "rule-match",
-        "udp-send",
-        "guest-loopback",
-    ] {
-        ensure!(
-            names(&first).iter().any(|n| n == name),
-            "{name} isn't in {:?}",
-            names(&first)
-        );
-    }
-    let hit = second.iter().find(|probe| probe.name == "uft-hit");
-    let hit = hit.with_context(|| format!("no hit in {:?}", names(&second)))?;
-    // What there is to know of the port, outbound, and the flow's key.
-    let [port, dir, key, ..] = hit.arguments;
-    ensure!(port != 0 && dir == 2 && key != 0, "{hit:?}");
-    let entry = ioctl.first().context("no probe for a command")?;
-    let [number, ..] = entry.arguments;
-    ensure!(entry.name == "ioctl-entry" && number == 3, "{entry:?}");
-    ensure!(
-        names(&ioctl)
-            .last()
-            .is_some_and(|name| name == "ioctl-return"),
-        "{ioctl:?}"
-    );
-    end(sled)
 }

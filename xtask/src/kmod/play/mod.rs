@@ -7,10 +7,16 @@
 //! there and in `xde/README.md`.
 
 mod bridge;
+mod callbacks;
+mod crowd;
 mod drive;
+mod engine;
 mod golden;
+mod input;
 mod life;
 mod offload;
+mod opteadm;
+mod probe;
 mod replace;
 mod retire;
 mod room;
@@ -44,8 +50,18 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
     let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
-    for (name, play) in plays.chain(bridge::PLAYS) {
-        record(name, play(&bytes));
+    let plays = plays
+        .chain(probe::PLAYS)
+        .chain(callbacks::PLAYS)
+        .chain(crowd::PLAYS);
+    for (name, play) in plays.chain(opteadm::PLAYS) {
+        let before = Sled::loaded();
+        let done = play(&bytes).and_then(|()| {
+            // Only at the end is known what is left behind.
+            ensure!(Sled::loaded() == before, "it doesn't end its sleds");
+            Ok(())
+        });
+        record(name, done);
     }
     for (name, done) in golden::all(root, &bytes)? {
         record(&name, done);
@@ -77,9 +93,23 @@ fn command(sled: &Sled, command: Command) -> Result<Response> {
 /// A sled with the module attached.
 fn attached(module: &[u8]) -> Result<Sled> {
     let sled = Sled::load(module)?;
+    attach(&sled)?;
+    Ok(sled)
+}
+
+/// As [`attached`], with somebody who watches all probes from the start.
+fn watched(module: &[u8]) -> Result<Sled> {
+    let sled = Sled::load(module)?;
+    sled.watch(true)?;
+    attach(&sled)?;
+    Ok(sled)
+}
+
+/// Attaches the module, and opens its node.
+fn attach(sled: &Sled) -> Result<()> {
     sled.attach()?;
     ensure!(sled.open()? == 0, "the node can't be opened");
-    Ok(sled)
+    Ok(())
 }
 
 /// A sled with two guests and an underlay that they reach.
