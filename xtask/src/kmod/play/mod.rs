@@ -19,6 +19,7 @@ mod probe;
 mod replace;
 mod retire;
 mod room;
+mod scarce;
 mod statistics;
 mod storm;
 mod work;
@@ -50,6 +51,7 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
     let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
     let plays = plays.chain(probe::PLAYS).chain(callbacks::PLAYS);
+    let plays = plays.chain(scarce::PLAYS);
     for (name, play) in plays.chain(opteadm::PLAYS) {
         let before = Sled::loaded();
         let done = play(&bytes).and_then(|()| {
