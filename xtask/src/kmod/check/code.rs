@@ -8,7 +8,8 @@
 //!               from (`flow`): a place of a virtual table, a function, or
 //!               anywhere ([`Callee`]).
 //!           C3  code is in functions: there is no call or jump to the middle of
-//!               another one, and nothing takes such an address.
+//!               another one, nothing takes such an address, and those in data
+//!               are places that a function jumps to.
 
 use super::super::elf::{Module, Section};
 use super::file::PROBE;
@@ -80,6 +81,14 @@ pub(super) fn read(module: &Module) -> Result<Code> {
     let starts: BTreeSet<u64> = functions.keys().copied().collect();
     let tables = table::find(module, index, &starts);
     let mut findings = Vec::new();
+    for landing in &tables.landings {
+        let before = functions.range(..=landing).next_back();
+        if before.is_none_or(|(_, function)| function.end <= *landing) {
+            findings.push(format!(
+                "an address of code in data, {landing:#x}, where no function is"
+            ));
+        }
+    }
     for (start, function) in &mut functions {
         let mut reader = Reader {
             module,

@@ -9,7 +9,7 @@
 //! nobody watches.
 
 #[path = "../../../../xded/src/replay/neighbour.rs"]
-mod neighbour;
+pub(super) mod neighbour;
 
 use super::engine::Engine;
 use super::input::{self, Input};

@@ -8,6 +8,7 @@
 
 mod bridge;
 mod callbacks;
+mod crowd;
 mod drive;
 mod engine;
 mod golden;
@@ -50,7 +51,10 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
     let plays = life::PLAYS.iter().chain(storm::PLAYS).chain(room::PLAYS);
     let plays = plays.chain(replace::PLAYS).chain(offload::PLAYS);
     let plays = plays.chain(retire::PLAYS).chain(statistics::PLAYS);
-    let plays = plays.chain(probe::PLAYS).chain(callbacks::PLAYS);
+    let plays = plays
+        .chain(probe::PLAYS)
+        .chain(callbacks::PLAYS)
+        .chain(crowd::PLAYS);
     let plays = plays.chain(scarce::PLAYS);
     for (name, play) in plays.chain(opteadm::PLAYS) {
         let before = Sled::loaded();

@@ -107,6 +107,22 @@ fn calls_by_pointers_are_kept() {
 }
 
 #[test]
+fn addresses_in_data_are_those_of_functions() {
+    for (to, wrong) in [(0, false), (1, false), (17, false), (18, true)] {
+        let code = read_with(&[0x90, 0xc3], |module| {
+            let table = made::section(module, ".rodata", 2, &[0; 8]);
+            let text = made::symbol_of(module, made::TEXT);
+            made::word(module, table, 0, text, to);
+        });
+        let found = code
+            .findings
+            .iter()
+            .any(|it| it.contains("where no function is"));
+        assert_eq!(found, wrong, "{to}");
+    }
+}
+
+#[test]
 fn who_calls_has_a_frame_pointer() {
     let kernel = |at: u64| {
         move |module: &mut Module| {
