@@ -25,8 +25,22 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     /// Commands.
     pub(crate) control: Control,
-    /// Packets that were freed because there was no memory.
-    no_memory: AtomicU64,
+}
+
+/// Packets of ours that were freed, or never made, because there was no memory.
+/// Here, as those who make packets for the engine know nothing of a driver, of
+/// which there is one.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
+/// There was no memory for a packet.
+#[cold]
+pub(crate) fn count_no_memory() {
+    LOST.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Packets that there was no memory for.
+pub(crate) fn no_memory() -> u64 {
+    LOST.load(Ordering::Relaxed)
 }
 
 /// A driver at work. Taken apart from top to bottom.
@@ -94,6 +108,7 @@ impl Attached {
 impl Driver {
     fn new(instance: DeviceInfo) -> Result<Arc<Self>, Errno> {
         const NO_MEMORY: Errno = Errno::new(ENOMEM).unwrap();
+        LOST.store(0, Ordering::Relaxed);
         let packets = lane::wanted();
         let config = HostConfig {
             seed: context::random_seed()?,
@@ -106,7 +121,6 @@ impl Driver {
             engine,
             shared,
             control: Control::new(Weak::clone(this), instance, commands),
-            no_memory: AtomicU64::new(0),
         }))
     }
 
@@ -131,16 +145,6 @@ impl Driver {
     /// Has nobody keep devices and ports that are gone.
     pub(crate) fn renew(&self) {
         lane::renew(&self.engine);
-    }
-
-    /// A packet was freed because there was no memory for it.
-    pub(crate) fn count_no_memory(&self) {
-        self.no_memory.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Packets that were freed because there was no memory.
-    pub(crate) fn no_memory(&self) -> u64 {
-        self.no_memory.load(Ordering::Relaxed)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::Engine;
 use crate::ddi::mac::Full;
 use crate::ddi::mblk::{Chain, Message};
 use crate::device::{Datalink, Device};
+use crate::driver;
 use crate::lane::Lane;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -107,9 +108,10 @@ impl Outbox {
     }
 
     fn copy(&mut self, to: Source, frame: &[u8]) {
-        // Without memory the frame is lost, as it would be on a busy wire.
-        if let Some(message) = Message::copy_of(frame) {
-            self.put(to, message);
+        match Message::copy_of(frame) {
+            Some(message) => self.put(to, message),
+            // It is lost, as it would be on a busy wire.
+            None => driver::count_no_memory(),
         }
     }
 }

@@ -7,7 +7,7 @@
 use crate::ddi::mblk::{Message, ROOM, Received};
 use crate::ddi::{context, kmem};
 use crate::device::Datalink;
-use crate::driver::Driver;
+use crate::driver::{Driver, count_no_memory};
 use crate::finish::{cut, finish};
 use crate::lane::{self, Lane};
 use crate::outbox::Outbox;
@@ -34,7 +34,7 @@ pub(crate) fn from_guest(datalink: &Datalink, mut chain: Received) -> Received {
                 for message in group {
                     finish(message);
                     let verdict = engine.tx(lane, port, message, now, outbox);
-                    send(driver, outbox, verdict, message);
+                    send(outbox, verdict, message);
                 }
             };
             work::<1>(driver, Some(datalink), &mut chain, each);
@@ -44,7 +44,7 @@ pub(crate) fn from_guest(datalink: &Datalink, mut chain: Received) -> Received {
                 let port = datalink.port();
                 group.iter_mut().for_each(finish);
                 let done = |message: &mut Message, verdict, outbox: &mut Outbox| {
-                    send(driver, outbox, verdict, message);
+                    send(outbox, verdict, message);
                 };
                 engine.tx_burst(lane, port, group, now, outbox, done);
             };
@@ -61,7 +61,7 @@ pub(crate) fn from_link(driver: &Driver, link: LinkId, mut chain: Received) {
             let (engine, lane) = (&driver.engine, &mut lane.engine);
             for message in group {
                 let verdict = engine.rx(lane, link, message, now, outbox);
-                send(driver, outbox, verdict, message);
+                send(outbox, verdict, message);
             }
         };
         work::<1>(driver, None, &mut chain, each);
@@ -101,7 +101,7 @@ fn work<const SIZE: usize>(
             }
             // There is no memory for it, or soon won't be for others.
             Some(_) => {
-                driver.count_no_memory();
+                count_no_memory();
                 break;
             }
         }
@@ -118,7 +118,7 @@ fn work<const SIZE: usize>(
 
 /// Has a packet sent as the engine says, in parts if it is a large segment.
 #[inline(always)]
-fn send(driver: &Driver, outbox: &mut Outbox, verdict: Verdict, message: &mut Message) {
+fn send(outbox: &mut Outbox, verdict: Verdict, message: &mut Message) {
     let (to, outer) = match verdict {
         Verdict::Link(link) => (Source::Link(link), ENCAP_LEN),
         Verdict::Port(port) => (Source::Port(port), 0),
@@ -128,6 +128,6 @@ fn send(driver: &Driver, outbox: &mut Outbox, verdict: Verdict, message: &mut Me
     if message.offload().segment_len == 0 {
         outbox.put(to, message);
     } else if !cut(&message, outer, |part| outbox.put(to, part)) {
-        driver.count_no_memory();
+        count_no_memory();
     }
 }

@@ -35,7 +35,7 @@ impl Source for HostStats {
         let Some(driver) = driver::find(&self.0) else {
             return;
         };
-        set("no_memory", driver.no_memory());
+        set("no_memory", driver::no_memory());
         if let Some(stats) = driver.engine.counted(None) {
             tell(&stats, set);
         }

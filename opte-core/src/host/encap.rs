@@ -70,8 +70,11 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         out: &mut impl Output,
     ) -> Result<Verdict, DropReason> {
         let offload = frame.offload();
-        if offload.segment_len != 0 || !frame.gather() {
+        if offload.segment_len != 0 {
             return Err(DropReason::NextHopUnresolved);
+        }
+        if !frame.gather() {
+            return Err(DropReason::NoMemory);
         }
         if offload.checksum_partial {
             let inner = frame.head_mut().get_mut(ENCAP_LEN..).unwrap_or_default();

@@ -8,6 +8,8 @@
 //!
 //! Rules     T1  a table is never changed, only replaced.
 //!           T2  a view takes the lock only when the generation moved.
+//!           T3  whoever replaces the table has the new one ready before it takes
+//!               the lock that views wait for: it may wait for memory first.
 
 use crate::api::PortId;
 use crate::limits::{LINKS_MAX, PORTS_MAX};
@@ -115,6 +117,8 @@ pub struct Shared<R: RawMutex, D> {
     /// Moves when `table` is replaced; read without the lock.
     generation: AtomicU64,
     table: Mutex<R, Arc<Table<D>>>,
+    /// Held by whoever replaces it.
+    writer: Mutex<R, ()>,
 }
 
 impl<R: RawMutex, D> Default for Shared<R, D> {
@@ -122,6 +126,7 @@ impl<R: RawMutex, D> Default for Shared<R, D> {
         Self {
             generation: AtomicU64::new(0),
             table: Mutex::new(Arc::default()),
+            writer: Mutex::new(()),
         }
     }
 }
@@ -135,10 +140,14 @@ impl<R: RawMutex, D: fmt::Debug> fmt::Debug for Shared<R, D> {
 impl<R: RawMutex, D> Shared<R, D> {
     /// Replaces the table by a changed copy.
     pub fn update<T>(&self, change: impl FnOnce(&mut Table<D>) -> T) -> T {
-        let mut table = self.table.lock();
-        let result = change(Arc::make_mut(&mut table));
+        let _writer = self.writer.lock();
+        let mut table = Table::clone(&self.table());
+        let result = change(&mut table);
+        let table = Arc::new(table); // T3
+        let old = core::mem::replace(&mut *self.table.lock(), table);
         // Release: who sees the new generation and then locks sees the table.
         self.generation.fetch_add(1, Ordering::Release);
+        drop(old);
         result
     }
 
@@ -194,6 +203,19 @@ mod tests {
     use super::*;
 
     type Raw = parking_lot::RawMutex;
+
+    /// Who replaces the table may wait for memory, and nobody waits for it then.
+    #[test]
+    fn the_table_is_there_while_it_is_replaced() {
+        let shared = Shared::<Raw, &str>::default();
+        let port = Source::Port(PortId(1));
+        let placed = shared.update(|table| {
+            let now = shared.table.try_lock().map(|now| now.get(port).is_some());
+            assert_eq!(now, Some(false));
+            table.set(port, Some(Arc::new("g1")))
+        });
+        assert!(placed.is_ok() && shared.table().get(port).is_some());
+    }
 
     #[test]
     fn a_view_changes_when_it_is_refreshed() {

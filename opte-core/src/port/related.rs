@@ -78,7 +78,10 @@ impl<R: RawMutex> Port<R> {
         let flow = flow.filter(|flow| is_back && may_quote(flow, &quote, dir.reverse()));
         let flow = flow.ok_or(DropReason::IcmpUnrelated)?;
         // The checksum is over all of it.
-        if !frame.gather() || !checksum_is_right(packet, frame.head()) {
+        if !frame.gather() {
+            return Err(DropReason::NoMemory.into());
+        }
+        if !checksum_is_right(packet, frame.head()) {
             return Err(DropReason::BadChecksum.into());
         }
         self.address(&flow, dir, frame.head_mut());

@@ -360,7 +360,7 @@ fn finish(frame: &mut impl Frame) -> Result<(), DropReason> {
         return Err(DropReason::TooBig);
     }
     if !frame.gather() {
-        return Err(DropReason::NoHeadroom);
+        return Err(DropReason::NoMemory);
     }
     if offload.checksum_partial {
         finish_checksum(frame.head_mut());

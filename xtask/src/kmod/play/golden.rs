@@ -88,7 +88,7 @@ fn layouts() -> [(&'static str, Layout, bool); 4] {
 }
 
 /// Frames by place (`port-NAME`, `link-NAME`), each with its time.
-type Frames = BTreeMap<String, Vec<(u64, Vec<u8>)>>;
+pub(super) type Frames = BTreeMap<String, Vec<(u64, Vec<u8>)>>;
 
 /// What a case is played on: a sled, or the engine by itself.
 pub(super) trait Machine {
@@ -137,7 +137,7 @@ impl Machine for Sled {
 pub(super) type Event = (String, Vec<Told>);
 
 /// A case as it is read.
-struct Scene {
+pub(super) struct Scene {
     expected: PathBuf,
     setup: Setup,
     inputs: Vec<Input>,
@@ -146,7 +146,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn read(case: &Case) -> Result<Self> {
+    pub(super) fn read(case: &Case) -> Result<Self> {
         let setup: Setup = toml::from_str(&fs::read_to_string(case.setup())?)?;
         let inputs = input::inputs(case)?;
         let arguments = fs::read_to_string(case.dir.join("arguments.txt")).unwrap_or_default();
@@ -181,10 +181,7 @@ impl Scene {
             true => watched(module)?,
             false => attached(module)?,
         };
-        super::prepare(&sled, &self.setup);
-        for (name, nic) in &self.nics {
-            sled.plug(name, nic.mac.0, nic.mtu);
-        }
+        self.prepare(&sled);
         let (frames, mut events) = self.play(&sled, layout)?;
         compare_frames(&self.expected, &self.setup, &frames)?;
         compare_counters(&self.expected, &sled, &self.setup)?;
@@ -195,10 +192,44 @@ impl Scene {
         end(sled)
     }
 
+    /// Makes datalink ids and NICs.
+    fn prepare(&self, sled: &Sled) {
+        super::prepare(sled, &self.setup);
+        for (name, nic) in &self.nics {
+            sled.plug(name, nic.mac.0, nic.mtu);
+        }
+    }
+
+    /// The same without frames later than so many nanoseconds after the first.
+    pub(super) fn until(mut self, nanos: u64) -> Self {
+        let first = self.inputs.first().map_or(0, |input| input.time);
+        self.inputs.retain(|input| input.time - first <= nanos);
+        self
+    }
+
+    /// A sled with the setup.
+    pub(super) fn host(&self, module: &[u8]) -> Result<Sled> {
+        let sled = attached(module)?;
+        self.prepare(&sled);
+        self.begin(&sled)?;
+        Ok(sled)
+    }
+
     /// All frames, and what is told meanwhile.
     fn play(&self, machine: &dyn Machine, layout: &Layout) -> Result<(Frames, Vec<Event>)> {
+        self.begin(machine)?;
+        let frames = self.carry(machine, layout)?;
+        Ok((frames, machine.take_events()))
+    }
+
+    fn begin(&self, machine: &dyn Machine) -> Result<()> {
         machine.set_time(START);
         machine.command(Command::ApplyParts(self.setup.clone().into_parts()))?;
+        Ok(())
+    }
+
+    /// Has all frames go in; what comes out until some time later.
+    pub(super) fn carry(&self, machine: &dyn Machine, layout: &Layout) -> Result<Frames> {
         let mut player = Player {
             machine,
             setup: &self.setup,
@@ -213,7 +244,7 @@ impl Scene {
             player.frame(input)?;
         }
         player.tick_until(player.last_tick + SETTLE)?;
-        Ok((player.out, machine.take_events()))
+        Ok(player.out)
     }
 }
 

@@ -20,6 +20,7 @@ mod probe;
 mod replace;
 mod retire;
 mod room;
+mod scarce;
 mod statistics;
 mod storm;
 mod work;
@@ -54,6 +55,7 @@ pub(super) fn all(root: &Path, module: &Path) -> Result<Outcome> {
         .chain(probe::PLAYS)
         .chain(callbacks::PLAYS)
         .chain(crowd::PLAYS);
+    let plays = plays.chain(scarce::PLAYS);
     for (name, play) in plays.chain(opteadm::PLAYS) {
         let before = Sled::loaded();
         let done = play(&bytes).and_then(|()| {
