@@ -86,11 +86,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             self.touch(port);
             self.mappings.claim(port.id, &spec.external);
         }
-        let view = self.view();
-        self.multicast.commit(multicast, |name| {
-            let port = view.port_by_name(name)?;
-            Some((port.id, port.mac, port.vni))
-        });
+        self.commit_multicast(multicast);
         for link in closing {
             devices.close_link(link);
         }

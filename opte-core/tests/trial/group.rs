@@ -651,3 +651,41 @@ fn a_setup_is_applied_whole_and_twice_is_once() {
     let error = sled.apply(&twice).unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict, "{error}");
 }
+
+#[test]
+fn a_setup_tells_which_groups_and_members_it_changes() {
+    let sled = Sled::with(1, &setup(1, &members(&["g11"]), &port(11, 7)));
+    let told = |what: &str| {
+        let mut all = sled.events(what);
+        all.sort();
+        all
+    };
+    assert_eq!(told("McastMember").len(), 2, "both families");
+    let apply = |text: &str| {
+        sled.events("");
+        sled.apply(text).unwrap();
+    };
+    // Another next hop of one underlay group, and a member less.
+    let text = setup(1, "", &port(11, 7));
+    let hops = text.replace("fd00:8::1,underlay", "fd00:7::1,underlay");
+    apply(&hops);
+    let maps = sled.events("");
+    let of = |what: &str| maps.iter().filter(|event| event.starts_with(what)).count();
+    assert_eq!((of("McastMap"), of("McastMember")), (1, 2));
+    // Another underlay group, and one that is gone.
+    let mapped = hops.replace(
+        "underlay = \"ff04::e001:101\" },\n",
+        "underlay = \"ff04::1\" },\n",
+    );
+    assert_ne!(mapped, hops);
+    apply(&mapped);
+    assert_eq!(told("McastMap").len(), 1);
+    let bare = port(11, 7);
+    apply(&bare);
+    let gone = told("McastMap");
+    assert_eq!(gone.len(), 2);
+    assert!(gone.iter().all(|event| event.contains("None")), "{gone:?}");
+    // Nothing changes.
+    apply(&bare);
+    assert_eq!(told("Mcast").len(), 0);
+}

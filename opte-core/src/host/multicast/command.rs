@@ -1,6 +1,6 @@
 //! Commands about groups.
 
-use super::plan::check_family;
+use super::plan::{Plan, check_family};
 use super::{Multicast, check};
 use crate::Instant;
 use crate::api::page::{Page, Pager, Weight};
@@ -195,6 +195,24 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         Ok(Response::Done)
     }
 
+    /// Makes a plan real, and says what is another way by it.
+    pub(in crate::host) fn commit_multicast(&self, plan: Plan) {
+        let view = self.view();
+        let told = self.multicast.commit(plan, |name| {
+            let port = view.port_by_name(name)?;
+            Some((port.id, port.mac, port.vni))
+        });
+        for (vni, group, underlay) in told.maps {
+            self.mapping_changed(vni, group, underlay);
+        }
+        for (name, group) in told.members {
+            if let Some(port) = view.port_by_name(&name) {
+                self.member_changed(port, group);
+            }
+        }
+    }
+
+    /// Says that a group has another way over the underlay.
     fn mapping_changed(&self, vni: Vni, group: IpAddr, underlay: Option<Ipv6Addr>) {
         observe!(
             &self.observer,

@@ -21,6 +21,17 @@ pub(in crate::host) struct Plan {
     /// What will be different.
     pub(in crate::host) changes: Vec<Change>,
     wanted: Flat,
+    told: Told,
+}
+
+/// What observers are told of when a plan is real.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Groups whose way over the underlay is another one: the network, the
+    /// group, and what carries it then.
+    pub(super) maps: Vec<(Vni, IpAddr, Option<Ipv6Addr>)>,
+    /// Ports whose membership of a group is another one.
+    pub(super) members: BTreeSet<(Name, IpAddr)>,
 }
 
 /// A configuration by what names its parts.
@@ -95,6 +106,19 @@ impl Flat {
         }
         changes
     }
+
+    fn told(&self, new: &Self) -> Told {
+        let mapped = difference(&self.m2p, &new.m2p);
+        let hops = difference(&self.forward, &new.forward);
+        let carried = new.m2p.iter();
+        let carried = carried.filter(|(_, underlay)| hops.contains_key(underlay));
+        let groups: BTreeSet<_> = carried.map(|(key, _)| key).chain(mapped.keys()).collect();
+        let map = |key: &(IpAddr, Vni)| (key.1, key.0, new.m2p.get(key).copied());
+        Told {
+            maps: groups.into_iter().map(map).collect(),
+            members: difference(&self.member, &new.member).into_keys().collect(),
+        }
+    }
 }
 
 impl<R: RawMutex> Multicast<R> {
@@ -139,18 +163,21 @@ impl<R: RawMutex> Multicast<R> {
         let present = Flat::of(&self.tables.lock().spec())?;
         Ok(Plan {
             changes: present.changes(&wanted),
+            told: present.told(&wanted),
             wanted,
         })
     }
 
     /// Makes a plan real; `port` knows the ports that there are by now. Cannot
-    /// fail.
-    pub(in crate::host) fn commit(
+    /// fail. What it returns has to be told.
+    pub(super) fn commit(
         &self,
         plan: Plan,
         port: impl Fn(&Name) -> Option<(PortId, MacAddr, Vni)>,
-    ) {
-        let wanted = plan.wanted;
+    ) -> Told {
+        let Plan {
+            wanted, mut told, ..
+        } = plan;
         let mut tables = self.tables.lock();
         let mut touched: BTreeSet<(Vni, IpAddr)> = BTreeSet::new();
         let keys = tables.m2p.keys().chain(wanted.m2p.keys());
@@ -175,7 +202,9 @@ impl<R: RawMutex> Multicast<R> {
         }
         for (id, name) in stations {
             if !wanted.listen.contains(&name) {
-                tables.listen(id, false);
+                let left = tables.listen(id, false).unwrap_or_default();
+                told.members
+                    .extend(left.into_iter().map(|group| (name, group)));
             }
         }
         for ((name, group), filter) in &wanted.member {
@@ -194,6 +223,7 @@ impl<R: RawMutex> Multicast<R> {
         for (vni, group) in touched {
             self.rebuild(&tables, vni, &group);
         }
+        told
     }
 }
 
