@@ -195,7 +195,9 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         Ok(Response::Done)
     }
 
-    /// Makes a plan real, and says what is another way by it.
+    /// Makes a plan real, and says what is another way by it. On a stack frame of
+    /// its own, for a kernel's is small.
+    #[inline(never)]
     pub(in crate::host) fn commit_multicast(&self, plan: Plan) {
         let view = self.view();
         let told = self.multicast.commit(plan, |name| {

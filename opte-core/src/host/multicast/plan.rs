@@ -21,17 +21,16 @@ pub(in crate::host) struct Plan {
     /// What will be different.
     pub(in crate::host) changes: Vec<Change>,
     wanted: Flat,
-    told: Told,
 }
 
 /// What observers are told of when a plan is real.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Told {
     /// Groups whose way over the underlay is another one: the network, the
     /// group, and what carries it then.
     pub(super) maps: Vec<(Vni, IpAddr, Option<Ipv6Addr>)>,
     /// Ports whose membership of a group is another one.
-    pub(super) members: BTreeSet<(Name, IpAddr)>,
+    pub(super) members: Vec<(Name, IpAddr)>,
 }
 
 /// A configuration by what names its parts.
@@ -107,17 +106,34 @@ impl Flat {
         changes
     }
 
+    /// What is another way in `new`.
     fn told(&self, new: &Self) -> Told {
-        let mapped = difference(&self.m2p, &new.m2p);
-        let hops = difference(&self.forward, &new.forward);
-        let carried = new.m2p.iter();
-        let carried = carried.filter(|(_, underlay)| hops.contains_key(underlay));
-        let groups: BTreeSet<_> = carried.map(|(key, _)| key).chain(mapped.keys()).collect();
-        let map = |key: &(IpAddr, Vni)| (key.1, key.0, new.m2p.get(key).copied());
-        Told {
-            maps: groups.into_iter().map(map).collect(),
-            members: difference(&self.member, &new.member).into_keys().collect(),
+        let mut told = Told::default();
+        for (key, underlay) in &new.m2p {
+            let has_same_hops = self.hops(underlay).eq(new.hops(underlay));
+            if self.m2p.get(key) != Some(underlay) || !has_same_hops {
+                told.maps.push((key.1, key.0, Some(*underlay)));
+            }
         }
+        let gone = self.m2p.keys().filter(|key| !new.m2p.contains_key(key));
+        told.maps
+            .extend(gone.map(|(group, vni)| (*vni, *group, None)));
+        let gone = self.member.keys();
+        let gone = gone.filter(|key| !new.member.contains_key(key));
+        let other = new.member.keys();
+        let other = other.filter(|key| !self.has_same_member(new, key));
+        told.members.extend(gone.chain(other).copied());
+        told
+    }
+
+    /// The next hops of an underlay group, by their addresses.
+    fn hops(&self, underlay: &Ipv6Addr) -> impl Iterator<Item = (&Ipv6Addr, &McastHop)> {
+        self.forward.get(underlay).into_iter().flatten()
+    }
+
+    /// Whether a membership that the operator gives is as in `new`.
+    fn has_same_member(&self, new: &Self, key: &(Name, IpAddr)) -> bool {
+        self.member.get(key) == new.member.get(key)
     }
 }
 
@@ -163,7 +179,6 @@ impl<R: RawMutex> Multicast<R> {
         let present = Flat::of(&self.tables.lock().spec())?;
         Ok(Plan {
             changes: present.changes(&wanted),
-            told: present.told(&wanted),
             wanted,
         })
     }
@@ -175,18 +190,19 @@ impl<R: RawMutex> Multicast<R> {
         plan: Plan,
         port: impl Fn(&Name) -> Option<(PortId, MacAddr, Vni)>,
     ) -> Told {
-        let Plan {
-            wanted, mut told, ..
-        } = plan;
+        let mut wanted = plan.wanted;
         let mut tables = self.tables.lock();
+        // What is there was checked when it came.
+        let present = Flat::of(&tables.spec()).unwrap_or_default();
+        let mut told = present.told(&wanted);
         let mut touched: BTreeSet<(Vni, IpAddr)> = BTreeSet::new();
         let keys = tables.m2p.keys().chain(wanted.m2p.keys());
         touched.extend(keys.map(|(group, vni)| (*vni, *group)));
         tables.vni = wanted.vni;
         self.vni
             .store(wanted.vni.get(), core::sync::atomic::Ordering::Relaxed);
-        tables.m2p = wanted.m2p;
-        let hops = wanted.forward.into_iter();
+        tables.m2p = core::mem::take(&mut wanted.m2p);
+        let hops = core::mem::take(&mut wanted.forward).into_iter();
         let hops = hops.map(|(underlay, hops)| (underlay, hops.into_values().collect()));
         tables.forward = hops.collect();
         let stations: Vec<_> = tables
@@ -203,8 +219,9 @@ impl<R: RawMutex> Multicast<R> {
         for (id, name) in stations {
             if !wanted.listen.contains(&name) {
                 let left = tables.listen(id, false).unwrap_or_default();
-                told.members
-                    .extend(left.into_iter().map(|group| (name, group)));
+                let left = left.into_iter().map(|group| (name, group));
+                let left = left.filter(|key| present.has_same_member(&wanted, key));
+                told.members.extend(left);
             }
         }
         for ((name, group), filter) in &wanted.member {
