@@ -98,11 +98,15 @@ impl NearEnd {
                 self.apply_port(transport, packet, (4, 2), offload);
             }
             Proto::ICMP | Proto::ICMPV6 => self.fix_checksum(transport, packet, 2, offload),
-            proto => {
-                if let Some(at) = proto.covering_checksum_at() {
-                    self.fix_checksum(transport, packet, at, offload);
-                }
-            }
+            _ => self.apply_rare(transport, packet, offload),
+        }
+    }
+
+    /// The checksum of the protocols that hardly anybody uses.
+    #[cold]
+    fn apply_rare(&self, transport: &mut [u8], packet: &Packet, offload: Offload) {
+        if let Some(at) = packet.tuple.proto.covering_checksum_at() {
+            self.fix_checksum(transport, packet, at, offload);
         }
     }
 
