@@ -1,6 +1,8 @@
 //! What router advertisements say (RFC 4861 section 6.2.1).
 
 use super::Prefix;
+use crate::limits::{ADVERTISE_INTERVAL_S_MAX, ADVERTISE_INTERVAL_S_MIN};
+use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
 /// What a port's gateway says of itself as an IPv6 router, besides its MTU and
@@ -34,6 +36,11 @@ impl Default for Advertise {
 }
 
 impl Advertise {
+    /// What [`Advertise::interval_s`] may be.
+    pub(crate) fn interval_range() -> String {
+        alloc::format!("{ADVERTISE_INTERVAL_S_MIN} to {ADVERTISE_INTERVAL_S_MAX}")
+    }
+
     /// Seconds for which the gateway is a default router.
     #[must_use]
     pub fn lifetime_s(&self) -> u16 {

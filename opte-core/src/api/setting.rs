@@ -6,10 +6,8 @@
 
 use super::dump::PortEntry;
 use super::port::{PortOptions, PortSpec};
-use super::{ConfigError, ErrorCode, HostOptions, ObjectKind};
-use crate::limits::{
-    ADVERTISE_INTERVAL_S_MAX, ADVERTISE_INTERVAL_S_MIN, LINK_MTU_MIN, PORT_MTU_MAX, PORT_MTU_MIN,
-};
+use super::{Advertise, ConfigError, ErrorCode, HostOptions, LinkSpec, ObjectKind};
+use crate::limits::{PORT_MTU_MAX, PORT_MTU_MIN};
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -190,10 +188,8 @@ pub fn range_of(place: &str) -> Option<String> {
     match place {
         "port.mtu" => Some(alloc::format!("{PORT_MTU_MIN} to {PORT_MTU_MAX}")),
         "port.options.mss_max" => Some(PortOptions::mss_range()),
-        "port.advertise.interval_s" => Some(alloc::format!(
-            "{ADVERTISE_INTERVAL_S_MIN} to {ADVERTISE_INTERVAL_S_MAX}"
-        )),
-        "underlay.link.mtu" => Some(alloc::format!("{LINK_MTU_MIN} to {}", u16::MAX)),
+        "port.advertise.interval_s" => Some(Advertise::interval_range()),
+        "underlay.link.mtu" => Some(LinkSpec::mtu_range()),
         _ => match place.rsplit_once('.')? {
             ("port.options", name) => in_words(&port.ranges(), name),
             ("host", name) => in_words(&HostOptions::default().ranges(), name),

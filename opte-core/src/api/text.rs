@@ -131,21 +131,25 @@ impl serde::de::Visitor<'_> for VniVisitor {
     type Value = Vni;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number from 0 to 16777215")
+        f.write_str(VNI)
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Vni, E> {
         let vni = u32::try_from(number).ok().and_then(Vni::new);
-        vni.ok_or_else(|| E::custom(VNI))
+        vni.ok_or_else(wrong_vni)
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Vni, E> {
-        let number = u64::try_from(number).map_err(|_| E::custom(VNI))?;
+        let number = u64::try_from(number).map_err(|_| wrong_vni())?;
         self.visit_u64(number)
     }
 }
 
-const VNI: &str = "a VNI is a number from 0 to 16777215";
+const VNI: &str = "a number from 0 to 16777215";
+
+fn wrong_vni<E: serde::de::Error>() -> E {
+    E::custom(format_args!("a VNI is {VNI}"))
+}
 
 impl serde::Serialize for Family {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {

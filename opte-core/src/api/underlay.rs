@@ -2,7 +2,7 @@
 
 use super::Prefix;
 use super::list::at_most;
-use crate::limits::{LINKS_MAX, UNDERLAY_ROUTES_MAX};
+use crate::limits::{LINK_MTU_MIN, LINKS_MAX, UNDERLAY_ROUTES_MAX};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
@@ -40,6 +40,13 @@ pub struct LinkSpec {
     /// Bytes of IP packet that the link carries.
     #[serde(default = "default_mtu")]
     pub mtu: u16,
+}
+
+impl LinkSpec {
+    /// What [`LinkSpec::mtu`] may be.
+    pub(crate) fn mtu_range() -> String {
+        alloc::format!("{LINK_MTU_MIN} to {}", u16::MAX)
+    }
 }
 
 const fn default_mtu() -> u16 {

@@ -188,7 +188,7 @@ fn check_links(links: &[LinkSpec]) -> Result<(), ConfigError> {
         if link.mtu < LINK_MTU_MIN {
             return Err(error(ErrorCode::OutOfRange)
                 .field("mtu", link.mtu)
-                .hint(alloc::format!("{LINK_MTU_MIN} to {}", u16::MAX)));
+                .hint(LinkSpec::mtu_range()));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! advertisements.
 
 use super::is_unicast;
-use crate::api::{ConfigError, ErrorCode, ObjectKind, PortSpec, Prefix};
+use crate::api::{Advertise, ConfigError, ErrorCode, ObjectKind, PortSpec, Prefix};
 use crate::flow::Family;
 use crate::limits::{
     ADVERTISE_INTERVAL_S_MAX, ADVERTISE_INTERVAL_S_MIN, DHCP_LEASE_S_MIN, DHCP_LIST_MAX,
@@ -63,7 +63,7 @@ pub(super) fn check_advertise(spec: &PortSpec) -> Result<(), ConfigError> {
     let advertise = &spec.advertise;
     let interval_s = advertise.interval_s;
     if !(ADVERTISE_INTERVAL_S_MIN..=ADVERTISE_INTERVAL_S_MAX).contains(&interval_s) {
-        let hint = alloc::format!("{ADVERTISE_INTERVAL_S_MIN} to {ADVERTISE_INTERVAL_S_MAX}");
+        let hint = Advertise::interval_range();
         return Err(bad(ErrorCode::OutOfRange, "interval_s", &interval_s).hint(hint));
     }
     let lifetime_s = advertise.lifetime_s();
