@@ -16,11 +16,12 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// Runs Debian's script and keeps what it is told, as this client keeps no
-/// lease file.
+/// lease file. The event comes last: whoever waits for it finds all the rest
+/// there and done.
 const SCRIPT: &str = r#"cat > told.sh <<'END'
 #!/bin/sh
-{ echo "event=$1"; env | grep '^[a-z]*='; } >> told.txt
-exec /etc/udhcpc/default.script "$1"
+/etc/udhcpc/default.script "$1"
+{ env | grep '^[a-z]*='; echo "event=$1"; } >> told.txt
 END
 chmod +x told.sh"#;
 

@@ -11,15 +11,16 @@ pub(super) const SCENARIO: Scenario = Scenario {
     run,
 };
 
-/// Keeps what it is told, and takes addresses as told: Debian has no script
-/// for this client.
+/// Takes addresses as told, and keeps what it is told: Debian has no script
+/// for this client. The event comes last: whoever waits for it finds all the
+/// rest there and done.
 const SCRIPT: &str = r#"cat > told.sh <<'END'
 #!/bin/sh
-{ echo "event=$1"; env | grep '^[a-z0-9]*='; } >> told.txt
 case $1 in
 bound) ip -6 address add "$ipv6/128" dev "$interface" ;;
 deconfig) ip -6 address flush dev "$interface" scope global ;;
 esac
+{ env | grep '^[a-z0-9]*='; echo "event=$1"; } >> told.txt
 END
 chmod +x told.sh"#;
 
