@@ -129,6 +129,9 @@ fn watch<const N: usize>(
     happen: impl FnOnce(&mut Ctx) -> Result<()>,
 ) -> Result<[Told; N]> {
     let trace = crate::tracer::begin(ctx.folder(), "sled-a", &scripts)?;
+    // With each command the driver looks at who watches; without one, frames
+    // aren't told before its next tick.
+    ctx.opteadm("sled-a", &["list-ports"])?;
     happen(ctx)?;
     let told = trace.end()?;
     told.try_into()
