@@ -18,10 +18,10 @@ use super::route::Routes;
 use super::table::{Entry, Key, Table, Via};
 use super::{Link, Looked, Outbox, nd};
 use crate::api::UnderlaySpec;
+use crate::ordered::OrderedMap;
 use crate::verdict::LinkId;
 use crate::wire::MacAddr;
 use crate::{DropReason, Instant};
-use alloc::collections::BTreeMap;
 use core::net::Ipv6Addr;
 
 /// What one call works with while it holds the lock.
@@ -37,7 +37,7 @@ pub(super) struct Control {
     /// Secret of the choice between equal next hops.
     pub(super) key: u64,
     pub(super) spec: Option<UnderlaySpec>,
-    pub(super) links: BTreeMap<LinkId, Link>,
+    pub(super) links: OrderedMap<LinkId, Link>,
     pub(super) routes: Routes,
     pub(super) neighbours: Neighbours,
     pub(super) paths: Table,
@@ -50,7 +50,7 @@ impl Control {
         Self {
             key: seed,
             spec: None,
-            links: BTreeMap::new(),
+            links: OrderedMap::new(),
             routes: Routes::default(),
             neighbours: Neighbours::new(),
             paths: Table::new(),
