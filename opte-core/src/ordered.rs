@@ -135,8 +135,11 @@ impl<K: Ord, V> OrderedMap<K, V> {
     fn search(&self, key: &K) -> Result<Place, Place> {
         let begins_before =
             |leaf: &Vec<(K, V)>| leaf.first().is_some_and(|(first, _)| first <= key);
-        let leaf = self.leaves.partition_point(begins_before);
-        let leaf = leaf.saturating_sub(1);
+        let leaf = match self.leaves.len() {
+            // As in most maps: a comparison less.
+            0 | 1 => 0,
+            _ => self.leaves.partition_point(begins_before).saturating_sub(1),
+        };
         let entries = self.leaves.get(leaf).map_or(&[][..], Vec::as_slice);
         match entries.binary_search_by(|(known, _)| known.cmp(key)) {
             Ok(at) => Ok((leaf, at)),

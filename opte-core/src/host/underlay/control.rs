@@ -79,9 +79,6 @@ impl Control {
             .routes
             .pick(self.key, toward, flow_hash, |_| true)
             .ok_or(DropReason::NoUnderlayRoute)?;
-        if !self.links.contains_key(&hop.link) {
-            return Err(DropReason::NoLink);
-        }
         let group = dest.is_multicast();
         let key = Key {
             dest: *dest,
@@ -90,6 +87,8 @@ impl Control {
         };
         let id = match self.paths.find(&key, cx.now) {
             Some(id) => id,
+            // A path goes with its link.
+            None if !self.links.contains_key(&hop.link) => return Err(DropReason::NoLink),
             None => self.make_path(cx, key, group)?,
         };
         Ok((id, self.looked(id).ok_or(DropReason::NoUnderlayRoute)?))
