@@ -7,14 +7,16 @@
 //!           small stacks.
 //! Shape     a list of leaves, each a sorted list of entries.
 //! Rules     O1  the keys of a leaf are below those of the next one.
-//!           O2  no leaf is empty, or has more than [`LEAF`] entries.
-//!           O3  a leaf and the next one have more than [`HALF`] entries
-//!               together, so that memory follows the entries also when they
-//!               go.
+//!           O2  no leaf is empty, or larger than [`LEAF_BYTES`]: with so much,
+//!               an insertion takes one small block (rule M3 of `fallible`).
+//!           O3  a leaf and the next one have more entries together than half
+//!               of what fits one, so that memory follows the entries also when
+//!               they go.
+//!           O4  of many entries also the list of leaves is large. A packet that
+//!               adds to them asks for room there first ([`OrderedMap::reserve`]).
 //! Cost      finding takes two binary searches. A change moves at most a leaf's
-//!           entries; one in [`HALF`] also the list of leaves.
-//! Failure   none but that of the allocator, as of any collection (rule M3 of
-//!           `fallible`).
+//!           entries, and the list of leaves when a leaf comes or goes.
+//! Failure   none but that of the allocator, as of any collection.
 #![cfg_attr(
     not(test),
     deny(
@@ -38,9 +40,10 @@ use core::iter::Flatten;
 use core::mem::{replace, swap};
 use core::ops::RangeInclusive;
 
-/// Entries of a leaf.
-const LEAF: usize = 64;
-const HALF: usize = LEAF / 2;
+/// Bytes of a leaf's entries, unless there are but a few large ones.
+const LEAF_BYTES: usize = 2_048;
+/// Entries that any leaf may have.
+const FEW: usize = 4;
 
 /// A map in the order of its keys.
 #[derive(Clone)]
@@ -52,6 +55,13 @@ pub(crate) struct OrderedMap<K, V> {
 type Place = (usize, usize);
 
 impl<K, V> OrderedMap<K, V> {
+    /// Entries of a leaf: a power of two, as lists grow.
+    const LEAF: usize = match LEAF_BYTES.checked_div(size_of::<(K, V)>()) {
+        Some(fit) if fit > FEW => 1 << fit.ilog2(),
+        _ => FEW,
+    };
+    const HALF: usize = Self::LEAF / 2;
+
     /// Nothing, and no memory.
     pub(crate) const fn new() -> Self {
         Self { leaves: Vec::new() }
@@ -66,6 +76,12 @@ impl<K, V> OrderedMap<K, V> {
     /// Whether there is none.
     pub(crate) const fn is_empty(&self) -> bool {
         self.leaves.is_empty()
+    }
+
+    /// Makes sure of memory for the list of leaves, for so many entries more;
+    /// false when there is none (rule O4).
+    pub(crate) fn reserve(&mut self, entries: usize) -> bool {
+        self.leaves.try_reserve(entries).is_ok()
     }
 
     /// Removes all.
@@ -119,7 +135,7 @@ impl<K, V> OrderedMap<K, V> {
         let (Some(one), Some(other)) = (len(at), len(next)) else {
             return false;
         };
-        if one.saturating_add(other) > HALF {
+        if one.saturating_add(other) > Self::HALF {
             return false;
         }
         let other = take(&mut self.leaves, next);
@@ -221,19 +237,19 @@ impl<K: Ord, V> OrderedMap<K, V> {
         let next = leaf.saturating_add(1);
         match self.leaves.get_mut(leaf) {
             None => put(&mut self.leaves, next, vec![entry]),
-            Some(entries) if entries.len() < LEAF => put(entries, at, entry),
+            Some(entries) if entries.len() < Self::LEAF => put(entries, at, entry),
             // Keys that come in order fill leaves.
-            Some(_) if at >= LEAF => {
+            Some(_) if at >= Self::LEAF => {
                 put(&mut self.leaves, next, vec![entry]);
                 self.join(next);
             }
             Some(entries) => {
-                let mut upper = Vec::with_capacity(LEAF);
-                while entries.len() > HALF {
+                let mut upper = Vec::with_capacity(Self::LEAF);
+                while entries.len() > Self::HALF {
                     upper.extend(entries.pop());
                 }
                 upper.reverse();
-                match at.checked_sub(HALF) {
+                match at.checked_sub(Self::HALF) {
                     Some(at) => put(&mut upper, at, entry),
                     None => put(entries, at, entry),
                 }

@@ -19,6 +19,11 @@ impl<K> OrderedSet<K> {
         self.0.len()
     }
 
+    /// As [`OrderedMap::reserve`].
+    pub(crate) fn reserve(&mut self, keys: usize) -> bool {
+        self.0.reserve(keys)
+    }
+
     /// Removes all.
     pub(crate) fn clear(&mut self) {
         self.0.clear();

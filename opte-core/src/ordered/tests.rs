@@ -6,6 +6,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 type Model = BTreeMap<u32, u64>;
 
+const LEAF: usize = OrderedMap::<u32, u64>::LEAF;
+const HALF: usize = LEAF / 2;
+
 /// Rules O1 to O3, and that the two are the same.
 fn compare(map: &OrderedMap<u32, u64>, model: &Model) {
     for leaf in &map.leaves {
@@ -96,8 +99,8 @@ fn a_map_is_what_the_standard_librarys_is() {
 #[test]
 fn keys_that_come_in_order_fill_leaves() {
     let mut map = OrderedMap::new();
-    for key in 0..10 * LEAF {
-        map.insert(key, ());
+    for key in 0..10 * LEAF as u32 {
+        map.insert(key, 0_u64);
     }
     assert_eq!(map.leaves.len(), 10);
 }
@@ -106,10 +109,11 @@ fn keys_that_come_in_order_fill_leaves() {
 #[test]
 fn memory_follows_the_entries() {
     let mut map = OrderedMap::new();
-    for key in 0..100 * LEAF {
-        map.insert(key, ());
+    let keys = || 0..100 * LEAF as u32;
+    for key in keys() {
+        map.insert(key, 0_u64);
     }
-    for key in (0..100 * LEAF).filter(|key| key % LEAF != 0) {
+    for key in keys().filter(|key| key % LEAF as u32 != 0) {
         map.remove(&key);
     }
     assert_eq!(map.len(), 100);
@@ -118,6 +122,27 @@ fn memory_follows_the_entries() {
         "{}",
         map.leaves.len()
     );
+}
+
+/// Rule O2: leaves are small blocks, however they grew, and of any entries.
+#[test]
+fn leaves_are_small() {
+    fn check<V: Default>(entries: usize) {
+        assert_eq!(OrderedMap::<u32, V>::LEAF, entries);
+        let mut map = OrderedMap::new();
+        for key in 0..300_u32 {
+            map.insert(key.wrapping_mul(0x9e37_79b1), V::default());
+            let largest = map.leaves.iter().map(Vec::capacity).max().unwrap();
+            assert!(largest <= entries, "{largest} of {entries}");
+        }
+    }
+    check::<()>(512);
+    check::<u64>(128);
+    check::<[u64; 9]>(16);
+    check::<[[u64; 32]; 2]>(4);
+    let mut map = OrderedMap::<u32, ()>::new();
+    assert!(map.reserve(3) && map.leaves.capacity() >= 3);
+    assert!(!map.reserve(usize::MAX));
 }
 
 #[test]

@@ -110,6 +110,11 @@ impl Heard {
         self.changed |= old != carrier;
     }
 
+    /// Makes sure of memory for so many groups more, each in two networks.
+    fn reserve(&mut self, groups: usize) -> bool {
+        self.carriers.reserve(groups.saturating_mul(2))
+    }
+
     /// All of them, when they are others than the last time.
     fn news(&mut self) -> Option<OrderedSet<Ipv6Addr>> {
         let changed = core::mem::take(&mut self.changed);

@@ -4,6 +4,7 @@ use super::filter::Filter;
 use super::group::{Group, Hop, Member};
 use super::listener::Listener;
 use crate::ConfigError;
+use crate::DropReason;
 use crate::Instant;
 use crate::api::multicast::MULTICAST_VNI;
 use crate::api::{
@@ -71,6 +72,11 @@ impl Default for Tables {
 }
 
 impl Tables {
+    /// Makes sure of memory for memberships in so many groups more.
+    pub(super) fn reserve(&mut self, groups: usize) -> bool {
+        self.members.reserve(groups)
+    }
+
     /// A group as frames are to find it; none without a mapping.
     pub(super) fn build(&self, vni: Vni, group: &IpAddr) -> Option<Group> {
         let underlay = *self.m2p.get(&(*group, vni))?;
@@ -300,6 +306,18 @@ impl Tables {
             self.members.remove(&(*group, id));
         }
         Some((station.vni, groups))
+    }
+
+    /// What a port's guest listens to, and the port's network.
+    ///
+    /// # Errors
+    ///
+    /// When it may not join groups.
+    pub(super) fn listener(&mut self, id: PortId) -> Result<(Vni, &mut Listener), DropReason> {
+        let station = self.stations.get_mut(&id);
+        let station = station.ok_or(DropReason::MembershipNotHeard)?;
+        let listener = station.listener.as_mut();
+        Ok((station.vni, listener.ok_or(DropReason::MembershipNotHeard)?))
     }
 
     /// The next listener that is due, if one is.

@@ -101,6 +101,10 @@ impl Table {
         via: Via,
         now: Instant,
     ) -> Result<PathId, DropReason> {
+        // One for its key, and one for each neighbour.
+        if !self.slots.reserve(1) || !self.users.reserve(2) {
+            return Err(DropReason::NoMemory);
+        }
         let slot = self.pool.insert(Entry {
             id: PathId(0),
             key,
