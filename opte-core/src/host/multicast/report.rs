@@ -1,7 +1,7 @@
 //! What guests say of their memberships, and what they are asked.
 
-use super::Multicast;
 use super::listener::{Outcome, QUERY};
+use super::{Multicast, Tables};
 use crate::Direction;
 use crate::DropReason;
 use crate::Instant;
@@ -11,7 +11,7 @@ use crate::fallible;
 use crate::flow::tuple::from_ip;
 use crate::host::Host;
 use crate::layer::gateway;
-use crate::limits::MCAST_LISTENERS_PER_TICK;
+use crate::limits::{MCAST_LISTENERS_PER_TICK, PORT_GROUPS_MAX};
 use crate::port::{Env, Port};
 use crate::verdict::{Output, Verdict};
 use crate::wire::membership::{Message, Report};
@@ -57,7 +57,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             .dir(Direction::Out)
             .hairpins
             .add(1);
-        for group in &outcome.changed {
+        for group in outcome.changed.iter() {
             self.member_changed(port, *group);
         }
         match outcome.full || report.is_cut() {
@@ -110,19 +110,14 @@ impl<R: RawMutex> Multicast<R> {
     /// Takes a report of a port's guest.
     fn report(&self, id: PortId, report: &Report<'_>, now: Instant) -> Result<Outcome, DropReason> {
         let mut tables = self.tables.lock();
-        let station = tables.stations.get_mut(&id);
-        let Some(station) = station else {
-            return Err(DropReason::MembershipNotHeard);
-        };
-        let vni = station.vni;
-        let listener = station.listener.as_mut();
-        let listener = listener.ok_or(DropReason::MembershipNotHeard)?;
+        let (_, listener) = tables.listener(id)?;
         if !listener.may_report(now) {
             return Err(DropReason::MembershipRate);
         }
-        if !fallible::is_there(REPORT_BYTES) {
+        if !self.has_memory(&mut tables) {
             return Err(DropReason::NoMemory);
         }
+        let (vni, listener) = tables.listener(id)?;
         let outcome = listener.take(report.records(), now);
         let changed: Vec<_> = outcome.changed.iter().copied().collect();
         tables.follow(id, &changed);
@@ -131,13 +126,20 @@ impl<R: RawMutex> Multicast<R> {
         Ok(outcome)
     }
 
+    /// Whether there is memory for what a guest's report or its silence changes.
+    fn has_memory(&self, tables: &mut Tables) -> bool {
+        fallible::is_there(REPORT_BYTES)
+            && tables.reserve(PORT_GROUPS_MAX)
+            && self.heard.lock().reserve(PORT_GROUPS_MAX)
+    }
+
     fn wake(&self, now: Instant) -> Woken {
         let mut woken = Woken::default();
         let Some(mut tables) = self.tables.try_lock() else {
             return woken;
         };
         // Without memory it waits for a later tick.
-        if tables.next_due(now).is_some() && !fallible::is_there(REPORT_BYTES) {
+        if tables.next_due(now).is_some() && !self.has_memory(&mut tables) {
             return woken;
         }
         for _ in 0..MCAST_LISTENERS_PER_TICK {
