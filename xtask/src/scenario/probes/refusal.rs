@@ -9,7 +9,7 @@ use crate::lab::rack::{INTERNET_V4, INTERNET_V6};
 use crate::script::{self, Scene};
 use anyhow::{Result, ensure};
 use std::fs;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Ports from which g1 sends: to g2 and back, to what g2 doesn't allow, to the
 /// internet, to nobody, and to g3.
@@ -55,13 +55,6 @@ struct Seen {
 
 pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
     let families = all(ctx)?;
-    // Flows to g3 that are there before g3 moves.
-    let mut moved = Vec::new();
-    for family in &families {
-        let from = socket(ctx, "g1", SocketAddr::new(family.a, MOVED_FROM))?;
-        from.send_to(DATA, SocketAddr::new(family.c, UDP_PORT))?;
-        moved.push(from);
-    }
     let scripts = [
         "opte-drop",
         "opte-nat",
@@ -80,7 +73,7 @@ pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
     ];
     let mut counted = 0;
     let told = watch(ctx, scripts, |ctx| {
-        counted = everything(ctx, &families, &moved)?;
+        counted = everything(ctx, &families)?;
         Ok(())
     })?;
     let [
@@ -141,10 +134,10 @@ fn all(ctx: &Ctx) -> Result<[Family; 2]> {
 }
 
 /// All that happens; how many frames g2's firewall has refused.
-fn everything(ctx: &mut Ctx, families: &[Family], moved: &[UdpSocket]) -> Result<usize> {
+fn everything(ctx: &mut Ctx, families: &[Family]) -> Result<usize> {
     let before = refused(ctx)?;
-    for (family, moved) in families.iter().zip(moved) {
-        happen(ctx, family, moved)?;
+    for family in families {
+        happen(ctx, family)?;
     }
     let nobody = ctx.opteadm("sled-a", &["delete-xde", "nobody"]);
     ensure!(nobody.is_err(), "a port was deleted that isn't there");
@@ -158,8 +151,8 @@ fn everything(ctx: &mut Ctx, families: &[Family], moved: &[UdpSocket]) -> Result
 }
 
 /// All that happens in one family.
-fn happen(ctx: &mut Ctx, family: &Family, moved: &UdpSocket) -> Result<()> {
-    let Family { a, b, c, .. } = *family;
+fn happen(ctx: &mut Ctx, family: &Family) -> Result<()> {
+    let Family { a, b, .. } = *family;
     datagrams(
         ctx,
         (SocketAddr::new(a, FROM), SocketAddr::new(b, UDP_PORT)),
@@ -175,12 +168,26 @@ fn happen(ctx: &mut Ctx, family: &Family, moved: &UdpSocket) -> Result<()> {
     }
     let lost = socket(ctx, "g1", SocketAddr::new(a, NOBODY_FROM))?;
     lost.send_to(DATA, SocketAddr::new(family.nobody, CLOSED_PORT))?;
+    move_guest(ctx, a, family.c)?;
+    groups(ctx, family)
+}
 
-    let [g3, elsewhere] = [c.to_string(), ELSEWHERE.to_string()];
+/// g3 moves to another host while g1 has a flow to it.
+fn move_guest(ctx: &mut Ctx, from: IpAddr, g3: IpAddr) -> Result<()> {
+    let from = SocketAddr::new(from, MOVED_FROM);
+    let (socket, to) = (socket(ctx, "g1", from)?, SocketAddr::new(g3, UDP_PORT));
+    socket.send_to(DATA, to)?;
+    ctx.wait("g1 has a flow to g3", |ctx| {
+        let flows = ctx.opteadm("sled-a", &["dump-uft", "-p", "g1"])?;
+        let number = MOVED_FROM.to_string();
+        let is_it = |line: &str| line.contains(&g3.to_string()) && line.contains(&number);
+        Ok(flows.lines().any(is_it).then_some(()))
+    })?;
+    let [g3, elsewhere] = [g3.to_string(), ELSEWHERE.to_string()];
     let mapping = ["set-v2p", "1001", &g3, "A8:40:25:F0:00:03", &elsewhere];
     ctx.opteadm("sled-a", &mapping)?;
-    moved.send_to(DATA, SocketAddr::new(c, UDP_PORT))?;
-    groups(ctx, family)
+    socket.send_to(DATA, to)?;
+    Ok(())
 }
 
 /// A SYN of g1 that g2's firewall denies. It is made by hand: Linux, which gets
