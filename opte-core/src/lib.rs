@@ -44,6 +44,7 @@ pub mod keyed;
 pub mod layer;
 pub mod limits;
 mod numbered;
+mod ordered;
 mod port;
 #[cfg(test)]
 mod rng;

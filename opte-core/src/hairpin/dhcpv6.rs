@@ -394,9 +394,7 @@ impl Session<'_> {
         let mut data = Writer::default();
         data.put_u8(fqdn::NO_UPDATE | overrides);
         match (&dhcp.hostname, &dhcp.domain) {
-            (Some(host), Some(domain)) => {
-                name::emit([alloc::format!("{host}.{domain}").as_str()], &mut data);
-            }
+            (Some(host), Some(domain)) => name::emit_in(host, domain, &mut data),
             (Some(host), None) if name::is_valid(host) => name::emit_part(host, &mut data),
             _ => data.put(own),
         }

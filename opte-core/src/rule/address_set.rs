@@ -14,14 +14,14 @@ use crate::api::{
 use crate::limits::{
     ADDRESS_SET_PREFIXES_ALL_MAX, ADDRESS_SET_PREFIXES_MAX, ADDRESS_SETS_MAX, FW_SET_PREFIXES_MAX,
 };
-use alloc::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 /// The address sets of a host at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct AddressSets(Arc<BTreeMap<Name, Arc<Set>>>);
+pub struct AddressSets(Arc<OrderedMap<Name, Arc<Set>>>);
 
 #[derive(Debug)]
 struct Set {
@@ -54,7 +54,7 @@ impl AddressSets {
     ///
     /// Too many sets or prefixes, or a name that is given twice.
     pub fn build(specs: &[AddressSet]) -> Result<Self, ConfigError> {
-        let mut sets = BTreeMap::new();
+        let mut sets = OrderedMap::new();
         for spec in specs {
             let set = Arc::new(Set::new(spec.prefixes.clone()));
             if sets.insert(spec.name, set).is_some() {
@@ -72,7 +72,7 @@ impl AddressSets {
     /// As [`AddressSets::build`].
     pub fn with(&self, name: Name, prefixes: Vec<Prefix>) -> Result<Self, ConfigError> {
         check_size(&name, prefixes.len())?;
-        let mut sets = BTreeMap::clone(&self.0);
+        let mut sets = OrderedMap::clone(&self.0);
         sets.insert(name, Arc::new(Set::new(prefixes)));
         Self(Arc::new(sets)).checked()
     }
@@ -83,7 +83,7 @@ impl AddressSets {
     ///
     /// When it isn't there.
     pub fn without(&self, name: &Name) -> Result<Self, ConfigError> {
-        let mut sets = BTreeMap::clone(&self.0);
+        let mut sets = OrderedMap::clone(&self.0);
         match sets.remove(name) {
             Some(_) => Ok(Self(Arc::new(sets))),
             None => Err(error(ErrorCode::NotFound, name)),

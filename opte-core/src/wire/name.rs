@@ -17,20 +17,21 @@ const POINTER: u16 = 0xc000;
 /// and underscores with dots between them, and at most one dot behind.
 #[must_use]
 pub fn is_valid(name: &str) -> bool {
-    let name = bare(name);
-    name.len() <= DOMAIN_LEN_MAX
-        && name.split('.').all(|label| {
-            (1..=LABEL_LEN_MAX).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        })
+    let is_fine = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_';
+    bare(name).len() <= DOMAIN_LEN_MAX
+        && labels(name)
+            .all(|label| (1..=LABEL_LEN_MAX).contains(&label.len()) && label.iter().all(is_fine))
 }
 
 /// A name without the dot that may end it.
 #[must_use]
 pub fn bare(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
+}
+
+/// The labels of a name.
+fn labels(name: &str) -> impl Iterator<Item = &[u8]> {
+    bare(name).as_bytes().split(|b| *b == b'.')
 }
 
 /// Whether `bytes` are labels, not compressed: a name to its end, or the
@@ -55,9 +56,17 @@ pub fn is_wire(bytes: &[u8]) -> bool {
 /// Appends the labels of a valid name without its end: whoever reads it has
 /// to know the domain.
 pub fn emit_part(name: &str, out: &mut Writer) {
-    bare(name)
-        .split('.')
-        .for_each(|label| emit_label(label, out));
+    labels(name).for_each(|label| emit_label(label, out));
+}
+
+/// Appends the name of a host in a domain, unless one of them isn't valid or
+/// both are too long together.
+pub fn emit_in(host: &str, domain: &str, out: &mut Writer) {
+    let len = bare(host).len().saturating_add(bare(domain).len());
+    if is_valid(host) && is_valid(domain) && len < DOMAIN_LEN_MAX {
+        emit_part(host, out);
+        emit([domain], out);
+    }
 }
 
 /// Appends names, one after another. One that isn't valid is left out.
@@ -74,9 +83,9 @@ pub fn emit<'n>(names: impl IntoIterator<Item = &'n str>, out: &mut Writer) {
 pub fn emit_compressed<'n>(names: impl IntoIterator<Item = &'n str>, out: &mut Writer) {
     let start = out.len();
     // Every tail of a name that is written in full, and where it is.
-    let mut tails: Vec<(&str, u16)> = Vec::new();
+    let mut tails: Vec<(&[u8], u16)> = Vec::new();
     for name in names.into_iter().filter(|name| is_valid(name)) {
-        let mut rest = Some(bare(name));
+        let mut rest = Some(bare(name).as_bytes());
         while let Some(tail) = rest {
             let known = tails
                 .iter()
@@ -90,12 +99,9 @@ pub fn emit_compressed<'n>(names: impl IntoIterator<Item = &'n str>, out: &mut W
             {
                 tails.push((tail, at));
             }
-            let (label, after) = match tail.split_once('.') {
-                Some((label, after)) => (label, Some(after)),
-                None => (tail, None),
-            };
-            emit_label(label, out);
-            rest = after;
+            let mut parts = tail.splitn(2, |b| *b == b'.');
+            emit_label(parts.next().unwrap_or_default(), out);
+            rest = parts.next();
             if rest.is_none() {
                 out.put_u8(0);
             }
@@ -103,9 +109,9 @@ pub fn emit_compressed<'n>(names: impl IntoIterator<Item = &'n str>, out: &mut W
     }
 }
 
-fn emit_label(label: &str, out: &mut Writer) {
+fn emit_label(label: &[u8], out: &mut Writer) {
     out.put_u8(u8::try_from(label.len()).unwrap_or(0));
-    out.put(label.as_bytes());
+    out.put(label);
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Holds the table of crates in `ARCHITECTURE.md` to what the workspace is:
 //! each crate has its folder there, and what it needs of the others.
 
-use super::license::{Metadata, Package};
+use super::metadata::{Metadata, Package};
 use crate::step::Outcome;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};

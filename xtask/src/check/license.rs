@@ -4,11 +4,10 @@
 //!               licences of [`ALLOWED`] only.
 //!           C2  a dependency comes from crates.io or from this repository.
 
+use super::metadata::{Metadata, Package};
 use crate::step::Outcome;
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::Result;
 use std::path::Path;
-use std::process::Command;
 
 /// Licences that go with MPL-2.0 in a kernel module and in a tool.
 const ALLOWED: &[&str] = &[
@@ -26,48 +25,6 @@ const ALLOWED: &[&str] = &[
 const ALLOWED_EXCEPTIONS: &[&str] = &["LLVM-exception"];
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
-
-/// What `cargo metadata` says, as far as it matters here.
-#[derive(Deserialize)]
-pub(super) struct Metadata {
-    pub(super) packages: Vec<Package>,
-    pub(super) workspace_root: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Package {
-    name: String,
-    version: String,
-    license: Option<String>,
-    /// None for a path.
-    pub(super) source: Option<String>,
-    pub(super) manifest_path: String,
-    pub(super) dependencies: Vec<Dependency>,
-}
-
-/// What a package needs.
-#[derive(Deserialize)]
-pub(super) struct Dependency {
-    pub(super) name: String,
-    /// None unless it is a path.
-    pub(super) path: Option<String>,
-    /// `dev`, `build`, or none.
-    pub(super) kind: Option<String>,
-}
-
-impl Metadata {
-    pub(super) fn read(root: &Path) -> Result<Self> {
-        let done = Command::new("cargo")
-            .args(["metadata", "--format-version=1", "--locked"])
-            .current_dir(root)
-            .output()
-            .context("cannot run cargo")?;
-        if !done.status.success() {
-            bail!("{}", String::from_utf8_lossy(&done.stderr));
-        }
-        Ok(serde_json::from_slice(&done.stdout)?)
-    }
-}
 
 /// Checks every dependency, on whatever platform it is used.
 pub(super) fn check(root: &Path) -> Result<Outcome> {

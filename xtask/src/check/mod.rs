@@ -3,6 +3,7 @@
 mod conformance;
 mod crates;
 mod license;
+mod metadata;
 mod no_std;
 mod workflow;
 

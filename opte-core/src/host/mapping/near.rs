@@ -12,7 +12,7 @@
 
 use crate::api::{ExternalIps, PortId, external};
 use crate::flow::{Proto, Tuple};
-use alloc::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -21,11 +21,11 @@ use core::net::IpAddr;
 pub(super) struct Claims {
     all: List,
     /// The same for each port, so that a change costs what changes.
-    of: BTreeMap<PortId, List>,
+    of: OrderedMap<PortId, List>,
 }
 
 /// Claims by address, first port and whose they are.
-type List = BTreeMap<(IpAddr, u16, PortId), Claim>;
+type List = OrderedMap<(IpAddr, u16, PortId), Claim>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Claim {
@@ -45,7 +45,7 @@ impl Claims {
             _ => (0, false),
         };
         let up_to = (remote, port, PortId(u32::MAX));
-        let ((addr, _, owner), claim) = self.all.range(..=up_to).next_back()?;
+        let ((addr, _, owner), claim) = self.all.last_until(&up_to)?;
         let has = claim.whole || mapped && port <= claim.last_port;
         (*addr == remote && has).then_some(*owner)
     }
@@ -60,7 +60,7 @@ impl Claims {
         };
         let old = old.unwrap_or_default();
         let mut changed = Vec::new();
-        for (key, claim) in &old {
+        for (key, claim) in old.iter() {
             if new.get(key) != Some(claim) {
                 self.all.remove(key);
                 changed.push(key.0);

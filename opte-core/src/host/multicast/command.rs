@@ -255,7 +255,9 @@ impl<R: RawMutex> Multicast<R> {
     }
 }
 
-/// One page; cursors count entries.
+/// One page; cursors count entries. On a stack frame of its own, for a kernel's
+/// is small.
+#[inline(never)]
 fn page<T: Weight>(entries: impl Iterator<Item = T>, cursor: u64, generation: u64) -> Page<T> {
     let mut pager = Pager::new();
     let skip = usize::try_from(cursor).unwrap_or(usize::MAX);

@@ -1,16 +1,16 @@
 //! Which sources a member hears.
 
 use crate::api::{FilterMode, SourceFilter};
-use alloc::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 use core::net::IpAddr;
 
 /// A source filter that can be asked (RFC 3376 section 3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
     /// These and no others.
-    Include(BTreeSet<IpAddr>),
+    Include(OrderedSet<IpAddr>),
     /// All but these.
-    Exclude(BTreeSet<IpAddr>),
+    Exclude(OrderedSet<IpAddr>),
 }
 
 impl Filter {
@@ -26,14 +26,14 @@ impl Filter {
     pub(super) fn union(&self, other: &Self) -> Self {
         match (self, other) {
             (Self::Include(one), Self::Include(two)) => {
-                Self::Include(set_of(one.union(two).copied()))
+                Self::Include(one.iter().chain(two.iter()).copied().collect())
             }
             (Self::Exclude(one), Self::Exclude(two)) => {
-                Self::Exclude(set_of(one.intersection(two).copied()))
+                Self::Exclude(one.intersection(two).copied().collect())
             }
             (Self::Include(heard), Self::Exclude(not))
             | (Self::Exclude(not), Self::Include(heard)) => {
-                Self::Exclude(set_of(not.difference(heard).copied()))
+                Self::Exclude(not.difference(heard).copied().collect())
             }
         }
     }
@@ -52,22 +52,12 @@ impl Filter {
 
 impl From<&SourceFilter> for Filter {
     fn from(filter: &SourceFilter) -> Self {
-        let sources = set_of(filter.sources.iter().copied());
+        let sources = filter.sources.iter().copied().collect();
         match filter.mode {
             FilterMode::Include => Self::Include(sources),
             FilterMode::Exclude => Self::Exclude(sources),
         }
     }
-}
-
-/// A set, address by address. `collect` sorts first, on a buffer of 4 KiB,
-/// which is more stack than a packet may take in a kernel.
-pub(super) fn set_of(addresses: impl Iterator<Item = IpAddr>) -> BTreeSet<IpAddr> {
-    let mut set = BTreeSet::new();
-    addresses.for_each(|address| {
-        set.insert(address);
-    });
-    set
 }
 
 #[cfg(test)]

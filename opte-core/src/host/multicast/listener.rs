@@ -14,12 +14,12 @@
 //!               [`REPORTS_BURST`] at once; each group that one changes
 //!               counts as another, for it costs as much as its members.
 
-use super::filter::{Filter, set_of};
+use super::filter::Filter;
 use crate::Instant;
 use crate::api::multicast::{is_routable_group, is_source_specific};
 use crate::limits::{MCAST_SOURCES_MAX, PORT_GROUPS_MAX};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::wire::membership::{Change, GeneralQuery, Record};
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -49,7 +49,7 @@ pub(super) const QUERY: GeneralQuery = GeneralQuery {
 /// A guest's interests.
 #[derive(Debug)]
 pub(super) struct Listener {
-    groups: BTreeMap<IpAddr, Interest>,
+    groups: OrderedMap<IpAddr, Interest>,
     queries: u64,
     next_query: Instant,
     /// Reports that the guest may send now, and since when that is right.
@@ -61,7 +61,7 @@ pub(super) struct Listener {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Groups whose sources, or membership, are others now.
-    pub(super) changed: BTreeSet<IpAddr>,
+    pub(super) changed: OrderedSet<IpAddr>,
     /// Whether something was left out for want of room.
     pub(super) full: bool,
 }
@@ -79,15 +79,15 @@ struct Interest {
     /// In exclude mode until then.
     exclude_until: Option<Instant>,
     /// Sources that aren't heard in exclude mode.
-    excluded: BTreeSet<IpAddr>,
+    excluded: OrderedSet<IpAddr>,
     /// Sources that are heard in include mode, and until when.
-    included: BTreeMap<IpAddr, Instant>,
+    included: OrderedMap<IpAddr, Instant>,
 }
 
 impl Default for Listener {
     fn default() -> Self {
         Self {
-            groups: BTreeMap::new(),
+            groups: OrderedMap::new(),
             queries: 0,
             next_query: Instant::ZERO,
             credit: REPORTS_BURST,
@@ -300,7 +300,7 @@ impl Interest {
     fn filter(&self) -> Filter {
         match self.exclude_until {
             Some(_) => Filter::Exclude(self.excluded.clone()),
-            None => Filter::Include(set_of(self.included.keys().copied())),
+            None => Filter::Include(self.included.keys().copied().collect()),
         }
     }
 }

@@ -66,15 +66,15 @@ mod report;
 mod table;
 
 use crate::keyed::Keyed;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::wire::Vni;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+
 use alloc::sync::Arc;
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
 use core::sync::atomic::{AtomicU32, Ordering};
 use group::Group;
-use hashbrown::HashMap;
 use lock_api::{Mutex, RawMutex};
 pub(super) use plan::Plan;
 use table::Tables;
@@ -82,7 +82,7 @@ use table::Tables;
 /// Shards of what frames look groups up in.
 const SHARDS: u64 = 64;
 
-type Shard = HashMap<(Vni, IpAddr), Arc<Group>, Keyed>;
+type Shard = OrderedMap<(Vni, IpAddr), Arc<Group>>;
 
 /// The multicast side of a host.
 pub(crate) struct Multicast<R> {
@@ -97,7 +97,7 @@ pub(crate) struct Multicast<R> {
 /// Which underlay groups bring frames that somebody here hears.
 #[derive(Debug, Default)]
 struct Heard {
-    carriers: BTreeMap<(Vni, IpAddr), Ipv6Addr>,
+    carriers: OrderedMap<(Vni, IpAddr), Ipv6Addr>,
     changed: bool,
 }
 
@@ -111,7 +111,7 @@ impl Heard {
     }
 
     /// All of them, when they are others than the last time.
-    fn news(&mut self) -> Option<BTreeSet<Ipv6Addr>> {
+    fn news(&mut self) -> Option<OrderedSet<Ipv6Addr>> {
         let changed = core::mem::take(&mut self.changed);
         changed.then(|| self.carriers.values().copied().collect())
     }
@@ -125,9 +125,7 @@ impl<R: RawMutex> Multicast<R> {
         Self {
             key,
             vni: AtomicU32::new(tables.vni.get()),
-            shards: (0..SHARDS)
-                .map(|_| Mutex::new(Shard::with_hasher(key)))
-                .collect(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
             tables: Mutex::new(tables),
             heard: Mutex::new(Heard::default()),
         }

@@ -201,7 +201,7 @@ impl<R: RawMutex> Multicast<R> {
         tables.vni = wanted.vni;
         self.vni
             .store(wanted.vni.get(), core::sync::atomic::Ordering::Relaxed);
-        tables.m2p = core::mem::take(&mut wanted.m2p);
+        tables.m2p = core::mem::take(&mut wanted.m2p).into_iter().collect();
         let hops = core::mem::take(&mut wanted.forward).into_iter();
         let hops = hops.map(|(underlay, hops)| (underlay, hops.into_values().collect()));
         tables.forward = hops.collect();

@@ -57,7 +57,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
             .dir(Direction::Out)
             .hairpins
             .add(1);
-        for group in &outcome.changed {
+        for group in outcome.changed.iter() {
             self.member_changed(port, *group);
         }
         match outcome.full || report.is_cut() {

@@ -11,8 +11,10 @@ use crate::api::{
     Name, ObjectKind, PortId,
 };
 use crate::limits::{M2P_MAX, MCAST_FORWARD_MAX, PORT_GROUPS_MAX};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::wire::{MacAddr, Vni};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
@@ -22,13 +24,13 @@ use core::net::{IpAddr, Ipv6Addr};
 pub(super) struct Tables {
     /// The network of the fleet's groups.
     pub(super) vni: Vni,
-    pub(super) m2p: BTreeMap<(IpAddr, Vni), Ipv6Addr>,
-    pub(super) forward: BTreeMap<Ipv6Addr, Vec<McastHop>>,
+    pub(super) m2p: OrderedMap<(IpAddr, Vni), Ipv6Addr>,
+    pub(super) forward: OrderedMap<Ipv6Addr, Vec<McastHop>>,
     /// Who may hear a group, whatever network it is in.
-    members: BTreeMap<(IpAddr, PortId), Membership>,
-    pub(super) stations: BTreeMap<PortId, Station>,
+    members: OrderedMap<(IpAddr, PortId), Membership>,
+    pub(super) stations: OrderedMap<PortId, Station>,
     /// When listeners have to be looked after.
-    due: BTreeSet<(Instant, PortId)>,
+    due: OrderedSet<(Instant, PortId)>,
 }
 
 /// Why a port is in a group.
@@ -59,11 +61,11 @@ impl Default for Tables {
     fn default() -> Self {
         Self {
             vni: Vni::new(MULTICAST_VNI).unwrap_or_default(),
-            m2p: BTreeMap::new(),
-            forward: BTreeMap::new(),
-            members: BTreeMap::new(),
-            stations: BTreeMap::new(),
-            due: BTreeSet::new(),
+            m2p: OrderedMap::new(),
+            forward: OrderedMap::new(),
+            members: OrderedMap::new(),
+            stations: OrderedMap::new(),
+            due: OrderedSet::new(),
         }
     }
 }
@@ -84,11 +86,8 @@ impl Tables {
         Some(Group {
             vni,
             underlay,
-            hops: hops
-                .iter()
-                .map(|hop| Hop::new(hop.address, hop.mode))
-                .collect(),
-            members: members.collect(),
+            hops: grown(hops.iter().map(|hop| Hop::new(hop.address, hop.mode))),
+            members: grown(members),
         })
     }
 
@@ -182,7 +181,7 @@ impl Tables {
 
     /// Makes sure that a port is known.
     pub(super) fn station(&mut self, id: PortId, name: Name, mac: MacAddr, vni: Vni) {
-        self.stations.entry(id).or_insert(Station {
+        self.stations.get_or_insert(id, || Station {
             name,
             mac,
             vni,
@@ -202,7 +201,9 @@ impl Tables {
         let Some(station) = self.stations.get_mut(&id) else {
             return Ok(false);
         };
-        let membership = self.members.entry((group, id)).or_default();
+        let Some(membership) = self.members.get_or_insert((group, id), Membership::default) else {
+            return Ok(false);
+        };
         if membership.operator.is_none() {
             if station.operator >= PORT_GROUPS_MAX {
                 let object = format_args!("{} {group}", station.name);
@@ -278,9 +279,13 @@ impl Tables {
         for group in groups {
             let listener = self.stations.get(&id).and_then(|s| s.listener.as_ref());
             let filter = listener.and_then(|listener| listener.filter(group));
-            let membership = self.members.entry((*group, id)).or_default();
-            membership.guest = filter;
-            membership.settle();
+            if let Some(membership) = self
+                .members
+                .get_or_insert((*group, id), Membership::default)
+            {
+                membership.guest = filter;
+                membership.settle();
+            }
             self.tidy(group, id);
         }
     }
@@ -397,6 +402,14 @@ impl Tables {
                 operator.into_iter().chain(guest)
             })
     }
+}
+
+/// A list of what comes. It grows: the library's `collect` asks first how much
+/// that is, and panics if it is too much.
+fn grown<T>(values: impl Iterator<Item = T>) -> Box<[T]> {
+    let mut list = Vec::new();
+    values.for_each(|value| list.push(value));
+    list.into_boxed_slice()
 }
 
 impl Membership {

@@ -4,6 +4,7 @@ use super::filter::Filter;
 use super::listener::Listener;
 use crate::Instant;
 use crate::limits::{MCAST_SOURCES_MAX, PORT_GROUPS_MAX};
+use crate::ordered::OrderedSet;
 use crate::rng::Rng;
 use crate::wire::membership::{Change, Record};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +35,7 @@ fn tell(
     let records = records.iter().map(|(c, g, s)| Record::new(*c, *g, s));
     let outcome = listener.take(records, now);
     assert!(!outcome.full);
-    outcome.changed.into_iter().collect()
+    outcome.changed.iter().copied().collect()
 }
 
 /// The host's side of IGMP: what its sockets want together, by group.
@@ -47,25 +48,26 @@ impl Guest {
     /// Changes what it wants, and the records that say so (RFC 3376 section
     /// 5.1).
     fn change(&mut self, to: IpAddr, new: Filter) -> Vec<(Change, IpAddr, Vec<u8>)> {
-        let nothing = Filter::Include(BTreeSet::new());
+        let nothing = Filter::Include(OrderedSet::new());
         let old = self.wants.insert(to, new.clone()).unwrap_or(nothing);
-        let difference = |change, sources: BTreeSet<IpAddr>| {
-            (!sources.is_empty()).then(|| (change, to, bytes(&sources)))
+        let difference = |change, of: &OrderedSet<IpAddr>, without| {
+            let sources = bytes(of.difference(without));
+            (!sources.is_empty()).then_some((change, to, sources))
         };
         let records = match (&old, &new) {
             (Filter::Include(a), Filter::Include(b)) => [
-                difference(Change::Allow, b - a),
-                difference(Change::Block, a - b),
+                difference(Change::Allow, b, a),
+                difference(Change::Block, a, b),
             ],
             (Filter::Exclude(a), Filter::Exclude(b)) => [
-                difference(Change::Allow, a - b),
-                difference(Change::Block, b - a),
+                difference(Change::Allow, a, b),
+                difference(Change::Block, b, a),
             ],
             (Filter::Include(_), Filter::Exclude(b)) => {
-                [Some((Change::ToExclude, to, bytes(b))), None]
+                [Some((Change::ToExclude, to, bytes(b.iter()))), None]
             }
             (Filter::Exclude(_), Filter::Include(b)) => {
-                [Some((Change::ToInclude, to, bytes(b))), None]
+                [Some((Change::ToInclude, to, bytes(b.iter()))), None]
             }
         };
         records.into_iter().flatten().collect()
@@ -78,8 +80,12 @@ impl Guest {
             .iter()
             .filter_map(|(group, filter)| match filter {
                 Filter::Include(sources) if sources.is_empty() => None,
-                Filter::Include(sources) => Some((Change::IsInclude, *group, bytes(sources))),
-                Filter::Exclude(sources) => Some((Change::IsExclude, *group, bytes(sources))),
+                Filter::Include(sources) => {
+                    Some((Change::IsInclude, *group, bytes(sources.iter())))
+                }
+                Filter::Exclude(sources) => {
+                    Some((Change::IsExclude, *group, bytes(sources.iter())))
+                }
             });
         records.collect()
     }
@@ -115,7 +121,7 @@ fn a_listener_knows_what_the_guest_wants() {
             };
             tell(&mut listener, now, &said);
             for (group, wanted) in &guest.wants {
-                let nothing = Filter::Include(BTreeSet::new());
+                let nothing = Filter::Include(OrderedSet::new());
                 let known = listener.filter(group).unwrap_or(nothing);
                 assert_eq!(known, *wanted, "seed {seed}: {group}");
             }

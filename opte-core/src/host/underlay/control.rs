@@ -18,10 +18,10 @@ use super::route::Routes;
 use super::table::{Entry, Key, Table, Via};
 use super::{Link, Looked, Outbox, nd};
 use crate::api::UnderlaySpec;
+use crate::ordered::OrderedMap;
 use crate::verdict::LinkId;
 use crate::wire::MacAddr;
 use crate::{DropReason, Instant};
-use alloc::collections::BTreeMap;
 use core::net::Ipv6Addr;
 
 /// What one call works with while it holds the lock.
@@ -37,7 +37,7 @@ pub(super) struct Control {
     /// Secret of the choice between equal next hops.
     pub(super) key: u64,
     pub(super) spec: Option<UnderlaySpec>,
-    pub(super) links: BTreeMap<LinkId, Link>,
+    pub(super) links: OrderedMap<LinkId, Link>,
     pub(super) routes: Routes,
     pub(super) neighbours: Neighbours,
     pub(super) paths: Table,
@@ -50,7 +50,7 @@ impl Control {
         Self {
             key: seed,
             spec: None,
-            links: BTreeMap::new(),
+            links: OrderedMap::new(),
             routes: Routes::default(),
             neighbours: Neighbours::new(),
             paths: Table::new(),
@@ -79,9 +79,6 @@ impl Control {
             .routes
             .pick(self.key, toward, flow_hash, |_| true)
             .ok_or(DropReason::NoUnderlayRoute)?;
-        if !self.links.contains_key(&hop.link) {
-            return Err(DropReason::NoLink);
-        }
         let group = dest.is_multicast();
         let key = Key {
             dest: *dest,
@@ -90,6 +87,8 @@ impl Control {
         };
         let id = match self.paths.find(&key, cx.now) {
             Some(id) => id,
+            // A path goes with its link.
+            None if !self.links.contains_key(&hop.link) => return Err(DropReason::NoLink),
             None => self.make_path(cx, key, group)?,
         };
         Ok((id, self.looked(id).ok_or(DropReason::NoUnderlayRoute)?))

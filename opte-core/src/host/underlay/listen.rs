@@ -19,13 +19,13 @@
 use super::control::{Context, Control};
 use crate::Instant;
 use crate::keyed::Keyed;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::verdict::LinkId;
 use crate::wire::ipv6::solicited_node;
 use crate::wire::membership::{Change, report};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
-use core::ops::Bound;
 
 /// Tellings of a change (`Robustness Variable`).
 const TOLD: u8 = 2;
@@ -41,9 +41,9 @@ const RECORDS_PER_TICK: usize = RECORDS_MAX * REPORTS_PER_TICK;
 /// The groups that are heard.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
-    groups: BTreeSet<Ipv6Addr>,
+    groups: OrderedSet<Ipv6Addr>,
     /// Groups that came or went, and how often that is still to be told.
-    changes: BTreeMap<Ipv6Addr, u8>,
+    changes: OrderedMap<Ipv6Addr, u8>,
     change_at: Instant,
     /// The last group of this round of telling, while it isn't done.
     change_told: Option<Ipv6Addr>,
@@ -78,7 +78,10 @@ impl Listener {
             false => Change::ToInclude,
         };
         let mut told = Vec::new();
-        for (group, left) in self.changes.range_mut(after(self.change_told)) {
+        let told_before = self.change_told;
+        let rest = self.changes.iter_mut();
+        // Nothing is before none.
+        for (group, left) in rest.skip_while(|(group, _)| Some(**group) <= told_before) {
             if told.len() >= RECORDS_PER_TICK {
                 break;
             }
@@ -96,15 +99,10 @@ impl Listener {
 
     /// What is to be told next of the groups that are heard.
     fn all(&self, told: Option<Ipv6Addr>) -> Vec<(Change, Ipv6Addr)> {
-        let rest = self.groups.range(after(told)).take(RECORDS_PER_TICK);
+        let rest = self.groups.iter().skip_while(|group| Some(**group) <= told);
+        let rest = rest.take(RECORDS_PER_TICK);
         rest.map(|group| (Change::IsExclude, *group)).collect()
     }
-}
-
-/// The groups after one, or all.
-fn after(group: Option<Ipv6Addr>) -> (Bound<Ipv6Addr>, Bound<Ipv6Addr>) {
-    let first = group.map_or(Bound::Unbounded, Bound::Excluded);
-    (first, Bound::Unbounded)
 }
 
 /// Where the next tick goes on: nowhere when there was room for more.
@@ -115,12 +113,11 @@ fn last_of(told: &[(Change, Ipv6Addr)]) -> Option<Ipv6Addr> {
 
 impl Control {
     /// Takes over the groups that are heard from now on.
-    pub(super) fn listen(&mut self, groups: BTreeSet<Ipv6Addr>, now: Instant) {
+    pub(super) fn listen(&mut self, groups: OrderedSet<Ipv6Addr>, now: Instant) {
         let listener = &mut self.listener;
-        let changed: Vec<_> = groups
-            .symmetric_difference(&listener.groups)
-            .copied()
-            .collect();
+        let new = groups.difference(&listener.groups);
+        let gone = listener.groups.difference(&groups);
+        let changed: Vec<_> = new.chain(gone).copied().collect();
         if !changed.is_empty() {
             listener.change_at = now;
         }
@@ -155,7 +152,7 @@ impl Control {
             return;
         };
         let changes = self.listener.changes(cx.now);
-        for (id, link) in &mut self.links {
+        for (id, link) in self.links.iter_mut() {
             let mac = link.device.mac;
             let mut records = changes.clone();
             if link.answer.due.is_some_and(|due| due <= cx.now) {

@@ -72,10 +72,10 @@ use crate::api::dump::UnderlayEntry;
 use crate::api::{ConfigError, ErrorCode, ObjectKind, UnderlayRoute, UnderlaySpec};
 use crate::event::Observer;
 use crate::host::LinkDevice;
+use crate::ordered::OrderedSet;
 use crate::verdict::{LinkId, Output};
 use crate::wire::MacAddr;
 use crate::{DropReason, Instant};
-use alloc::collections::BTreeSet;
 use commit::Link;
 use control::{Context, Control};
 use core::fmt;
@@ -362,7 +362,7 @@ impl<R: RawMutex> Underlay<R> {
 
     /// Takes over the groups that the host hears, for switches and routers to
     /// know.
-    pub fn listen(&self, groups: BTreeSet<Ipv6Addr>, now: Instant) {
+    pub(crate) fn listen(&self, groups: OrderedSet<Ipv6Addr>, now: Instant) {
         self.control.lock().listen(groups, now);
     }
 

@@ -3,9 +3,9 @@
 use super::path::{PathId, Slab};
 use super::pool::Pool;
 use crate::limits::UNDERLAY_PATHS_MAX;
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::verdict::LinkId;
 use crate::{DropReason, Instant};
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
 
@@ -56,9 +56,9 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Table {
     pool: Pool<Entry>,
-    slots: BTreeMap<Key, u16>,
+    slots: OrderedMap<Key, u16>,
     /// (neighbour, slot), for chosen and current neighbours alike.
-    users: BTreeSet<(u16, u16)>,
+    users: OrderedSet<(u16, u16)>,
     /// Where the next sweep goes on.
     cursor: u16,
 }
@@ -67,8 +67,8 @@ impl Table {
     pub(super) const fn new() -> Self {
         Self {
             pool: Pool::new(UNDERLAY_PATHS_MAX),
-            slots: BTreeMap::new(),
-            users: BTreeSet::new(),
+            slots: OrderedMap::new(),
+            users: OrderedSet::new(),
             cursor: 0,
         }
     }
@@ -195,6 +195,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::BTreeSet;
 
     fn key(i: usize) -> Key {
         Key {

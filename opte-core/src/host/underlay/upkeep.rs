@@ -217,7 +217,7 @@ impl Control {
         let Some(tunnel) = self.address() else {
             return;
         };
-        for (id, link) in &mut self.links {
+        for (id, link) in self.links.iter_mut() {
             if link.announced >= ANNOUNCE_MAX || link.announce_at > cx.now {
                 continue;
             }

@@ -6,8 +6,8 @@ use crate::api::{Advertise, ConfigError, ErrorCode, ObjectKind, PortSpec, Prefix
 use crate::flow::Family;
 use crate::limits::{
     ADVERTISE_INTERVAL_S_MAX, ADVERTISE_INTERVAL_S_MIN, DHCP_LEASE_S_MIN, DHCP_LIST_MAX,
-    DOMAIN_LEN_MAX,
 };
+use crate::wire::name;
 use core::net::IpAddr;
 
 pub(super) fn check_dhcp(spec: &PortSpec) -> Result<(), ConfigError> {
@@ -91,14 +91,9 @@ pub(super) fn check_advertise(spec: &PortSpec) -> Result<(), ConfigError> {
 
 /// A host or domain name (RFC 1123 section 2.1).
 fn is_domain(name: &str) -> bool {
-    let label = |label: &str| {
-        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(good)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= DOMAIN_LEN_MAX && name.split('.').all(label)
+    let label = |label: &[u8]| !label.starts_with(b"-") && !label.ends_with(b"-");
+    let has_fine_labels = name.as_bytes().split(|b| *b == b'.').all(label);
+    name::is_valid(name) && has_fine_labels && !name.ends_with('.') && !name.contains('_')
 }
 
 /// Whether addresses of the prefix are good on one link only (RFC 4861 section

@@ -105,10 +105,11 @@ fn members<'a, I: Iterator<Item = Prefix>>(
     rules: &[&'a FwRule],
     prefixes: impl Fn(&'a FwRule) -> I,
 ) -> Vec<Member> {
-    let numbered = rules.iter().zip(0..);
-    numbered
-        .flat_map(|(rule, number)| prefixes(rule).map(move |prefix| (prefix, number)))
-        .collect()
+    let mut all = Vec::new();
+    for (rule, number) in rules.iter().zip(0..) {
+        all.extend(prefixes(rule).map(|prefix| (prefix, number)));
+    }
+    all
 }
 
 /// Where rules are in the dimensions of a kind.

@@ -4,18 +4,19 @@ use super::{Due, Neighbour, Turn, Waiting};
 use crate::host::underlay::path::PathId;
 use crate::host::underlay::pool::Pool;
 use crate::limits::{NEIGHBOUR_QUEUE_BYTES_MAX, NEIGHBOUR_QUEUE_MAX, NEIGHBOURS_MAX};
+use crate::ordered::{OrderedMap, OrderedSet};
 use crate::verdict::LinkId;
 use crate::{DropReason, Instant, fallible};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use core::net::Ipv6Addr;
 
 /// Every neighbour, by number and by address.
 #[derive(Debug)]
 pub(in super::super) struct Neighbours {
     pool: Pool<Neighbour>,
-    numbers: BTreeMap<(LinkId, Ipv6Addr), u16>,
+    numbers: OrderedMap<(LinkId, Ipv6Addr), u16>,
     /// Neighbours with a timer, the next one first.
-    timers: BTreeSet<(Instant, u16)>,
+    timers: OrderedSet<(Instant, u16)>,
     waiting_bytes: usize,
 }
 
@@ -24,8 +25,8 @@ impl Neighbours {
     pub(in super::super) const fn new() -> Self {
         Self {
             pool: Pool::new(NEIGHBOURS_MAX),
-            numbers: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            numbers: OrderedMap::new(),
+            timers: OrderedSet::new(),
             waiting_bytes: 0,
         }
     }
@@ -163,18 +164,23 @@ impl Neighbours {
 }
 
 #[cfg(test)]
+use alloc::collections::BTreeMap;
+
+#[cfg(test)]
 impl Neighbours {
     /// Asserts that numbers, timers, bytes and uses are what they should be.
     pub(in crate::host::underlay) fn check(&self, uses: &BTreeMap<u16, u32>) {
         let live: BTreeMap<u16, &Neighbour> = self.pool.iter().collect();
         assert_eq!(live.len(), self.numbers.len());
         assert_eq!(live.len(), uses.len(), "a neighbour without a path");
-        let mut timers = BTreeSet::new();
+        let mut timers = OrderedSet::new();
         let mut bytes = 0;
         for (number, n) in live {
             assert_eq!(self.find(n.link, n.address), Some(number));
             assert_eq!(Some(&n.uses), uses.get(&number), "{n:?}");
-            timers.extend(n.timer.map(|timer| (timer, number)));
+            if let Some(timer) = n.timer {
+                timers.insert((timer, number));
+            }
             assert!(n.waiting.len() <= NEIGHBOUR_QUEUE_MAX);
             assert!(
                 n.waiting.is_empty() || n.state == super::State::Incomplete,
