@@ -118,11 +118,22 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        // It can be given more time.
-        patient.start();
-        assert_eq!(patient.read(&mut byte).unwrap(), 1);
         drop(near);
         drip.join().unwrap();
+    }
+
+    #[test]
+    fn it_can_be_given_more_time() {
+        const LONG: Duration = Duration::from_secs(60);
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(b".").unwrap();
+        let mut patient = Patient::new(&near, LONG);
+        patient.since = Instant::now().checked_sub(LONG).unwrap();
+        let mut byte = [0];
+        let error = patient.read(&mut byte).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        patient.start();
+        assert_eq!(patient.read(&mut byte).unwrap(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!           report    all outcomes
 //!           lane      steps that run one after the other; of the two lanes
 //!                     the other one has what waits for no network and builds
-//!                     in a folder of its own
+//!                     in a folder of its own, or what the tests build anyway
 //!
 //! Rules     S1  a failed step never stops the steps after it.
 //!           S2  a step that can't run says why, at once and again at the end.

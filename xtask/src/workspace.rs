@@ -16,8 +16,12 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// Builds the program of a package and says where it is.
+///
+/// With the whole workspace's features, as the tests are built: then cargo
+/// takes what is there. With the package's own it would put another program in
+/// its place, while the other lane runs it.
 pub(crate) fn program(root: &Path, package: &str) -> Result<PathBuf> {
-    one(root, &["build", "--package", package])
+    one(root, &["build", "--workspace", "--bin", package])
 }
 
 /// Has cargo build one program, and says where it is.

@@ -132,7 +132,11 @@ impl Fake {
     /// let in to where the tool was built.
     pub(crate) fn run_as(&self, user: u32, line: &str) -> Run {
         let copy = self.dir.join("opteadm");
-        std::fs::copy(env!("CARGO_BIN_EXE_opteadm"), &copy).unwrap();
+        // A child copies it: what this process has open for writing, a child of
+        // another test may have as well, and then it can't be executed yet.
+        let mut copies = std::process::Command::new("cp");
+        copies.arg(env!("CARGO_BIN_EXE_opteadm")).arg(&copy);
+        assert!(copies.status().unwrap().success());
         let mut tool = std::process::Command::new(copy);
         tool.env("OPTE_SOCKET", self.socket()).uid(user).gid(user);
         Run::of(tool.args(line.split_whitespace()).output().unwrap())

@@ -4,10 +4,11 @@ use super::Paths;
 use super::rack::PLANS;
 use super::report::Report;
 use crate::lab::capture::Capture;
+use crate::lab::ping::{self, Series};
 use crate::lab::process::output;
 use crate::lab::rack::{INTERNET_V4, INTERNET_V6, Rack, Sled, Tenant};
 use crate::lab::tcp::{self, Connection, Server};
-use crate::lab::{Namespace, ping, review};
+use crate::lab::{Namespace, review};
 use anyhow::{Context, Result, bail, ensure};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
@@ -21,7 +22,7 @@ const CLOSED_PORT: u16 = 8_080;
 /// A port that g3's firewall allows from everywhere.
 const WEB_PORT: u16 = 80;
 /// How long a connection that is allowed may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long a connection is tried that should be denied: more than the second
 /// after which Linux sends its SYN again, so that two are seen.
 const DENIED_LIMIT: Duration = Duration::from_millis(1_500);
@@ -416,7 +417,7 @@ fn router(tenant: &Tenant) -> Result<String> {
 
 /// Three echo requests, all answered.
 fn echo(from: &Namespace, to: IpAddr) -> Result<String> {
-    let echoes = ping::ping(from, to, 3)?;
+    let echoes = ping::ping(from, to, &Series::of(3))?;
     ensure!(echoes.all(), "{echoes}");
     Ok(echoes.to_string())
 }

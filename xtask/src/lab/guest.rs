@@ -11,7 +11,7 @@ use std::time::Duration;
 /// How long DHCP may take.
 const DHCP_LIMIT: Duration = Duration::from_secs(10);
 /// How long a guest's device may take to appear.
-const DEVICE_LIMIT: Duration = Duration::from_secs(5);
+const DEVICE_LIMIT: Duration = Duration::from_secs(30);
 /// How long Linux may take to trust its link-local address and to hear a
 /// router: a second for the former (RFC 4862), and up to three solicitations
 /// four seconds apart for the latter (RFC 4861 section 6.3.7).

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(10);
 
 /// How long a device may take to carry frames.
-const CARRIER_LIMIT: Duration = Duration::from_secs(5);
+const CARRIER_LIMIT: Duration = Duration::from_secs(30);
 
 /// A device as the kernel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,8 +13,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a child may take to end by itself when asked to.
+/// How long a child that nobody needs any more may take to end by itself, and
+/// one that has to end well.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// A child that runs until it is stopped or dropped.
 #[derive(Debug)]
@@ -109,7 +111,7 @@ impl Process {
     /// When it has ended before, or doesn't end well.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.check()?;
-        self.stop();
+        self.stop_within(END_LIMIT);
         match self.child.wait()? {
             status if status.success() => Ok(()),
             status => {
@@ -122,12 +124,16 @@ impl Process {
 
     /// Asks the child to end, and makes it when it doesn't.
     pub(crate) fn stop(&mut self) {
+        self.stop_within(STOP_LIMIT);
+    }
+
+    fn stop_within(&mut self, limit: Duration) {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         let start = Instant::now();
         if !matches!(self.child.try_wait(), Ok(None)) || kill(pid, Signal::SIGTERM).is_err() {
             return;
         }
-        while start.elapsed() < STOP_LIMIT {
+        while start.elapsed() < limit {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }

@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long either side waits for the other in mid-connection.
-const IDLE_LIMIT: Duration = Duration::from_secs(5);
+const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// How often the server looks whether it shall end, in milliseconds.
 const STOP_POLL_MS: u16 = 50;
 /// What every client begins with.

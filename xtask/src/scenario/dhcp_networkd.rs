@@ -1,6 +1,6 @@
 //! systemd's own clients of both families.
 
-use super::dhcp_dhclient::{SLED, addresses, has};
+use super::dhcp_dhclient::{SLED, addresses, has, heard};
 use super::{Ctx, Scenario};
 use anyhow::Result;
 use std::time::Duration;
@@ -80,8 +80,5 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     }
     // Of its leases it gives back that of IPv4 when it ends.
     daemon.stop();
-    ctx.wait("the engine has heard of a release", |ctx| {
-        let stats = ctx.opteadm("sled-a", &["stats"])?;
-        Ok(stats.contains("dhcp_released").then_some(()))
-    })
+    heard(ctx)
 }

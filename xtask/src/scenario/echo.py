@@ -25,7 +25,7 @@ def ask(address, port, count):
     answered = 0
     with socket.socket(family, socket.SOCK_DGRAM) as udp:
         udp.connect((address, port))
-        udp.settimeout(2)
+        udp.settimeout(20)
         for number in range(count):
             data = number.to_bytes(4, "big") + chance.randbytes(chance.randrange(1500, 12000))
             udp.send(data)

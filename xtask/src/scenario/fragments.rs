@@ -2,6 +2,7 @@
 
 use super::outside::PLANS;
 use super::{Ctx, Scenario};
+use crate::lab::ping::{Series, ping};
 use crate::lab::rack::{INTERNET_V4, INTERNET_V6};
 use crate::lab::weather::Weather;
 use anyhow::{Context, Result, ensure};
@@ -10,13 +11,15 @@ use std::time::Duration;
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "fragments",
     about: "Pings and datagrams of several fragments pass through translation both ways, in any order and when some come twice.",
-    programs: &[("ping", "iputils-ping"), ("python3", "python3")],
+    programs: &[("python3", "python3")],
     run,
 };
 
 /// Sends datagrams back, or has them sent back.
 const ECHO: &str = include_str!("echo.py");
 const PORT: &str = "7777";
+/// Bytes of a ping that takes three fragments.
+const PING_LEN: usize = 4_000;
 /// No frame is lost, so every packet has to arrive.
 const WEATHER: Weather = Weather {
     loss: 0,
@@ -66,7 +69,7 @@ fn run(ctx: &mut Ctx) -> Result<()> {
 }
 
 /// So many pings and datagrams each way; every one is answered.
-fn exchange(ctx: &mut Ctx, pings: u32, datagrams: u32) -> Result<()> {
+fn exchange(ctx: &mut Ctx, pings: u16, datagrams: u32) -> Result<()> {
     for ipv6 in [false, true] {
         let (internet, g2) = match ipv6 {
             false => (INTERNET_V4.to_string(), "198.51.100.2"),
@@ -80,12 +83,13 @@ fn exchange(ctx: &mut Ctx, pings: u32, datagrams: u32) -> Result<()> {
             // Next door by the outside addresses of both.
             ("g1", g2),
         ] {
-            let told = ctx.run(
-                from,
-                &format!("ping -q -c {pings} -i 0.02 -s 4000 -W 2 {to}"),
-            )?;
-            let all = format!("{pings} packets transmitted, {pings} received");
-            ensure!(told.contains(&all), "not every ping was answered");
+            let series = Series {
+                payload_len: PING_LEN,
+                ..Series::of(pings)
+            };
+            let echoes = ping(ctx.rack()?.namespace(from)?, to.parse()?, &series)?;
+            println!("{from} pings {to}: {echoes}");
+            ensure!(echoes.all(), "not every ping was answered");
             let ask = format!("/usr/bin/python3 echo.py ask {to} {PORT} {datagrams}");
             let told = ctx.run(from, &ask)?;
             let answered = told.trim().strip_prefix("answered ").context("no count")?;

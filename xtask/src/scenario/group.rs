@@ -102,6 +102,10 @@ fn run(ctx: &mut Ctx) -> Result<()> {
 fn everybody_hears(ctx: &mut Ctx, ipv6: bool) -> Result<()> {
     let group = SocketAddr::new(group(ipv6)?, PORT);
     let members = [join(ctx, "g2", group, None)?, join(ctx, "g3", group, None)?];
+    // A sled tells the switch a moment after it has heard a guest.
+    for sled in ["sled-a", "sled-b"] {
+        switch_hears(ctx, sled, ipv6, true)?;
+    }
     for sender in ["g1", "g2"] {
         let from = tell(ctx, sender, group)?;
         for (name, member) in ["g2", "g3"].into_iter().zip(&members) {
@@ -111,9 +115,6 @@ fn everybody_hears(ctx: &mut Ctx, ipv6: bool) -> Result<()> {
             let again = member.hear(SILENCE)?;
             ensure!(again.is_none(), "{name} hears it again: {again:?}");
         }
-    }
-    for sled in ["sled-a", "sled-b"] {
-        switch_hears(ctx, sled, ipv6, true)?;
     }
     let (tenant, long) = (ctx.tenant("g1")?, "long ".repeat(LONG_LEN / 5));
     let from = tenant.address(ipv6)?;

@@ -2,7 +2,7 @@
 
 use super::{Ctx, Scenario};
 use crate::demo::rack::PLANS;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::time::Duration;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -17,8 +17,10 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 /// Packets of 1500 and of 1400 bytes that nobody may cut.
-const WHOLE: &str = "ping -c 1 -W 2 -M do -s 1472 10.0.0.13";
-const LESS: &str = "ping -c 1 -W 2 -M do -s 1372 10.0.0.13";
+const WHOLE: &str = "ping -c 1 -W 10 -M do -s 1472 10.0.0.13";
+const LESS: &str = "ping -c 1 -W 10 -M do -s 1372 10.0.0.13";
+/// How long a ping may take that may fail.
+const BRIEF: Duration = Duration::from_secs(20);
 
 fn run(ctx: &mut Ctx) -> Result<()> {
     ctx.build_demo()?;
@@ -29,15 +31,17 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     let name = "name = \"g1\"";
     let less = sled.setup.replacen(name, &format!("{name}\nmtu = 1400"), 1);
     ctx.apply(sled.name, &less)?;
-    let log = std::fs::read_to_string(ctx.rack()?.sled(sled.name)?.log())?;
-    let line = log.lines().find(|line| line.contains("cannot set the MTU"));
-    let line = line.context("xded says nothing of the TAP that it can't reach")?;
-    ensure!(line.contains("g1") && line.contains("1400"), "{line}");
-    let refused = ctx.attempt("g1", WHOLE, Duration::from_secs(10))?;
+    let wanted = ["cannot set the MTU", "g1", "1400"];
+    ctx.wait("xded says that it can't reach the TAP", |ctx| {
+        let log = std::fs::read_to_string(ctx.rack()?.sled(sled.name)?.log())?;
+        let is_it = |line: &str| wanted.iter().all(|what| line.contains(what));
+        Ok(log.lines().any(is_it).then_some(()))
+    })?;
+    let refused = ctx.attempt("g1", WHOLE, BRIEF)?;
     ensure!(!refused.success, "a packet of 1500 bytes went through");
     ctx.run("g1", LESS)?;
     configure(ctx, 1_400)?;
-    let refused = ctx.attempt("g1", WHOLE, Duration::from_secs(10))?;
+    let refused = ctx.attempt("g1", WHOLE, BRIEF)?;
     ensure!(
         refused.text.contains("message too long"),
         "g1's own stack doesn't know"

@@ -82,7 +82,9 @@ fn raw(ctx: &mut Ctx, ipv6: bool, protocol: u8, data: &str) -> Result<()> {
     ensure!(!is_answered(ctx)?, "{protocol} came in without a rule");
     let rule = format!("dir=in priority=50 action=allow protocols={protocol}");
     let id = ctx.opteadm("sled-b", &["add-fw-rule", "-p", "g3", &rule])?;
-    ensure!(is_answered(ctx)?, "{protocol} isn't answered");
+    ctx.wait(&format!("{protocol} is answered"), |ctx| {
+        Ok(is_answered(ctx)?.then_some(()))
+    })?;
     ctx.opteadm("sled-b", &["rm-fw-rule", "-p", "g3", "in", id.trim()])?;
     ensure!(!is_answered(ctx)?, "{protocol} goes on without its rule");
     server.stop();

@@ -26,6 +26,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 pub(super) const FOLDER: &str = "/usr/lib/usrsctp";
+/// The first port of a client.
+const PORT_MIN: usize = 50_000;
 /// Lines that a server sends back.
 const LINES: u32 = 50;
 /// Messages of an association that sends one way, and bytes of each.
@@ -81,7 +83,7 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     }
     let (v4, v6) = (INTERNET_V4.to_string(), INTERNET_V6.to_string());
     // From sled to sled; out; in; and by the boundary from sled to sled.
-    let mut port = 50_000;
+    let mut port = PORT_MIN;
     for (from, to, addresses) in [
         ("g1", "g3", ["10.0.0.13", "fd77:1::13"]),
         ("g2", "internet", [v4.as_str(), v6.as_str()]),
@@ -90,8 +92,7 @@ fn run(ctx: &mut Ctx) -> Result<()> {
         ("g2", "g3", ["198.51.100.3", "2001:db8:51::3"]),
     ] {
         for address in addresses {
-            converse(ctx, from, (to, address), port)?;
-            port += 1;
+            port = converse(ctx, from, (to, address), port)?;
         }
         let [v4, _] = addresses;
         pour(ctx, from, (to, v4))?;
@@ -128,26 +129,28 @@ fn run(ctx: &mut Ctx) -> Result<()> {
     Ok(())
 }
 
-/// An association whose server sends back each of a few lines. The client,
-/// whose port is `port`, shuts it down when somebody has looked at it.
-fn converse(ctx: &mut Ctx, from: &str, (to, address): (&str, &str), port: usize) -> Result<()> {
+/// An association whose server sends back each of a few lines. The client shuts
+/// it down when somebody has looked at it. Its port is `port` or, if it wasn't
+/// heard, the next one: the client that gave up may still be there. Returns the
+/// first port that wasn't used.
+fn converse(ctx: &mut Ctx, from: &str, (to, address): (&str, &str), port: usize) -> Result<usize> {
     let mut server = serve(ctx, to, "echo_server")?;
     let lines = format!("seq -f 'line %g' {LINES}; until test -e looked; do sleep 0.05; done");
-    let client = format!("stdbuf -oL {FOLDER}/client {address} 7 {port}");
-    let mut call = || -> Result<Process> {
+    let mut call = |port: usize| -> Result<(Process, usize)> {
         ctx.run(from, "rm -f looked")?;
+        let client = format!("stdbuf -oL {FOLDER}/client {address} 7 {port}");
         let mut client = ctx.start(from, &format!("sh -c \"({lines}) | {client}\""), "")?;
         client.wait_for_line("SCTP_COMM_UP", BRIEF)?;
-        Ok(client)
+        Ok((client, port))
     };
-    let mut client = call().or_else(|_| call())?;
+    let (mut client, port) = call(port).or_else(|_| call(port + 1))?;
     client.wait_for_line(&format!("line {LINES}"), BRIEF)?;
     are(ctx, [from, to], (address, port), "ESTABLISHED")?;
     ctx.run(from, "touch looked")?;
     client.wait_for_line("SCTP_SHUTDOWN_COMP", BRIEF)?;
     are(ctx, [from, to], (address, port), "CLOSED")?;
     server.stop();
-    Ok(())
+    Ok(port + 1)
 }
 
 /// An association with many messages one way.

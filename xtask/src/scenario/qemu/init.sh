@@ -27,7 +27,7 @@ until_it() {
 	fail "$*"
 }
 
-has_address() { ip -6 address show dev eth0 scope link | grep -qv tentative; }
+has_address() { ip -6 address show dev eth0 scope link | grep 'inet6 fe80' | grep -qv tentative; }
 has_router() { ip -6 route | grep -q '^default via'; }
 
 for module in $(cat /modules/order); do
