@@ -140,6 +140,8 @@ impl<K, V> OrderedMap<K, V> {
         }
         let other = take(&mut self.leaves, next);
         if let (Some(leaf), Some(other)) = (self.leaves.get_mut(at), other) {
+            // Not to grow in odd steps beyond a leaf.
+            leaf.reserve_exact(Self::LEAF.saturating_sub(leaf.len()));
             leaf.extend(other);
         }
         true

@@ -136,6 +136,16 @@ fn leaves_are_small() {
             assert!(largest <= entries, "{largest} of {entries}");
         }
     }
+    // Also when two were joined, and grew further.
+    let mut map = OrderedMap::<u32, u64>::new();
+    for key in (0..LEAF as u32).chain(1_000..1_000 + HALF as u32 - 10) {
+        map.insert(key, 0);
+    }
+    for key in 100..500 {
+        map.insert(key, 0);
+        let largest = map.leaves.iter().map(Vec::capacity).max().unwrap();
+        assert!(largest <= LEAF, "{largest}");
+    }
     check::<()>(512);
     check::<u64>(128);
     check::<[u64; 9]>(16);
