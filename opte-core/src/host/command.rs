@@ -23,6 +23,7 @@ impl<R: RawMutex, O: Observer> Host<R, O> {
         devices: &mut impl Devices,
         out: &mut impl Output,
     ) -> Result<Response, ConfigError> {
+        self.watch.look(&self.observer);
         if let Some(answer) = self.query(&command, now) {
             return answer;
         }

@@ -3,8 +3,9 @@
 //! Rules     W1  what fires with every packet is in two groups of probes. Asking
 //!               for each probe of them would cost a lone packet a sixth of
 //!               what it costs at all; so the groups are looked at when the host
-//!               starts and with each tick, and a packet reads what was seen.
-//!               Such probes begin to fire one tick after they are enabled.
+//!               starts, with each tick and with each command, and a packet reads
+//!               what was seen. Such probes begin to fire one tick after they
+//!               are enabled; who can't wait sends any command and then knows.
 //!           W2  the group only says whether to look closer: each event still
 //!               asks for its own probe before its arguments are put together.
 

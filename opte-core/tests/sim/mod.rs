@@ -20,6 +20,7 @@ use opte_core::{DropReason, Instant};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 type Raw = parking_lot::RawMutex;
 
@@ -29,13 +30,16 @@ mod opte {
     fn drop(port: u64, dir: u64, layer: u64, rule: u64, reason: u64, key: u64) {}
 }
 
-/// Remembers the names of what happened.
+/// Remembers the names of what happened, unless it is deaf.
 #[derive(Default)]
-pub struct Record(pub Mutex<Vec<String>>);
+pub struct Record {
+    pub heard: Mutex<Vec<String>>,
+    pub deaf: AtomicBool,
+}
 
 impl Observer for Record {
     fn enabled(&self, _: Probe) -> bool {
-        true
+        !self.deaf.load(Ordering::Relaxed)
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -43,7 +47,7 @@ impl Observer for Record {
             let [port, dir, layer, rule, reason, key] = event.raw();
             opte::drop!(|| (port, dir, layer, rule, reason, key));
         }
-        let note = || self.0.lock().unwrap().push(format!("{event:?}"));
+        let note = || self.heard.lock().unwrap().push(format!("{event:?}"));
         HEAP.without(usize::MAX, note);
     }
 }
@@ -285,7 +289,7 @@ impl Sled {
 
     /// Events since the last call whose text has `what` in it.
     pub fn events(&self, what: &str) -> Vec<String> {
-        let all = std::mem::take(&mut *self.host.observer().0.lock().unwrap());
+        let all = std::mem::take(&mut *self.host.observer().heard.lock().unwrap());
         all.into_iter()
             .filter(|event| event.starts_with(what))
             .collect()

@@ -3,6 +3,9 @@
 use crate::sim::Sled;
 use crate::sim::frame::Flow;
 use crate::{G1, two_guests};
+use opte_core::api::Command;
+use opte_core::verdict::Verdict;
+use std::sync::atomic::Ordering;
 
 const OPEN: &str = r#"rules = ["dir=in priority=1 action=allow protocols=tcp,udp"]"#;
 
@@ -47,6 +50,31 @@ fn a_datagram_is_sent_by_one_guest_and_received_by_the_other() {
         );
         assert_eq!(stream, opened, "one for each port, by the first packet");
         assert_eq!(told, [1; 6]);
+    }
+}
+
+#[test]
+fn who_begins_to_listen_hears_packets_after_a_tick_or_a_command() {
+    let sled = two_guests(OPEN);
+    let flow = Flow::new(G1, "10.0.0.1:1000 > 10.0.0.2:53");
+    // By its number, for which this asks once: to ask is a command.
+    let g1 = sled.port("g1");
+    let sent = || {
+        let verdict = sled.tx_tight(g1, &flow.udp(b"question"));
+        assert!(matches!(verdict, Verdict::Port(_)), "{verdict:?}");
+        count(&sled, ["IpSend"])
+    };
+    let listen = |is: bool| sled.host.observer().deaf.store(!is, Ordering::Relaxed);
+    let looks: [&dyn Fn(); 2] = [&|| drop(sled.advance(100)), &|| {
+        drop(sled.command(Command::ListPorts(0)))
+    }];
+    for look in looks {
+        listen(false);
+        look();
+        listen(true);
+        assert_eq!(sent(), [0], "nobody has looked who listens");
+        look();
+        assert_eq!(sent(), [1]);
     }
 }
 

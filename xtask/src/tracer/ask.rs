@@ -16,8 +16,9 @@ use std::time::Duration;
 
 /// What an answer begins with that says why nothing can be traced here.
 pub(super) const UNPLAYABLE: &str = "no tracer: ";
-/// How long scripts may take to be ready or to end.
-const LIMIT: Duration = Duration::from_secs(150);
+/// How long scripts may take to be ready or to end: longer than the other side
+/// waits for them, which knows what it has waited for.
+const LIMIT: Duration = Duration::from_secs(210);
 
 /// A file of a trace.
 #[derive(Clone, Copy)]

@@ -3,7 +3,13 @@
 //! Purpose   only the machine's root may trace, and tracers know processes by
 //!           the machine's numbers; neither is to be had in a sandbox.
 //! Flow      serve: trace-N.ask -> find the driver -> opte-trace for each
-//!           script -> trace-N.ready -> trace-N.stop -> SIGINT -> trace-N.done
+//!           script -> trace-N.ready -> trace-N.stop -> SIGTERM -> trace-N.done
+//! Rules     B1  scripts that print only at the end do so between SIGTERM and
+//!               their exit. So that exit is waited for: what they printed so
+//!               far says nothing.
+//!           B2  DTrace takes SIGTERM as it takes Ctrl-C, SIGINT. That one it
+//!               leaves ignored if it was ignored before: so it is in all that
+//!               a script of shell starts in the background.
 //! Failure   what goes wrong is the text of `ready` or `done`, which are empty
 //!           otherwise.
 
@@ -20,16 +26,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long scripts may take to be ready, and how long they may be silent when
-/// they end.
-const READY_LIMIT: Duration = Duration::from_secs(120);
-const SILENCE_LIMIT: Duration = Duration::from_secs(3);
-/// How long they may take to end; who hasn't after half of it is told again.
-const END_LIMIT: Duration = Duration::from_secs(60);
+/// How long scripts may take to be ready, and to end. On an idle machine it is
+/// seconds; a busy one may starve them for long.
+const READY_LIMIT: Duration = Duration::from_secs(180);
+const END_LIMIT: Duration = Duration::from_secs(180);
 const PAUSE: Duration = Duration::from_millis(20);
-/// A driver looks at who watches with each of its ticks, a tenth of a second
-/// apart; until then frames aren't told.
-const NOTICED: Duration = Duration::from_millis(150);
 
 /// Serves a scenario whose files are in `folder` until it is over.
 pub(crate) fn serve(folder: &Path, is_over: &AtomicBool) {
@@ -64,18 +65,20 @@ fn wait(condition: impl Fn() -> bool, is_over: &AtomicBool) -> bool {
     true
 }
 
-/// Tracers that run, with where they write their errors.
+/// Scripts that run.
 #[derive(Default)]
 struct Tracing {
-    children: Vec<(Child, PathBuf)>,
-    outputs: Vec<PathBuf>,
+    scripts: Vec<Script>,
 }
 
-/// How far tracers have come that are to end.
-#[derive(Clone, Copy, PartialEq)]
-struct Progress {
-    running: usize,
-    printed: u64,
+/// A tracer that runs a script.
+struct Script {
+    /// What `opte-trace` was told.
+    name: String,
+    child: Child,
+    /// What it prints, and what it complains of.
+    out: PathBuf,
+    errors: PathBuf,
 }
 
 impl Tracing {
@@ -99,84 +102,82 @@ impl Tracing {
                 .stderr(fs::File::create(&errors)?)
                 .spawn()
                 .context("can't run opte-trace")?;
-            self.children.push((child, errors));
-            self.outputs.push(out);
+            let name = line.to_owned();
+            self.scripts.push(Script {
+                name,
+                child,
+                out,
+                errors,
+            });
         }
         let start = Instant::now();
         // Every script prints something as soon as it watches.
-        while !self.outputs.iter().all(|out| bytes_in(out) > 0) {
-            for (child, errors) in &mut self.children {
-                if child.try_wait()?.is_some() {
-                    bail!("a script ended: {}", fs::read_to_string(errors)?);
+        while !self.scripts.iter().all(Script::has_printed) {
+            for script in &mut self.scripts {
+                if script.child.try_wait()?.is_some() {
+                    bail!("{} ended: {}", script.name, script.complaints()?);
                 }
             }
             if is_over.load(Ordering::Relaxed) || start.elapsed() > READY_LIMIT {
-                bail!("scripts weren't ready in {READY_LIMIT:?}");
+                let late = self.scripts.iter().filter(|script| !script.has_printed());
+                bail!("not ready in {READY_LIMIT:?}: {}", names(late));
             }
             thread::sleep(PAUSE);
         }
-        thread::sleep(NOTICED);
         Ok(())
     }
 
-    /// Interrupts what runs, as Ctrl-C does.
-    fn interrupt(&mut self) -> Result<()> {
-        for (child, _) in &mut self.children {
-            if child.try_wait()?.is_none() {
-                kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn progress(&mut self) -> Result<Progress> {
-        let mut running = 0;
-        for (child, _) in &mut self.children {
-            running += usize::from(child.try_wait()?.is_none());
-        }
-        let printed = self.outputs.iter().map(|out| bytes_in(out)).sum();
-        Ok(Progress { running, printed })
-    }
-
-    /// Ends the scripts as Ctrl-C does, and waits for what they print then.
-    ///
-    /// What is silent for long (a tracer without its quick exit, see
-    /// `get-dtrace-linux.sh`) is killed on drop.
+    /// Ends the scripts, and waits until they are gone (rule B1). They are told
+    /// once: the second time DTrace leaves out what it hasn't printed yet.
     fn end(&mut self) -> Result<()> {
-        self.interrupt()?;
-        let (mut seen, mut since, start) = (None, Instant::now(), Instant::now());
-        let mut again = false;
-        // One that prints by itself is never silent, so that there is an end.
-        while since.elapsed() < SILENCE_LIMIT && start.elapsed() < END_LIMIT {
-            if start.elapsed() > END_LIMIT / 2 && !again {
-                again = true;
-                self.interrupt()?;
-            }
-            let now = self.progress()?;
-            if now.running == 0 {
-                break;
-            }
-            if seen != Some(now) {
-                (seen, since) = (Some(now), Instant::now());
+        let start = Instant::now();
+        let mut running = self.running()?;
+        for script in &running {
+            let process = Pid::from_raw(script.child.id().cast_signed());
+            kill(process, Signal::SIGTERM)?;
+        }
+        while !running.is_empty() {
+            if start.elapsed() > END_LIMIT {
+                let late = names(running.iter().map(|script| &**script));
+                bail!("not ended {END_LIMIT:?} after SIGTERM: {late}");
             }
             thread::sleep(PAUSE);
+            running = self.running()?;
         }
-        for (child, errors) in &mut self.children {
-            let said = fs::read_to_string(&*errors)?;
-            let failed = child.try_wait()?.is_some_and(|status| !status.success());
-            if failed || !said.trim().is_empty() {
-                bail!("a script says: {said}");
+        for script in &mut self.scripts {
+            let (status, said) = (script.child.wait()?, script.complaints()?);
+            if !status.success() || !said.trim().is_empty() {
+                bail!("{} says: {said} ({status})", script.name);
             }
         }
-        self.children
-            .retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
+        self.scripts.clear();
         Ok(())
+    }
+
+    fn running(&mut self) -> Result<Vec<&mut Script>> {
+        let mut running = Vec::new();
+        for script in &mut self.scripts {
+            if script.child.try_wait()?.is_none() {
+                running.push(script);
+            }
+        }
+        Ok(running)
+    }
+}
+
+impl Script {
+    fn has_printed(&self) -> bool {
+        fs::metadata(&self.out).is_ok_and(|file| file.len() > 0)
+    }
+
+    fn complaints(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.errors)?)
     }
 }
 
 impl Drop for Tracing {
     fn drop(&mut self) {
-        for (child, _) in &mut self.children {
+        for Script { child, .. } in &mut self.scripts {
             // These fail only when it is gone already, or has left nothing.
             let _ = child.kill();
             let _ = child.wait();
@@ -192,8 +193,9 @@ impl Drop for Tracing {
     }
 }
 
-fn bytes_in(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |file| file.len())
+fn names<'s>(scripts: impl Iterator<Item = &'s Script>) -> String {
+    let names: Vec<_> = scripts.map(|script| script.name.as_str()).collect();
+    names.join(", ")
 }
 
 /// The process of a sled's driver.

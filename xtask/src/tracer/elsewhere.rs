@@ -15,6 +15,9 @@ use std::process::Command;
 
 const RECORD: &str = include_str!("elsewhere.sh");
 const SETUP: &str = include_str!("elsewhere.toml");
+/// How long recording may take, in seconds: it is a few, of which `timeout`
+/// makes an end should the script wait for what doesn't come.
+const RECORD_LIMIT_S: &str = "120";
 const GUESTS: [&str; 2] = ["g1", "g2"];
 /// What tshark tells of each frame; what a frame hasn't is empty.
 const FIELDS: [&str; 11] = [
@@ -41,11 +44,13 @@ pub(super) fn check(root: &Path, tracer: &Path, driver: &Path) -> Result<()> {
     fs::create_dir_all(&work)?;
     fs::write(work.join("setup.toml"), SETUP)?;
     let recorded = Command::new("unshare")
-        .args(["-n", "-m", "sh", "-c", RECORD, "record"])
+        .args(["-n", "-m", "timeout", RECORD_LIMIT_S])
+        .args(["sh", "-c", RECORD, "record"])
         .arg(&work)
         .output()
         .context("can't run unshare")?;
-    ensure!(recorded.status.success(), "{}", text(&recorded));
+    let status = recorded.status;
+    ensure!(status.success(), "{status}: {}", text(&recorded));
     let captured = captured(&work)?;
     for (script, read) in [
         ("opte-ipio", ipio as fn(&Told) -> Lines),

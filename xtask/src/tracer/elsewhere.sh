@@ -9,7 +9,7 @@ echo 0 >/proc/sys/net/ipv4/conf/all/send_redirects
 
 # A guest with its address of both families, whose only neighbour is the router.
 guest() {
-	unshare -n sleep 60 &
+	unshare -n sleep 600 &
 	eval "$1=$!"
 	ip link add "r$1" address a8:40:25:ff:77:77 type veth peer name "$1"
 	echo 0 >/proc/sys/net/ipv6/conf/r$1/accept_dad
@@ -38,14 +38,14 @@ guest g1 1
 guest g2 2
 trap 'kill $g1 $g2' EXIT
 
-nsenter -n -t "$g2" socat -t 5 TCP6-LISTEN:5001,fork,reuseaddr EXEC:cat &
+nsenter -n -t "$g2" socat -t 60 TCP6-LISTEN:5001,fork,reuseaddr EXEC:cat &
 server=$!
 until nsenter -n -t "$g2" grep -q ':1389 ' /proc/net/tcp6; do sleep 0.01; done
 for address in 10.0.0.2 fd77::2; do
 	nsenter -n -t "$g1" ping -c 3 -i 0.2 -W 2 "$address"
 done
 for address in TCP4:10.0.0.2 'TCP6:[fd77::2]'; do
-	head -c 20000 /dev/zero | nsenter -n -t "$g1" socat -t 5 - "$address:5001" | wc -c
+	head -c 20000 /dev/zero | nsenter -n -t "$g1" socat -t 60 - "$address:5001" | wc -c
 done
 kill $server $dumps
 wait $dumps || true

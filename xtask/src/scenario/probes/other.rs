@@ -1,6 +1,7 @@
 //! What is neither TCP nor UDP: ARP, ICMP and SCTP.
 
 use super::{Ctx, DATA, LIMIT, PINGS, Told, UDP_PORT, exactly, families, ping, same, watch};
+use crate::lab::link::wait_until;
 use crate::scenario::sctp::{FOLDER, serve};
 use anyhow::{Context, Result, ensure};
 use std::io::ErrorKind;
@@ -15,8 +16,10 @@ const MESSAGES: usize = 100;
 const LEN: usize = 1_200;
 /// Where its server is.
 const PORT: u16 = 7_777;
-/// How long a program may take that may fail.
-const BRIEF: Duration = Duration::from_secs(10);
+/// How long a program may take that may fail, and one that is called until it
+/// doesn't.
+const BRIEF: Duration = Duration::from_secs(30);
+const CALLS: Duration = Duration::from_secs(75);
 
 pub(super) fn play(ctx: &mut Ctx) -> Result<()> {
     let families = families(ctx)?;
@@ -125,10 +128,12 @@ fn pour(ctx: &mut Ctx, to: IpAddr) -> Result<()> {
     let many = format!("tsctp -n {MESSAGES} -l {LEN} -p {PORT}");
     let mut server = serve(ctx, "g2", &many)?;
     let call = format!("{FOLDER}/{many} {to} > poured.txt 2>&1");
-    ctx.wait("every message is sent", |ctx| {
-        let sent = ctx.attempt("g1", &call, BRIEF)?.success;
-        Ok(sent.then_some(()))
+    // One that hangs is called again, as one that is refused.
+    let sent = wait_until(CALLS, || {
+        let done = ctx.attempt("g1", &call, BRIEF);
+        Ok(done.is_ok_and(|done| done.success).then_some(()))
     })?;
+    sent.context("no call has sent every message")?;
     let bytes = MESSAGES * LEN;
     server.wait_for_line(&format!("{LEN}, {MESSAGES}, {MESSAGES}, {bytes}, "), BRIEF)?;
     server.stop();
