@@ -38,7 +38,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::iter::Flatten;
 use core::mem::{replace, swap};
-use core::ops::RangeInclusive;
+use core::ops::{Bound, RangeBounds};
 
 /// Bytes of a leaf's entries, unless there are but a few large ones.
 const LEAF_BYTES: usize = 2_048;
@@ -187,16 +187,27 @@ impl<K: Ord, V> OrderedMap<K, V> {
     }
 
     /// The entries with these keys.
-    pub(crate) fn range(&self, keys: RangeInclusive<K>) -> impl Iterator<Item = (&K, &V)> {
-        let (Ok(first) | Err(first)) = self.search(keys.start());
-        let (leaf, at) = first;
+    pub(crate) fn range(&self, keys: impl RangeBounds<K>) -> impl Iterator<Item = (&K, &V)> {
+        let (leaf, at) = match keys.start_bound() {
+            Bound::Unbounded => (0, 0),
+            Bound::Included(first) => self.search(first).unwrap_or_else(|place| place),
+            Bound::Excluded(before) => match self.search(before) {
+                Ok((leaf, at)) => (leaf, at.saturating_add(1)),
+                Err(place) => place,
+            },
+        };
         let leaves = self.leaves.get(leaf..).unwrap_or_default();
         let all = leaves.split_first().map(|(leaf, others)| {
             let entries = leaf.get(at..).unwrap_or_default();
             entries.iter().chain(others.iter().flatten())
         });
         let all = all.into_iter().flatten();
-        all.take_while(move |(key, _)| key <= keys.end())
+        let is_within = move |key: &K| match keys.end_bound() {
+            Bound::Unbounded => true,
+            Bound::Included(last) => key <= last,
+            Bound::Excluded(end) => key < end,
+        };
+        all.take_while(move |(key, _)| is_within(key))
             .map(|(key, value)| (key, value))
     }
 

@@ -2,7 +2,7 @@
 
 use super::OrderedMap;
 use core::fmt;
-use core::ops::RangeInclusive;
+use core::ops::RangeBounds;
 
 /// A set in order.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl<K: Ord> OrderedSet<K> {
     }
 
     /// Those of a range.
-    pub(crate) fn range(&self, keys: RangeInclusive<K>) -> impl Iterator<Item = &K> {
+    pub(crate) fn range(&self, keys: impl RangeBounds<K>) -> impl Iterator<Item = &K> {
         self.0.range(keys).map(|(key, ())| key)
     }
 

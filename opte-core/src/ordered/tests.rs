@@ -37,8 +37,18 @@ fn change(
     match (rng.below(16), add) {
         (0, _) => {
             let end = key + rng.below(keys) as u32;
-            let range = map.range(key..=end);
-            assert!(range.eq(model.range(key..=end)), "{key} to {end}");
+            for first in [Bound::Unbounded, Bound::Included(key), Bound::Excluded(key)] {
+                // The model refuses one that is out of order.
+                let last = end + 1;
+                for last in [
+                    Bound::Unbounded,
+                    Bound::Included(last),
+                    Bound::Excluded(last),
+                ] {
+                    let range = (first, last);
+                    assert!(map.range(range).eq(model.range(range)), "{range:?}");
+                }
+            }
             assert_eq!(map.last_until(&key), model.range(..=key).next_back());
         }
         (1, _) => {

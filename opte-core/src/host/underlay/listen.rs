@@ -26,6 +26,7 @@ use crate::wire::membership::{Change, report};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::Ipv6Addr;
+use core::ops::Bound;
 
 /// Tellings of a change (`Robustness Variable`).
 const TOLD: u8 = 2;
@@ -77,16 +78,13 @@ impl Listener {
             true => Change::ToExclude,
             false => Change::ToInclude,
         };
-        let mut told = Vec::new();
-        let told_before = self.change_told;
-        let rest = self.changes.iter_mut();
-        // Nothing is before none.
-        for (group, left) in rest.skip_while(|(group, _)| Some(**group) <= told_before) {
-            if told.len() >= RECORDS_PER_TICK {
-                break;
+        let rest = self.changes.range(after(self.change_told));
+        let rest = rest.take(RECORDS_PER_TICK);
+        let told: Vec<_> = rest.map(|(group, _)| (change(group), *group)).collect();
+        for (_, group) in &told {
+            if let Some(left) = self.changes.get_mut(group) {
+                *left = left.saturating_sub(1);
             }
-            told.push((change(group), *group));
-            *left = left.saturating_sub(1);
         }
         // R3
         self.change_told = last_of(&told);
@@ -99,10 +97,15 @@ impl Listener {
 
     /// What is to be told next of the groups that are heard.
     fn all(&self, told: Option<Ipv6Addr>) -> Vec<(Change, Ipv6Addr)> {
-        let rest = self.groups.iter().skip_while(|group| Some(**group) <= told);
-        let rest = rest.take(RECORDS_PER_TICK);
+        let rest = self.groups.range(after(told)).take(RECORDS_PER_TICK);
         rest.map(|group| (Change::IsExclude, *group)).collect()
     }
+}
+
+/// The groups after one, or all.
+fn after(group: Option<Ipv6Addr>) -> (Bound<Ipv6Addr>, Bound<Ipv6Addr>) {
+    let first = group.map_or(Bound::Unbounded, Bound::Excluded);
+    (first, Bound::Unbounded)
 }
 
 /// Where the next tick goes on: nowhere when there was room for more.

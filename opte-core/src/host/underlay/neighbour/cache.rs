@@ -7,6 +7,8 @@ use crate::limits::{NEIGHBOUR_QUEUE_BYTES_MAX, NEIGHBOUR_QUEUE_MAX, NEIGHBOURS_M
 use crate::ordered::{OrderedMap, OrderedSet};
 use crate::verdict::LinkId;
 use crate::{DropReason, Instant, fallible};
+#[cfg(test)]
+use alloc::collections::BTreeMap;
 use alloc::collections::VecDeque;
 use core::net::Ipv6Addr;
 
@@ -162,9 +164,6 @@ impl Neighbours {
         self.numbers.values().filter_map(|number| self.get(*number))
     }
 }
-
-#[cfg(test)]
-use alloc::collections::BTreeMap;
 
 #[cfg(test)]
 impl Neighbours {
